@@ -1,0 +1,43 @@
+# Needs only make and Python 3.11 to 3.13; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install run test lint docs bench verify clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "ganinfer needs Python 3.11, 3.12 or 3.13; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+install: $(STAMP) ## The environment in .venv
+
+run: $(STAMP) ## Estimates and a report from the shipped YRI + CEU genomes
+	$(BIN)/ganinfer run experiments/yri-ceu.yaml
+
+lint: $(STAMP) ## Style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(STAMP) lint ## Lint and the default tests
+	$(BIN)/python -m pytest
+
+bench: $(STAMP) ## Benchmarks, ratios within one run
+	$(BIN)/python -m tests.bench
+
+verify: $(STAMP) ## Long statistical verification, resumable
+	$(BIN)/python -m tests.verification
+
+docs: $(STAMP) ## Checks that every command and link of the docs works
+	$(BIN)/python -m pytest tests/test_docs.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

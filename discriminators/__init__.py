@@ -1,0 +1,1 @@
+"""Built-in discriminator plugins, one a file."""

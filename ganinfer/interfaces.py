@@ -1,0 +1,180 @@
+"""What a plugin implements and what flows between the layers. NumPy only, nothing above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from ganinfer.haplotypes import Haplotypes, SampleSet
+from ganinfer.parameters import Parameters
+from ganinfer.windows import RecombinationMap
+
+API_VERSION = "1"
+
+#: What a simulator may yield for one template: Haplotypes, or a tskit.TreeSequence whose samples follow the design.
+Observation = Any
+
+
+@dataclass(frozen=True, eq=False)
+class WindowTemplate:
+    """What one simulated window has to resemble.
+
+    ``accessible`` intervals (k, 2) counted from the window's left end, ``None`` when every base is;
+    ``recombination`` the slice of the map, ``None`` without a map; ``missing`` packed bits (num_rows,
+    ceil(num_chromosomes / 8)) uint8 of the real window's rows of missing calls, ``None`` when nothing is missing;
+    ``unusable_ancestral`` the share of the real window's biallelic sites whose ancestral allele is unknown, in [0, 1).
+    """
+
+    length: int
+    accessible: np.ndarray | None = None
+    recombination: RecombinationMap | None = None
+    missing: np.ndarray | None = None
+    unusable_ancestral: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """What to simulate, as plain data: kind, sample sets in order, and one template an observation."""
+
+    samples: tuple[SampleSet, ...]
+    templates: tuple[WindowTemplate, ...]
+    kind: str = "windows"
+
+    def with_templates(self, templates: Sequence[WindowTemplate]) -> Design:
+        return Design(self.samples, tuple(templates), self.kind)
+
+    @property
+    def num_chromosomes(self) -> int:
+        return sum(s.num_chromosomes for s in self.samples)
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """Named parameters, a design and a seed in; one observation per template, in order, out.
+
+    Constructed with the scenario's options as keyword arguments (JSON values). Samples of every observation follow
+    the order of ``design.samples``, an individual's chromosomes side by side. The same seed gives the same output.
+    """
+
+    api_version: ClassVar[str]
+    produces: ClassVar[str]
+
+    @property
+    def parameters(self) -> Parameters: ...
+
+    def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[Observation]: ...
+
+
+@dataclass(frozen=True)
+class EncodingSpec:
+    """One encoded array of one observation: shape without the batch axis, dtype, and what the engine knows of it.
+
+    ``details`` holds JSON values a network may need: population names, rows of each population, ploidy, whether folded.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """Observation to named arrays of fixed shape; names are prefixed by nobody, so they must be unique in a run."""
+
+    accepts: ClassVar[tuple[str, ...]]
+
+    def spec(self) -> dict[str, EncodingSpec]: ...
+
+    def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend; ``minutes`` is ``None`` for no limit by the clock."""
+
+    simulated_windows: int
+    rounds: int
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """One round: so many proposals, each simulated on so many windows."""
+
+    num_proposals: int
+    num_windows: int
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """Out-of-fold statistics of one fold; d statistics, k proposals of this fold from every round so far.
+
+    ``theta`` (k, parameters) natural units; ``round_index`` (k,); ``means`` (k, d) of each proposal's windows;
+    ``num_windows`` (k,); ``within`` (d, d) covariance between windows of one proposal, pooled near the solution;
+    ``real_mean`` (d,) over the fold's real windows; ``real_covariance`` (d, d) of ``real_mean``, by blocks;
+    ``num_real`` its windows; ``num_blocks`` its blocks; ``logits`` (k,) mean critic logit; ``real_logit`` its mean.
+    """
+
+    theta: np.ndarray
+    round_index: np.ndarray
+    means: np.ndarray
+    num_windows: np.ndarray
+    within: np.ndarray
+    real_mean: np.ndarray
+    real_covariance: np.ndarray
+    num_real: int
+    num_blocks: int
+    logits: np.ndarray
+    real_logit: float
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round learned: its number from 0, one result a fold, and whether the budget ends with it."""
+
+    index: int
+    folds: tuple[FoldResult, ...]
+    last: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A generator's state: arrays and JSON values, nothing else, so that it can be saved."""
+
+    arrays: Mapping[str, np.ndarray]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Info:
+    """What a generator says of a step.
+
+    ``estimate`` (parameters,) natural units; ``posterior`` (draws, parameters) or ``None``; ``spread`` (parameters,)
+    standard deviation of the proposals on each parameter's scale; ``converged`` why to stop, or ``None``;
+    ``metrics`` numbers to record; ``warnings`` sentences for the report.
+    """
+
+    estimate: np.ndarray
+    spread: np.ndarray
+    posterior: np.ndarray | None = None
+    converged: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """The proposal distribution and the rule that moves it. Constructed with its options as keyword arguments."""
+
+    api_version: ClassVar[str]
+
+    def plan(self, parameters: Parameters, budget: Budget) -> tuple[RoundPlan, ...]: ...
+
+    def init(self, parameters: Parameters, rng: np.random.Generator) -> State: ...
+
+    def propose(self, state: State, rng: np.random.Generator, k: int) -> np.ndarray: ...
+
+    def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]: ...

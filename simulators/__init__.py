@@ -1,0 +1,1 @@
+"""Built-in simulator plugins, one a file."""
