@@ -73,7 +73,7 @@ class Parameter:
     def __post_init__(self) -> None:
         where = f"parameter {self.name!r}"
         if not self.name or not self.name.isidentifier():
-            raise ParameterError(f"{where}: the name must be letters, digits and underscores, not starting with a digit")
+            raise ParameterError(f"{where}: a name is letters, digits and underscores, no digit first")
         if not (math.isfinite(self.lower) and math.isfinite(self.upper)):
             raise ParameterError(f"{where}: bounds must be finite, got [{self.lower}, {self.upper}]")
         if not self.lower < self.upper:

@@ -1,0 +1,177 @@
+"""Encodings: a prepared window to named arrays of fixed shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ganinfer.haplotypes import Chromosomes, Haplotypes, SampleSet, chromosomes
+from ganinfer.interfaces import Encoding, EncodingSpec
+from ganinfer.statistics import ClassicalStatistics, allele_counts
+
+#: Value of a genotype that is missing or padding in the SNP matrix.
+NO_GENOTYPE = -128
+
+
+@dataclass(frozen=True)
+class EncodingContext:
+    """What an encoding has to know of a run: who is sampled, how windows were prepared, and the arrays' size."""
+
+    samples: tuple[SampleSet, ...]
+    phased: bool
+    folded: bool
+    length: int
+    num_sites: int
+
+    @property
+    def carriers(self) -> Chromosomes:
+        return chromosomes(self.samples)
+
+    def details(self) -> dict[str, Any]:
+        """What a network may want to know, as JSON values (see :class:`ganinfer.interfaces.EncodingSpec`)."""
+        carriers = self.carriers
+        population = carriers.population if self.phased else carriers.population[carriers.first]
+        return {
+            "populations": list(carriers.populations),
+            "rows": [int((population == i).sum()) for i in range(len(carriers.populations))],
+            "sizes": list(carriers.sizes),
+            "folded": self.folded,
+            "phased": self.phased,
+            "ploidy": 1 if self.phased else int(carriers.ploidy.max()),
+            "length": self.length,
+        }
+
+
+def _central(num_sites: int, limit: int) -> slice:
+    """The middle ``limit`` of ``num_sites`` sites, or all of them."""
+    excess = max(num_sites - limit, 0)
+    return slice(excess // 2, excess // 2 + min(num_sites, limit))
+
+
+class SnpMatrix:
+    """The SNP matrix with distances; rows grouped by population in the design's order.
+
+    ``genotypes`` int8 (rows, num_sites): phased, a row a chromosome, -1 ancestral (or major) and +1 derived (minor);
+    unphased, a row an individual, twice the derived alleles less the ploidy; -128 missing or padding.
+    ``distances`` float32 (num_sites,): base pairs to the site before (the first: to the window's left end) over the
+    window's length. ``mask`` uint8 (num_sites,): 1 for a site, 0 for padding. A window with too many sites keeps its
+    middle.
+    """
+
+    accepts: ClassVar[tuple[str, ...]] = ("windows",)
+
+    def __init__(self, context: EncodingContext):
+        self._context = context
+        carriers = context.carriers
+        population = carriers.population if context.phased else carriers.population[carriers.first]
+        self._order = np.argsort(population, kind="stable")
+        if (self._order == np.arange(len(population))).all():
+            self._order = None
+        self._num_rows = len(population)
+
+    def spec(self) -> dict[str, EncodingSpec]:
+        sites, details = self._context.num_sites, self._context.details()
+        return {
+            "genotypes": EncodingSpec((self._num_rows, sites), "int8", details),
+            "distances": EncodingSpec((sites,), "float32", details),
+            "mask": EncodingSpec((sites,), "uint8", details),
+        }
+
+    def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:
+        limit = self._context.num_sites
+        kept = _central(haplotypes.num_sites, limit)
+        num_sites = kept.stop - kept.start
+        genotypes = np.full((self._num_rows, limit), NO_GENOTYPE, dtype=np.int8)
+        genotypes[:, :num_sites] = self._rows(haplotypes.genotypes[kept]).T
+        gaps = np.diff(haplotypes.positions, prepend=0)[kept]
+        distances = np.zeros(limit, dtype=np.float32)
+        distances[:num_sites] = gaps / self._context.length
+        mask = np.zeros(limit, dtype=np.uint8)
+        mask[:num_sites] = 1
+        return {"genotypes": genotypes, "distances": distances, "mask": mask}
+
+    def _rows(self, alleles: np.ndarray) -> np.ndarray:
+        """(num_sites, rows) coded values."""
+        if self._context.phased:
+            coded = 2 * alleles - 1
+            if len(alleles) and alleles.min() < 0:
+                coded[alleles < 0] = NO_GENOTYPE
+        else:
+            carriers = self._context.carriers
+            dosage = np.add.reduceat(np.maximum(alleles, 0), carriers.first, axis=1)
+            coded = (2 * dosage - carriers.ploidy).astype(np.int8)
+            if len(alleles) and alleles.min() < 0:
+                coded[np.minimum.reduceat(alleles, carriers.first, axis=1) < 0] = NO_GENOTYPE
+        return coded if self._order is None else coded[:, self._order]
+
+
+class JointCounts:
+    """Allele counts of each site in each population: small enough for samples in the hundreds.
+
+    ``counts`` int16 (num_sites, populations) derived (folded: minor) alleles; ``called`` int16, the same shape;
+    ``count_mask`` uint8 (num_sites,) 1 for a site, 0 for padding.
+    """
+
+    accepts: ClassVar[tuple[str, ...]] = ("windows",)
+
+    def __init__(self, context: EncodingContext):
+        self._context = context
+
+    def spec(self) -> dict[str, EncodingSpec]:
+        sites, details = self._context.num_sites, self._context.details()
+        num_populations = len(details["populations"])
+        return {
+            "counts": EncodingSpec((sites, num_populations), "int16", details),
+            "called": EncodingSpec((sites, num_populations), "int16", details),
+            "count_mask": EncodingSpec((sites,), "uint8", details),
+        }
+
+    def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:
+        derived, called = allele_counts(haplotypes)
+        return self.encode_counts(derived, called)
+
+    def encode_counts(self, derived: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+        limit = self._context.num_sites
+        kept = _central(len(derived), limit)
+        num_sites = kept.stop - kept.start
+        counts = np.zeros((limit, derived.shape[1]), dtype=np.int16)
+        counts[:num_sites] = derived[kept]
+        padded = np.zeros_like(counts)
+        padded[:num_sites] = called[kept]
+        mask = np.zeros(limit, dtype=np.uint8)
+        mask[:num_sites] = 1
+        return {"counts": counts, "called": padded, "count_mask": mask}
+
+
+class Classical:
+    """The classical summary statistics as one array ``classical`` float32; ``details["names"]`` names them."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("windows",)
+
+    def __init__(self, context: EncodingContext):
+        self._context = context
+        self._statistics = ClassicalStatistics(context.carriers, context.length, context.phased)
+
+    def spec(self) -> dict[str, EncodingSpec]:
+        details = {**self._context.details(), "names": list(self._statistics.names)}
+        return {"classical": EncodingSpec((len(self._statistics.names),), "float32", details)}
+
+    def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:
+        return {"classical": self._statistics.compute(haplotypes, *allele_counts(haplotypes))}
+
+
+ENCODINGS: Mapping[str, Callable[..., Encoding]] = {
+    "snp-matrix": SnpMatrix,
+    "joint-counts": JointCounts,
+    "classical": Classical,
+}
+
+
+def make(name: str, context: EncodingContext, options: Mapping[str, Any] | None = None) -> Encoding:
+    """The encoding ``name``; raises ``ValueError`` for an unknown one."""
+    if name not in ENCODINGS:
+        raise ValueError(f"unknown encoding {name!r}; there are {', '.join(ENCODINGS)}")
+    return ENCODINGS[name](context, **(options or {}))

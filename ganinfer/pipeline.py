@@ -1,0 +1,184 @@
+"""The one ordered pipeline between an observation and its encoding, for real and simulated windows alike.
+
+accessible bases, biallelic sites, missing calls, ancestral alleles, phase, folding, monomorphic sites, singletons.
+Real windows arrive with their own missing calls and without the sites whose ancestral allele is unknown; simulated
+ones take both from the real window that is their template. Every other step is the same code on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ganinfer.haplotypes import MISSING, Haplotypes
+from ganinfer.interfaces import WindowTemplate
+from ganinfer.windows import contains
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What users chose about their data, applied to both sides.
+
+    ``phased``: an individual's chromosomes are told apart; ``folded``: ancestral alleles are not used;
+    ``singletons``: ``keep``, or ``drop`` sites whose derived (folded: minor) allele is seen once over all chosen
+    chromosomes; ``minimum_sites``: windows with fewer sites are rejected, 0 for none.
+    """
+
+    phased: bool = True
+    folded: bool = False
+    singletons: Literal["keep", "drop"] = "keep"
+    minimum_sites: int = 0
+
+
+def prepare_simulated(
+    haplotypes: Haplotypes, template: WindowTemplate, settings: PipelineSettings, rng: np.random.Generator
+) -> Haplotypes:
+    """A simulated window made to look like the real window behind ``template``."""
+    haplotypes = _accessible(haplotypes, template)
+    haplotypes = _biallelic(haplotypes)
+    haplotypes = _missing_as_in(haplotypes, template, rng)
+    haplotypes = _thinned(haplotypes, template.unusable_ancestral, rng)
+    return _common(haplotypes, settings, rng)
+
+
+def prepare_real(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
+    """A real window as read: accessible, biallelic sites of the chosen individuals, polarised where asked for."""
+    return _common(_biallelic(haplotypes), settings, rng)
+
+
+def _common(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
+    counts = _Counts(haplotypes)
+    if settings.folded:
+        haplotypes, counts = _folded(haplotypes, counts)
+    kept = (counts.derived > 0) & (counts.derived < counts.called)
+    if settings.singletons == "drop":
+        kept &= counts.derived != 1
+    if not kept.all():
+        haplotypes = haplotypes.select(kept)
+        counts = counts.select(kept)
+    if not settings.phased:
+        return _unphased(haplotypes)
+    return _singletons_phased_at_random(haplotypes, counts, rng)
+
+
+class _Counts:
+    """Derived and called alleles of each site over all chromosomes."""
+
+    def __init__(
+        self, haplotypes: Haplotypes | None, derived: np.ndarray | None = None, called: np.ndarray | None = None
+    ):
+        if haplotypes is not None:
+            genotypes = haplotypes.genotypes
+            derived = np.count_nonzero(genotypes == 1, axis=1)
+            called = (
+                np.count_nonzero(genotypes >= 0, axis=1)
+                if len(genotypes) and genotypes.min() < 0
+                else np.full(len(genotypes), genotypes.shape[1])
+            )
+        assert derived is not None
+        assert called is not None
+        self.derived, self.called = derived, called
+
+    def select(self, sites: np.ndarray) -> _Counts:
+        return _Counts(None, self.derived[sites], self.called[sites])
+
+
+def _accessible(haplotypes: Haplotypes, template: WindowTemplate) -> Haplotypes:
+    if template.accessible is None:
+        return haplotypes
+    return haplotypes.select(contains(template.accessible, haplotypes.positions))
+
+
+def _biallelic(haplotypes: Haplotypes) -> Haplotypes:
+    """Sites with one alternative allele, and one record a position."""
+    genotypes, positions = haplotypes.genotypes, haplotypes.positions
+    if len(positions) == 0:
+        return haplotypes
+    kept = None
+    if genotypes.max() > 1:
+        kept = genotypes.max(axis=1) <= 1
+    same = positions[1:] == positions[:-1]
+    if same.any():
+        repeated = np.zeros(len(positions), dtype=bool)
+        repeated[1:] |= same
+        repeated[:-1] |= same
+        kept = ~repeated if kept is None else kept & ~repeated
+    return haplotypes if kept is None else haplotypes.select(kept)
+
+
+def _missing_as_in(haplotypes: Haplotypes, template: WindowTemplate, rng: np.random.Generator) -> Haplotypes:
+    """Whole rows of missing calls drawn, with replacement, from the template's real window."""
+    if template.missing is None or len(template.missing) == 0 or haplotypes.num_sites == 0:
+        return haplotypes
+    rows = template.missing[rng.integers(len(template.missing), size=haplotypes.num_sites)]
+    missing = np.unpackbits(rows, axis=1, count=haplotypes.genotypes.shape[1]).astype(bool)
+    return replace(haplotypes, genotypes=np.where(missing, np.int8(MISSING), haplotypes.genotypes))
+
+
+def _thinned(haplotypes: Haplotypes, unusable: float, rng: np.random.Generator) -> Haplotypes:
+    """Sites kept with the probability that a site of the real window has a usable ancestral allele."""
+    if unusable <= 0:
+        return haplotypes
+    return haplotypes.select(rng.random(haplotypes.num_sites) >= unusable)
+
+
+def _folded(haplotypes: Haplotypes, counts: _Counts) -> tuple[Haplotypes, _Counts]:
+    """Allele 1 becomes the minor one over all chromosomes.
+
+    A tie is decided by the first population in which the two alleles differ in number (its rarer one becomes 1), and
+    where there is none by the parity of the position: a rule that depends neither on which allele was called 1 nor on
+    the order of chromosomes... except in the last case, where the data hold nothing to decide by.
+    """
+    twice = 2 * counts.derived
+    flip = twice > counts.called
+    tied = np.flatnonzero(twice == counts.called)
+    if len(tied):
+        genotypes = haplotypes.genotypes[tied]
+        undecided = np.ones(len(tied), dtype=bool)
+        for columns in haplotypes.carriers.columns:
+            sub = genotypes[:, columns]
+            difference = np.count_nonzero(sub == 1, axis=1) - np.count_nonzero(sub == 0, axis=1)
+            flip[tied[undecided & (difference > 0)]] = True
+            undecided &= difference == 0
+        flip[tied[undecided]] = haplotypes.positions[tied[undecided]] % 2 == 1
+    if not flip.any():
+        return haplotypes, counts
+    genotypes = haplotypes.genotypes.copy()
+    flipped = genotypes[flip]
+    genotypes[flip] = np.where(flipped >= 0, 1 - flipped, flipped)
+    derived = np.where(flip, counts.called - counts.derived, counts.derived)
+    return replace(haplotypes, genotypes=genotypes), _Counts(None, derived, counts.called)
+
+
+def _unphased(haplotypes: Haplotypes) -> Haplotypes:
+    """An individual's alleles in ascending order, so that nothing of the phase is left."""
+    carriers, genotypes = haplotypes.carriers, haplotypes.genotypes
+    ploidy = carriers.ploidy
+    if (ploidy == 2).all():
+        shaped = genotypes.reshape(len(genotypes), -1, 2)
+        ordered = np.stack([shaped.min(axis=2), shaped.max(axis=2)], axis=2).reshape(genotypes.shape)
+    else:
+        ordered = genotypes.copy()
+        for size in np.unique(ploidy[ploidy > 1]):
+            columns = carriers.first[ploidy == size][:, None] + np.arange(size)
+            ordered[:, columns] = np.sort(genotypes[:, columns], axis=2)
+    return replace(haplotypes, genotypes=ordered, phased=False)
+
+
+def _singletons_phased_at_random(haplotypes: Haplotypes, counts: _Counts, rng: np.random.Generator) -> Haplotypes:
+    """Phasing says nothing about an allele seen once: it is put on either chromosome of its carrier."""
+    sites = np.flatnonzero(counts.derived == 1)
+    carriers = haplotypes.carriers
+    if len(sites) == 0 or len(carriers.ploidy) == len(carriers):
+        return haplotypes
+    column = np.argmax(haplotypes.genotypes[sites] == 1, axis=1)
+    individual = carriers.individual[column]
+    offset = (rng.random(len(sites)) * carriers.ploidy[individual]).astype(np.int64)
+    target = carriers.first[individual] + offset
+    moved = target != column
+    sites, column, target = sites[moved], column[moved], target[moved]
+    genotypes = haplotypes.genotypes.copy()
+    genotypes[sites, column], genotypes[sites, target] = genotypes[sites, target], genotypes[sites, column].copy()
+    return replace(haplotypes, genotypes=genotypes)

@@ -1,0 +1,240 @@
+"""Classical summary statistics of one window: binned joint site frequency spectrum, haplotypes, linkage disequilibrium.
+
+They are computed on prepared windows (see :mod:`ganinfer.pipeline`), real and simulated alike, and cost a fraction of
+a coalescent simulation. Every statistic is finite for every window, an empty one included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations, product
+
+import numpy as np
+
+from ganinfer.haplotypes import Chromosomes, Haplotypes
+
+#: Upper edges, as fractions of the window's length, of the distances by which linkage disequilibrium is averaged.
+LD_EDGES = (0.01, 0.03, 0.08, 0.2, 0.5, 1.0)
+#: Sub-windows in which haplotypes are told apart: so many equal parts of the window.
+HAPLOTYPE_PARTS = (1, 2, 5)
+_MAX_LD_SITES = 48
+#: Hash weights are integers below 2**42: sums over fewer than 2**11 sites stay exact in float64.
+_HASH_LIMIT = 2**42
+_MAX_HASHED_SITES = 2**11
+_CELLS_BY_POPULATIONS = {1: 20, 2: 9, 3: 5}
+
+
+def frequency_bins(size: int, num_bins: int) -> np.ndarray:
+    """Bin (size + 1,) of each allele count 0 to ``size``: 0 and ``size`` alone, small counts alone, then ever wider.
+
+    At most ``num_bins`` bins, symmetric widths towards neither end: rare alleles are what demography moves most.
+    """
+    edges = [0, 1]
+    inner = np.unique(np.round(np.geomspace(1, size, max(num_bins - 1, 2))).astype(int))
+    edges += [int(e) for e in inner if e > 1]
+    if edges[-1] < size:
+        edges.append(size)
+    lower = np.array(edges)
+    return np.searchsorted(lower, np.arange(size + 1), side="right") - 1
+
+
+class JointSpectrum:
+    """Sites by cell of a joint allele-count spectrum, binned in each population.
+
+    All populations jointly up to three; with more, every pair of them.
+    """
+
+    def __init__(self, carriers: Chromosomes):
+        names, sizes = carriers.populations, carriers.sizes
+        groups = [tuple(range(len(names)))] if len(names) <= 3 else list(combinations(range(len(names)), 2))
+        num_bins = _CELLS_BY_POPULATIONS[len(groups[0])]
+        self._groups = groups
+        self._sizes = np.array(sizes)
+        self._bins = [frequency_bins(size, num_bins) for size in sizes]
+        self._shapes = [tuple(int(self._bins[i][-1]) + 1 for i in group) for group in groups]
+        self.names = [
+            "sfs " + ",".join(f"{names[i]}={self._label(i, b)}" for i, b in zip(group, cell, strict=True))
+            for group, shape in zip(groups, self._shapes, strict=True)
+            for cell in product(*map(range, shape))
+        ]
+
+    def _label(self, population: int, index: int) -> str:
+        counts = np.flatnonzero(self._bins[population] == index)
+        return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+
+    def compute(self, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
+        """Cell counts from ``derived`` and ``called`` (num_sites, num_populations) allele counts."""
+        scaled = derived
+        if (called != self._sizes).any():
+            # A site with missing calls counts at the frequency seen, on the full sample's grid.
+            scaled = np.round(derived * self._sizes / np.maximum(called, 1)).astype(np.int64)
+        parts = []
+        for group, shape in zip(self._groups, self._shapes, strict=True):
+            cell = np.zeros(len(derived), dtype=np.int64)
+            for i, width in zip(group, shape, strict=True):
+                cell = cell * width + self._bins[i][scaled[:, i]]
+            parts.append(np.bincount(cell, minlength=int(np.prod(shape))))
+        return np.concatenate(parts)
+
+
+class HaplotypeDiversity:
+    """Distinct haplotypes and haplotype homozygosity by population, and distinct ones shared by pairs of populations.
+
+    Averaged over the sub-windows of each size. Unphased data: multi-locus genotypes of individuals instead.
+    """
+
+    def __init__(self, carriers: Chromosomes, length: int, phased: bool):
+        self._length = length
+        self._phased = phased
+        self._individual_first = carriers.first
+        population = carriers.population if phased else carriers.population[carriers.first]
+        self._columns = [np.flatnonzero(population == i) for i in range(len(carriers.populations))]
+        self._pairs = list(combinations(range(len(carriers.populations)), 2))
+        self._unions = [np.concatenate([self._columns[a], self._columns[b]]) for a, b in self._pairs]
+        self._parts_of_row = np.repeat(HAPLOTYPE_PARTS, HAPLOTYPE_PARTS)[:, None]
+        self._part_of_row = np.concatenate([np.arange(parts) for parts in HAPLOTYPE_PARTS])[:, None]
+        self._average = (self._parts_of_row[:, 0] == np.array(HAPLOTYPE_PARTS)[:, None]) / self._parts_of_row[:, 0]
+        rng = np.random.default_rng(20_130_502)
+        self._weights = rng.integers(1, _HASH_LIMIT, size=_MAX_HASHED_SITES).astype(float)
+        names = carriers.populations
+        self.names = []
+        for parts in HAPLOTYPE_PARTS:
+            size = f"1/{parts} window" if parts > 1 else "window"
+            self.names += [f"haplotypes distinct {n}, {size}" for n in names]
+            self.names += [f"haplotypes homozygosity {n}, {size}" for n in names]
+            self.names += [f"haplotypes shared {names[a]},{names[b]}, {size}" for a, b in self._pairs]
+
+    def compute(self, haplotypes: Haplotypes) -> np.ndarray:
+        positions = haplotypes.positions[:_MAX_HASHED_SITES]
+        values = haplotypes.genotypes[:_MAX_HASHED_SITES].astype(float)
+        if not self._phased:
+            values = np.add.reduceat(values, self._individual_first, axis=1)
+        part = np.minimum(positions * self._parts_of_row // self._length, self._parts_of_row - 1)
+        weights = np.where(part == self._part_of_row, self._weights[: len(positions)], 0.0)
+        hashes = weights @ values
+        summaries = [_distinct_and_homozygosity(hashes[:, columns]) for columns in self._columns]
+        distinct = [s[0] for s in summaries]
+        shared = [
+            distinct[a] + distinct[b] - _distinct_and_homozygosity(hashes[:, union])[0]
+            for (a, b), union in zip(self._pairs, self._unions, strict=True)
+        ]
+        by_row = np.array(distinct + [s[1] for s in summaries] + shared)
+        return (self._average @ by_row.T).ravel()
+
+
+def _distinct_and_homozygosity(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number of distinct values in each row, and the sum of their squared frequencies."""
+    ordered = np.sort(hashes, axis=1)
+    num_rows, size = ordered.shape
+    first = np.empty(ordered.shape, dtype=bool)
+    first[:, 0] = True
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=first[:, 1:])
+    starts = np.flatnonzero(first)
+    runs = np.empty(len(starts))
+    runs[:-1] = starts[1:] - starts[:-1]
+    runs[-1] = ordered.size - starts[-1]
+    row = starts // size
+    return np.bincount(row, minlength=num_rows), np.bincount(row, runs * runs, minlength=num_rows) / size**2
+
+
+class LinkageDisequilibrium:
+    """Mean r2 by distance and the share of neighbouring sites with all four gametes, by population.
+
+    r2 as Hill and Robertson (1968, doi:10.1007/BF01245622), between at most 48 sites evenly spaced among those seen at
+    least twice; the four-gamete test as Hudson and Kaplan (1985, doi:10.1093/genetics/111.1.147). Unphased data: the
+    squared correlation of genotypes, and no four-gamete test.
+    """
+
+    def __init__(self, carriers: Chromosomes, length: int, phased: bool):
+        self._edges = np.array(LD_EDGES) * length
+        self._bin = np.searchsorted(self._edges, np.arange(length + 1), side="left")
+        self._phased = phased
+        self._first = carriers.first
+        population = carriers.population if phased else carriers.population[carriers.first]
+        self._columns = [np.flatnonzero(population == i) for i in range(len(carriers.populations))]
+        lower = np.concatenate([[0], self._edges[:-1]])
+        self.names = []
+        for name in carriers.populations:
+            self.names += [f"r2 {name}, {a:.0f}-{b:.0f} bp" for a, b in zip(lower, self._edges, strict=True)]
+            if phased:
+                self.names.append(f"four gametes {name}")
+
+    def compute(self, haplotypes: Haplotypes) -> np.ndarray:
+        values = haplotypes.genotypes
+        if not self._phased:
+            values = np.add.reduceat(np.maximum(values, 0), self._first, axis=1)
+        return np.concatenate([self._of_population(values[:, c], haplotypes.positions) for c in self._columns])
+
+    def _of_population(self, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        values = np.maximum(values, 0)
+        counts = values.sum(axis=1)
+        full = values.shape[1] * (1 if self._phased else 2)
+        common = np.flatnonzero((counts >= 2) & (counts <= full - 2))
+        gametes = [self._four_gametes(values[common])] if self._phased else []
+        if len(common) > _MAX_LD_SITES:
+            common = common[np.linspace(0, len(common) - 1, _MAX_LD_SITES).astype(int)]
+        out = np.zeros(len(self._edges))
+        if len(common) >= 2:
+            x = values[common].astype(np.float32)
+            x -= x.mean(axis=1, keepdims=True)
+            variance = np.einsum("ij,ij->i", x, x)
+            # A site heterozygous in every individual has no variance of genotypes: it correlates with nothing.
+            r2 = (x @ x.T) ** 2 / np.maximum(np.outer(variance, variance), 1e-12)
+            upper = _upper_triangle(len(common))
+            place = positions[common]
+            index = self._bin[(place[None, :] - place[:, None]).ravel()[upper]]
+            total = np.bincount(index, weights=r2.ravel()[upper], minlength=len(self._edges))
+            pairs = np.bincount(index, minlength=len(self._edges))
+            out = total / (pairs + 1.0)
+        return np.concatenate([out, gametes])
+
+    @staticmethod
+    def _four_gametes(values: np.ndarray) -> float:
+        if len(values) < 2:
+            return 0.0
+        a, b = values[:-1] > 0, values[1:] > 0
+        both = np.count_nonzero(a & b, axis=1)
+        only_a = np.count_nonzero(a, axis=1) - both
+        only_b = np.count_nonzero(b, axis=1) - both
+        neither = values.shape[1] - both - only_a - only_b
+        return float(np.mean((both > 0) & (only_a > 0) & (only_b > 0) & (neither > 0)))
+
+
+@lru_cache(maxsize=2 * _MAX_LD_SITES)
+def _upper_triangle(size: int) -> np.ndarray:
+    """Flat indices of the pairs i < j of a (size, size) matrix."""
+    rows, columns = np.triu_indices(size, k=1)
+    return rows * size + columns
+
+
+class ClassicalStatistics:
+    """All classical statistics of a window as one vector, ``names`` saying which is which."""
+
+    def __init__(self, carriers: Chromosomes, length: int, phased: bool):
+        self._carriers = carriers
+        self._spectrum = JointSpectrum(carriers)
+        self._diversity = HaplotypeDiversity(carriers, length, phased)
+        self._linkage = LinkageDisequilibrium(carriers, length, phased)
+        self.names: Sequence[str] = (*self._spectrum.names, *self._diversity.names, *self._linkage.names)
+
+    def compute(self, haplotypes: Haplotypes, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
+        """(len(names),) float32; ``derived`` and ``called`` are (num_sites, num_populations) allele counts."""
+        return np.concatenate(
+            [
+                self._spectrum.compute(derived, called),
+                self._diversity.compute(haplotypes),
+                self._linkage.compute(haplotypes),
+            ]
+        ).astype(np.float32)
+
+
+def allele_counts(haplotypes: Haplotypes) -> tuple[np.ndarray, np.ndarray]:
+    """Derived (or minor) and called alleles, each int64 (num_sites, num_populations)."""
+    genotypes, carriers = haplotypes.genotypes, haplotypes.carriers
+    derived = (genotypes == 1).astype(np.float32) @ carriers.indicator
+    if len(genotypes) and genotypes.min() < 0:
+        called = (genotypes >= 0).astype(np.float32) @ carriers.indicator
+    else:
+        called = np.broadcast_to(np.array(carriers.sizes, dtype=np.float32), derived.shape)
+    return derived.astype(np.int64), called.astype(np.int64)
