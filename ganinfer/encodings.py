@@ -67,9 +67,8 @@ class SnpMatrix:
         self._context = context
         carriers = context.carriers
         population = carriers.population if context.phased else carriers.population[carriers.first]
-        self._order = np.argsort(population, kind="stable")
-        if (self._order == np.arange(len(population))).all():
-            self._order = None
+        order = np.argsort(population, kind="stable")
+        self._order = None if (order == np.arange(len(population))).all() else order
         self._num_rows = len(population)
 
     def spec(self) -> dict[str, EncodingSpec]:

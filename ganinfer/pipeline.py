@@ -129,7 +129,7 @@ def _folded(haplotypes: Haplotypes, counts: _Counts) -> tuple[Haplotypes, _Count
 
     A tie is decided by the first population in which the two alleles differ in number (its rarer one becomes 1), and
     where there is none by the parity of the position: a rule that depends neither on which allele was called 1 nor on
-    the order of chromosomes... except in the last case, where the data hold nothing to decide by.
+    the order of chromosomes, but for the last case, in which the data hold nothing to decide by.
     """
     twice = 2 * counts.derived
     flip = twice > counts.called

@@ -67,7 +67,7 @@ def contains(intervals: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class RecombinationMap:
-    """Piecewise constant recombination rate: ``rates[i]`` per base and generation on ``[positions[i], positions[i+1])``.
+    """Piecewise constant recombination: ``rates[i]`` per base and generation on ``[positions[i], positions[i+1])``.
 
     ``positions`` (num_rates + 1,) increase strictly; all rates are finite and not negative.
     """
