@@ -1,0 +1,186 @@
+"""Ray: groups of items as stateless tasks, on a Ray of our own on this machine or on a running cluster.
+
+Lost workers and nodes are answered here rather than by Ray's own retries, by the same rule as in the pool of processes:
+an item that takes its worker down is found, and tried a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ganinfer.execution.base import GROUPS_PER_WORKER, TARGET_BYTES, ExecutionError, Group, Groups, num_cores
+from ganinfer.execution.worker import THREAD_VARIABLES, pack, run_group, unpack
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Seconds to wait for the port of a cluster to answer.
+_REACH = 5.0
+#: Seconds between looks while nothing comes.
+_LOOK = 5.0
+_BASE_STORE = 128 * 2**20
+
+
+class RayExecutor:
+    """Shuts down the Ray that it started, and no other."""
+
+    def __init__(self, workers: int | None = None, timeout: float = 600, address: str | None = None):
+        self._workers = workers
+        self._timeout = timeout
+        self._address = address or os.environ.get("RAY_ADDRESS") or "local"
+        self._ray = _imported()
+        self._owner = not self._ray.is_initialized()
+        self._embedded = False
+        if self._owner:
+            self._connect()
+        # Crashes are retried here, item by item; Ray would send whole groups again, hung ones too.
+        self._task = self._ray.remote(num_cpus=1, max_retries=0)(run_group)
+
+    @property
+    def num_workers(self) -> int:
+        """Tasks that may run at once."""
+        available = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        return min(self._workers or available, available)
+
+    def run(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[int, R]]:
+        num_workers = self.num_workers
+        groups = Groups(items, num_workers)
+        pending: dict[Any, tuple[Group, float]] = {}
+        try:
+            while self._feed(groups, function, pending, num_workers):
+                ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=_LOOK)
+                outcomes = [self._outcome(ref, *pending.pop(ref), groups) for ref in ready]
+                self._feed(groups, function, pending, num_workers)
+                for outcome in outcomes:
+                    yield from outcome
+        finally:
+            for ref in pending:
+                self._ray.cancel(ref, force=True)
+
+    def close(self) -> None:
+        if self._owner and self._ray.is_initialized():
+            self._ray.shutdown()
+        self._owner = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _feed(
+        self, groups: Groups, function: Callable[[Any], Any], pending: dict[Any, tuple[Group, float]], num_workers: int
+    ) -> bool:
+        """Fill the window; whether anything is in flight.
+
+        On a shared cluster nothing but the window keeps us to the workers that were asked for.
+        """
+        limited = self._workers is not None and not self._embedded
+        window = num_workers if limited else GROUPS_PER_WORKER * num_workers
+        while len(pending) < window:
+            group = groups.next()
+            if group is None:
+                break
+            payload = pack(function, group.items, self._timeout)
+            pending[self._task.remote(payload)] = group, time.monotonic()
+        return bool(pending)
+
+    def _outcome(self, ref: Any, group: Group, sent: float, groups: Groups) -> Iterator[tuple[int, Any]]:
+        errors = self._ray.exceptions
+        try:
+            outcome = self._ray.get(ref)
+        except (
+            errors.WorkerCrashedError,
+            errors.NodeDiedError,
+            errors.OutOfMemoryError,
+            errors.ObjectLostError,
+        ) as error:
+            hung = time.monotonic() - sent >= self._timeout and isinstance(error, errors.WorkerCrashedError)
+            groups.died(group, f"took longer than {self._timeout:g} s" if hung else _described(error), hung=hung)
+            return iter(())
+        except errors.RayError as error:
+            raise ExecutionError(f"Ray cannot run the work: {_described(error)}") from error
+        seconds, results, raised = unpack(outcome)
+        groups.finished(group, seconds, len(outcome))
+        return _results(group, results, raised)
+
+    def _connect(self) -> None:
+        ray, address = self._ray, self._address
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "ganinfer"}
+        if address == "local":
+            self._embedded = True
+            workers = self._workers or num_cores()
+            store = _BASE_STORE + workers * (GROUPS_PER_WORKER + 1) * TARGET_BYTES
+            settings |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": store}
+        else:
+            _reach(address)
+        try:
+            with _environment(dict.fromkeys(THREAD_VARIABLES, "1") if self._embedded else {}):
+                ray.init(address=address, **settings)
+        except Exception as error:
+            raise ExecutionError(_unreachable(address, error)) from error
+
+
+def _imported() -> Any:
+    # Before the import: Ray reads them then. Its clusters ask for a token unless told otherwise.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    return ray
+
+
+@contextmanager
+def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
+    """Variables for the processes that Ray starts, not for this one."""
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _results(group: Group, results: list[Any], error: BaseException | None) -> Iterator[tuple[int, Any]]:
+    yield from zip(group.indices, results, strict=False)
+    if error is not None:
+        raise error
+
+
+def _reach(address: str) -> None:
+    """Raise :class:`ExecutionError` at once where Ray would try for a long time."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ExecutionError(f"execution.address must be auto or HOST:PORT of a Ray cluster, not {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
+    except (OSError, OverflowError) as error:
+        raise ExecutionError(_unreachable(address, error)) from error
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    reason = _described(error)
+    if address == "local":
+        return f"Ray did not start on this machine: {reason}; executor process does without it"
+    if address == "auto":
+        return f"execution.address is auto, but no Ray cluster runs here ({reason}); start one with: ray start --head"
+    return (
+        f"no Ray cluster answers at execution.address {address!r} ({reason}); its head names it after: ray start --head"
+    )
+
+
+def _described(error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

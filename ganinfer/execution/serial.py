@@ -1,0 +1,67 @@
+"""Everything in this process, one item after the other."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self, TypeVar
+
+from ganinfer.execution.base import WorkerError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _TookTooLong(BaseException):
+    """Raised by the alarm inside an item; not an ``Exception``, so that no plugin swallows it."""
+
+
+class SerialExecutor:
+    """No other process. An item over its timeout is interrupted where Python can be: in the main thread, outside of
+    compiled code."""
+
+    num_workers = 1
+
+    def __init__(self, timeout: float = 600):
+        self._timeout = timeout
+
+    def run(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[int, R]]:
+        for index, item in enumerate(items):
+            try:
+                with _alarm(self._timeout):
+                    result = function(item)
+            except _TookTooLong:
+                raise WorkerError(f"took longer than {self._timeout:g} s", index, item) from None
+            yield index, result
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _ring(number: int, frame: FrameType | None) -> None:
+    raise _TookTooLong
