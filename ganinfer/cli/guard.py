@@ -1,0 +1,98 @@
+"""Exit codes, and one clean message in place of a traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+OK, FAILED, USAGE, MISSING, INTERRUPTED = 0, 1, 2, 3, 130
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 the run failed, 2 a mistake on the command line, in the experiment or in its data, "
+    "3 an optional dependency is missing, 130 interrupted (go on with --resume)."
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Help")]
+
+#: Packages whose ValueErrors are messages for users; raised elsewhere they are our own bugs.
+_OURS = ("ganinfer", "simulators", "discriminators")
+_EXTRAS = {"zarr": "zarr", "bio2zarr": "zarr", "vcztools": "zarr", "tszip": "zarr"}
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with a ``--debug`` option whose errors become a message and an exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, debug: bool = False, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except KeyboardInterrupt:
+            fail("interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our output (head, less) has seen enough; Python would complain again on closing.
+            sys.stderr.close()
+            raise typer.Exit(OK) from None
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            message, code = explain(error)
+            fail(message, code)
+
+    # Evaluated here, in the command's own module: the wrapper's globals are those of this one.
+    signature = inspect.signature(command, eval_str=True)
+    parameter = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
+    wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), parameter]
+    )
+    wrapper.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()} | {"debug": Debug}
+    return wrapper
+
+
+def fail(message: str, code: int) -> None:
+    """Ends the command."""
+    typer.echo(f"error: {message}" if "\n" not in message else f"errors:\n{message}", err=True)
+    raise typer.Exit(code)
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Message and exit code of an error."""
+    if isinstance(error, ImportError) and error.name and error.name.partition(".")[0] not in _OURS:
+        return _missing(error), MISSING
+    if isinstance(error, OSError) and not isinstance(error, ValueError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", FAILED
+    if isinstance(error, ValueError) and _raised_by_us(error):
+        return str(error), FAILED if _while_running(error) else USAGE
+    hint = "this is a bug in ganinfer or in a plugin; --debug shows where"
+    return f"{type(error).__name__}: {error} ({hint})", FAILED
+
+
+def _missing(error: ImportError) -> str:
+    package = str(error.name).partition(".")[0]
+    extra = _EXTRAS.get(package)
+    remedy = f'pip install "ganinfer[{extra}]"' if extra else f"pip install {package}"
+    return f"the package {package!r} is needed for this and cannot be imported ({error}); {remedy}"
+
+
+def _raised_by_us(error: Exception) -> bool:
+    if type(error) is not ValueError:
+        return True
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    module = frame.tb_frame.f_globals.get("__name__", "") if frame else ""
+    return module.partition(".")[0] in _OURS
+
+
+def _while_running(error: Exception) -> bool:
+    """Whether an error came up in the middle of a run rather than in what the user gave."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"SimulationError", "ExecutionError", "StepError"})

@@ -1,0 +1,96 @@
+"""Results on standard output: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ganinfer import storage
+from ganinfer.progress import duration, number
+
+
+def report(values: Mapping[str, Any], as_json: bool) -> None:
+    """What a check found: nested mappings as indented lines, lists of mappings as tables."""
+    if as_json:
+        typer.echo(json.dumps(values, indent=2, default=str))
+        return
+    for line in lines(values):
+        typer.echo(line)
+
+
+def lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
+    """``key: value`` lines; underscores of keys are shown as spaces."""
+    shown: list[str] = []
+    for key, value in values.items():
+        name = f"{indent}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            shown += [f"{name}:", *lines(value, indent + "  ")] if value else [f"{name}: none"]
+        elif isinstance(value, list | tuple) and value and all(isinstance(v, Mapping) for v in value):
+            shown += [f"{name}:", *(f"{indent}  {row}" for row in table(value))]
+        elif isinstance(value, list | tuple) and any(isinstance(v, str) and " " in v for v in value):
+            shown += [f"{name}:", *(f"{indent}  - {v}" for v in value)]
+        else:
+            shown.append(f"{name}: {_value(value)}")
+    return shown
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, value)) or "none"
+    return str(value)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Aligned columns under their names; the columns are those of the first row."""
+    if not rows:
+        return []
+    columns = list(rows[0])
+    cells = [[c.replace("_", " ") for c in columns], *([_value(row.get(c)) for c in columns] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def result(folder: Path, as_json: bool) -> None:
+    """The estimates of a finished run and where they lie."""
+    values = storage.read_json(folder / "result.json")
+    if as_json:
+        typer.echo(json.dumps({"folder": str(folder), **values}, indent=2))
+        return
+    for row in table(_parameter_rows(values)):
+        typer.echo(row)
+    if values.get("seconds"):
+        total = duration(values["seconds"].get("total") or 0)
+        typer.echo(
+            f"\n{values.get('simulated_windows', 0):,} windows simulated in {total}; stopped: {values['stopped']}"
+        )
+    for name in ("result.json", "report.html", "best.demes.yaml"):
+        if (folder / name).exists():
+            typer.echo(f"{folder / name}")
+
+
+def _parameter_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, p in (values.get("parameters") or {}).items():
+        interval = p.get("interval")
+        level = f"{p.get('level', 0.9):.0%} interval"
+        prior = " – ".join(map(number, p["prior"])) if p.get("prior") else "–"
+        informed = {True: "yes", False: "no: the data say little", None: "–"}[p.get("informative")]
+        row = {
+            "parameter": name,
+            "estimate": p["estimate"],
+            level: " – ".join(map(number, interval)) if interval else None,
+        }
+        rows.append({**row, "unit": p.get("unit") or "", "prior": prior, "informative": informed})
+    return rows

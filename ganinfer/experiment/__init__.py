@@ -1,0 +1,32 @@
+"""Experiments: one YAML file each, validated before anything is computed."""
+
+from ganinfer.experiment.document import ExperimentError
+from ganinfer.experiment.loading import check_discriminator, load, loads, simulator, simulator_key
+from ganinfer.experiment.schema import SCHEMA_VERSION, Experiment, RealData, Scenario, SimulatedData, Study
+from ganinfer.experiment.settings import (
+    budget,
+    genome_source,
+    pipeline_settings,
+    sample_sets,
+    window_settings,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Experiment",
+    "ExperimentError",
+    "RealData",
+    "Scenario",
+    "SimulatedData",
+    "Study",
+    "budget",
+    "check_discriminator",
+    "genome_source",
+    "load",
+    "loads",
+    "pipeline_settings",
+    "sample_sets",
+    "simulator",
+    "simulator_key",
+    "window_settings",
+]

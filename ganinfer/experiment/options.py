@@ -1,0 +1,85 @@
+"""Options of plugins: files are read here, so that workers need no file system, and names are checked here."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ganinfer import plugins
+from ganinfer.experiment.document import Document, Location
+from ganinfer.experiment.problems import closest
+
+#: A file much larger than this is no model; read as text it would travel to every worker.
+MAXIMUM_BYTES = 10_000_000
+
+
+def read_file(name: Any, folder: Path) -> dict[str, str]:
+    """``{"file", "text"}``, for code also ``"sha256"``, of a path relative to ``folder``; raises ValueError."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"must be the path of a file, not {name!r}")
+    path = folder / Path(name).expanduser()
+    if not path.is_file():
+        raise ValueError(f"no such file: {name} (looked for {path}; paths are relative to the experiment's file)")
+    if path.stat().st_size > MAXIMUM_BYTES:
+        raise ValueError(f"{name} has {path.stat().st_size:,} bytes; at most {MAXIMUM_BYTES:,} are read as an option")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is not UTF-8 text") from None
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
+    digest = {"sha256": hashlib.sha256(text.encode()).hexdigest()} if path.suffix == ".py" else {}
+    return {"file": name, "text": text, **digest}
+
+
+def with_files(options: Mapping[str, Any], file_options: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    """``options`` with each file replaced by its name and text; raises :class:`OptionError` naming the option."""
+    result = dict(options)
+    for key, value in options.items():
+        try:
+            if key in file_options and isinstance(value, str):
+                result[key] = read_file(value, folder)
+            elif isinstance(value, Mapping) and "file" in value and "text" not in value:
+                result[key] = {**value, **read_file(value["file"], folder)}
+        except ValueError as error:
+            raise OptionError(key, str(error)) from None
+    return result
+
+
+class OptionError(ValueError):
+    """What is wrong with the option ``key``."""
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__(message)
+
+
+def check_names(
+    target: Callable[..., Any],
+    options: Mapping[str, Any],
+    document: Document,
+    location: Location,
+    *,
+    also: tuple[str, ...] = (),
+    skip: int = 0,
+) -> list[str]:
+    """Problems of option names against a plugin's signature: unknown ones, and required ones that are missing.
+
+    ``also`` are keys of the section that are not options; ``skip`` leading parameters are the engine's own.
+    """
+    accepted = plugins.option_parameters(target)
+    if accepted is None:
+        return []
+    accepted = dict(list(accepted.items())[skip:])
+    problems = [
+        document.problem((*location, key), f"unknown option; {closest(key, [*also, *accepted])}")
+        for key in options
+        if key not in accepted
+    ]
+    missing = [n for n, p in accepted.items() if p.default is inspect.Parameter.empty and n not in options]
+    if missing:
+        problems.append(document.problem(location, f"required option missing: {', '.join(missing)}"))
+    return problems

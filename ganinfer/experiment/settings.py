@@ -1,0 +1,75 @@
+"""What the layers below need of an experiment, in their own words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ganinfer.experiment.schema import Experiment, RealData, Study
+from ganinfer.haplotypes import SampleSet
+from ganinfer.interfaces import Budget
+from ganinfer.pipeline import PipelineSettings
+
+if TYPE_CHECKING:
+    from ganinfer.genomes import GenomeSource, WindowSettings
+
+#: Base pairs over which linkage is taken to have faded.
+DEFAULT_BLOCK_LENGTH = 1_000_000
+
+
+def genome_source(experiment: Experiment) -> GenomeSource:
+    """Where real data come from; raises ValueError for a simulation study, which has no genomes."""
+    from ganinfer.genomes import GenomeSource
+
+    data = experiment.data
+    if not isinstance(data, RealData):
+        raise ValueError(f"{experiment.place('data', 'simulate')}: a simulation study has no genotype files")
+    return GenomeSource(
+        genotypes=tuple(data.genotypes),
+        samples=data.samples,
+        populations=dict(data.populations),
+        regions=data.regions,
+        accessible=data.accessible,
+        exclude=tuple(data.exclude),
+        recombination_map=data.recombination_map,
+        ancestral=data.ancestral,
+        phased=data.phased,
+        filters=tuple(data.filters),
+        min_depth=data.min_depth,
+        min_genotype_quality=data.min_genotype_quality,
+        contig_lengths=data.contig_lengths,
+        seed=data.seed,
+    )
+
+
+def window_settings(experiment: Experiment) -> WindowSettings:
+    """How genomes are cut into windows and blocks; ``windows.maximum`` is for who chooses among them."""
+    from ganinfer.genomes import WindowSettings
+
+    windows = experiment.windows
+    return WindowSettings(
+        length=windows.length,
+        min_accessible=windows.min_accessible,
+        block_length=windows.block_length or max(DEFAULT_BLOCK_LENGTH, windows.length),
+    )
+
+
+def pipeline_settings(experiment: Experiment, phased: bool) -> PipelineSettings:
+    """The switches of the pipeline; ``phased`` is what the genotypes say, which ``data.phased`` overrides."""
+    data = experiment.data
+    return PipelineSettings(
+        phased=phased if data.phased is None else data.phased,
+        folded=data.ancestral == "none",
+        singletons=data.singletons,
+        minimum_sites=experiment.windows.minimum_sites,
+    )
+
+
+def sample_sets(study: Study) -> tuple[SampleSet, ...]:
+    """The samples of a simulation study, in the order written."""
+    return tuple(SampleSet(name, g.individuals, g.ploidy, g.time) for name, g in study.samples.items())
+
+
+def budget(experiment: Experiment) -> Budget:
+    """What the run may spend."""
+    section = experiment.budget
+    return Budget(section.simulated_windows, section.rounds, section.minutes)
