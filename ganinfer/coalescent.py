@@ -1,0 +1,195 @@
+"""Windows from msprime: one demography, many templates, as fast as msprime allows.
+
+Ancestry follows Hudson's coalescent with recombination (doi 10.1093/genetics/iyab229); mutations fall on discrete
+sites under the Jukes-Cantor model, so that sites with several alleles occur as they do in nature.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganinfer.interfaces import Design, WindowTemplate
+from ganinfer.models import ModelError, closest, finite_number
+from ganinfer.parameters import Parameters
+from ganinfer.randomness import simulator_seeds
+
+if TYPE_CHECKING:
+    import msprime
+    import tskit
+
+#: What ``recombination_rate`` says when every window has the rates of its template's slice of the map.
+MAP = "map"
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Mutation and recombination rates per base and generation: numbers, or names of parameters.
+
+    ``recombination`` may also be ``map``: the template's slice of the map, times ``scale``.
+    """
+
+    mutation: float | str
+    recombination: float | str = MAP
+    scale: float | str = 1.0
+
+    def _options(self) -> dict[str, float | str]:
+        return {
+            "mutation_rate": self.mutation,
+            "recombination_rate": self.recombination,
+            "recombination_scale": self.scale,
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters that are rates."""
+        return tuple(v for k, v in self._options().items() if isinstance(v, str) and not _is_map(k, v))
+
+    def check(self, parameters: Parameters, fixed: Mapping[str, float]) -> None:
+        """Raise :class:`ModelError` unless each rate is a number from 0 or a parameter that cannot be negative."""
+        lowest = {p.name: p.lower for p in parameters} | dict(fixed)
+        for option, value in self._options().items():
+            if _is_map(option, value):
+                continue
+            if isinstance(value, str) and value not in lowest:
+                allowed = (
+                    "a number, map, or a parameter" if option == "recombination_rate" else "a number or a parameter"
+                )
+                raise ModelError(f"{option} is {allowed}; {value!r} is no parameter; {closest(value, lowest)}")
+            number = lowest[value] if isinstance(value, str) else finite_number(value, option)
+            if number < 0:
+                raise ModelError(f"{option} can't be negative, and {value!r} may be {number:g}")
+
+    def at(self, values: Mapping[str, float]) -> dict[str, Any]:
+        """Keyword arguments of :func:`simulate_windows` at the values of all parameters."""
+        return {k: v if _is_map(k, v) or not isinstance(v, str) else values[v] for k, v in self._options().items()}
+
+
+def _is_map(option: str, value: Any) -> bool:
+    return option == "recombination_rate" and isinstance(value, str) and value == MAP
+
+
+@dataclass(frozen=True)
+class Existence:
+    """When a population exists: from ``start_time`` (open) to ``end_time`` (closed) generations ago."""
+
+    start_time: float
+    end_time: float
+
+
+def sample_sets(
+    design: Design, demes: Mapping[str, str], existing: Mapping[str, Existence], where: str
+) -> list[msprime.SampleSet]:
+    """What msprime has to sample for a design, in its order.
+
+    ``demes`` maps population labels of the data to names of the model, where they differ. Raises
+    :class:`ModelError` for a population that the model does not have, or not at its sampling time.
+    """
+    import msprime
+
+    sets = []
+    for s in design.samples:
+        deme = demes.get(s.population, s.population)
+        if deme not in existing:
+            raise ModelError(
+                f"population {s.population!r} of the data is sampled from {deme!r}, which {where} does not have; "
+                f"name its deme under demes; {closest(deme, existing)}"
+            )
+        life = existing[deme]
+        if not life.end_time <= s.time < life.start_time:
+            raise ModelError(
+                f"population {s.population!r} is sampled {s.time:g} generations ago, but {deme!r} of {where} exists "
+                f"only from {life.start_time:g} to {life.end_time:g}; give a sampling time in that range (column time "
+                f"of the sample sheet), or another deme under demes"
+            )
+        sets.append(msprime.SampleSet(s.num_individuals, population=deme, time=s.time, ploidy=s.ploidy))
+    return sets
+
+
+def simulate_windows(
+    demography: msprime.Demography,
+    samples: Sequence[msprime.SampleSet],
+    templates: Sequence[WindowTemplate],
+    seed: int,
+    *,
+    mutation_rate: float,
+    recombination_rate: float | str = MAP,
+    recombination_scale: float = 1.0,
+    ploidy: int = 2,
+) -> Iterator[tskit.TreeSequence]:
+    """One tree sequence a template, in order; its samples follow ``samples``. Rates are per base and generation.
+
+    Templates alike in length and recombination are replicates of one msprime simulator, whose construction costs
+    as much as a window of 50 kb. The output depends on the arguments only, not on what was simulated before.
+    """
+    import msprime
+
+    keep_freed_memory()
+    seeds = simulator_seeds(seed, 2 * len(templates)).tolist()
+    alike = [_likeness(t, recombination_rate) for t in templates]
+    left = Counter(alike)
+    replicates: dict[Any, Iterator[tskit.TreeSequence]] = {}
+    for i, (template, key) in enumerate(zip(templates, alike, strict=True)):
+        if key not in replicates:
+            replicates[key] = msprime.sim_ancestry(
+                samples,
+                demography=demography,
+                sequence_length=template.length,
+                recombination_rate=_rate(template, recombination_rate, recombination_scale),
+                ploidy=ploidy,
+                num_replicates=left[key],
+                random_seed=seeds[2 * i],
+                record_provenance=False,
+            )
+        ancestry = next(replicates[key])
+        yield msprime.sim_mutations(ancestry, rate=mutation_rate, random_seed=seeds[2 * i + 1], record_provenance=False)
+        left[key] -= 1
+        if not left[key]:
+            del replicates[key]  # the simulator's memory goes with it
+
+
+def _likeness(template: WindowTemplate, recombination_rate: float | str) -> Any:
+    """What templates share when one simulator serves them: length, and the slice of the map where it is used."""
+    if recombination_rate != MAP:
+        return template.length
+    if template.recombination is None:
+        raise ValueError(
+            "recombination_rate is map, but the data have no recombination map: name one under "
+            "data.recombination_map, or give recombination_rate as a number or a parameter"
+        )
+    return template.length, template.recombination.positions.tobytes(), template.recombination.rates.tobytes()
+
+
+def _rate(template: WindowTemplate, recombination_rate: float | str, scale: float) -> Any:
+    import msprime
+
+    if not isinstance(recombination_rate, str):
+        return recombination_rate * scale
+    assert template.recombination is not None
+    positions = np.array(template.recombination.positions, dtype=float)
+    if positions[-1] != template.length:
+        raise ValueError(f"a template of {template.length} bases has a recombination map of {positions[-1]:g} bases")
+    return msprime.RateMap(position=positions, rate=template.recombination.rates * scale)
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed blocks of up to 32 MiB, 64 MiB in all, instead of handing them back to the kernel.
+
+    A new msprime simulator takes some 6 MB. Handed back and faulted in again for every window, that memory costs
+    as much time as the window. The limits are those which glibc's own adaptation may reach. Returns whether it
+    was possible: other C libraries have no such setting and need none.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(mallopt(mmap_threshold, 32 * _MIB) and mallopt(trim_threshold, 64 * _MIB))

@@ -1,0 +1,170 @@
+"""A demographic model with free parameters: a demes file, and an options file that says what is free."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ganinfer.models.expressions import ExpressionError
+from ganinfer.models.fields import Field, read_values
+from ganinfer.models.options import Driver, Options, hold, read_options
+from ganinfer.models.places import ModelError, Place, read_yaml
+from ganinfer.parameters import Parameters
+
+if TYPE_CHECKING:
+    import demes
+
+
+class DemesModel:
+    """A demes graph as a function of named parameters.
+
+    ``model`` and ``options`` are the texts of the two files, ``model_file`` and ``options_file`` their names for
+    messages. ``fixed`` holds parameters at a value: they are no longer among ``parameters``. ``elsewhere`` names
+    parameters that something beside the graph depends on, such as a mutation rate. All numbers are in the
+    demes file's own units; ``generation_time`` is used where the file is in years and does not say.
+
+    Raises :class:`ModelError` when a file breaks one of its rules, ``ValueError`` when ``fixed`` does.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        options: str | None = None,
+        *,
+        model_file: str = "the demes file",
+        options_file: str = "the options file",
+        fixed: Mapping[str, Any] | None = None,
+        elsewhere: tuple[str, ...] = (),
+        generation_time: float | None = None,
+    ) -> None:
+        self.file = model_file
+        self._data = read_demes(model, model_file, generation_time)
+        self.options: Options | None = None if options is None else read_options(options_file, options)
+        free, self.fixed, self._held_constraints = hold(self.options, fixed)
+        self._drivers = self._bind(self.options.drivers if self.options else ())
+        self._check_initial_values()
+        self._check_every_parameter_acts(elsewhere)
+        self.parameters = Parameters(free.items, free.constraints, self.problem)
+
+    def values(self, theta: Mapping[str, float]) -> dict[str, float]:
+        """Values of all parameters, free and fixed; raises :class:`ModelError` for missing or unknown names."""
+        names = self.parameters.names
+        if len(theta) != len(names) or any(name not in theta for name in names):
+            missing = [n for n in names if n not in theta]
+            unknown = [n for n in theta if n not in names]
+            raise ModelError(
+                f"{self.file} needs values of {', '.join(names) or 'no parameter'}; "
+                f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
+            )
+        return {**theta, **self.fixed}
+
+    def graph(self, theta: Mapping[str, float]) -> demes.Graph:
+        """The graph at ``theta``, in the demes file's units; raises :class:`ModelError` where it is impossible."""
+        values = self.values(theta)
+        data = self._data
+        for driver, fields in self._drivers:
+            try:
+                value = driver.expression.value(values)
+            except ExpressionError as error:
+                raise ModelError(f"{fields[0].name} has no value: {error}") from None
+            for field in fields:
+                # In place: building a graph copies the data, and every call sets the same fields.
+                field.set(data, value)
+        return _build(data, self.file)
+
+    def problem(self, theta: Mapping[str, float]) -> str | None:
+        """Why the model is impossible at ``theta``, as a sentence; ``None`` where it is possible."""
+        values = self.values(theta)
+        for c in self._held_constraints:
+            if not values[c.greater] > values[c.smaller]:
+                return f"{c.greater}={values[c.greater]:.6g} must be above {c.smaller}={values[c.smaller]:.6g}"
+        try:
+            self.graph(theta)
+        except ModelError as error:
+            return str(error)
+        return None
+
+    def _bind(self, drivers: tuple[Driver, ...]) -> tuple[tuple[Driver, tuple[Field, ...]], ...]:
+        """Each driver with its fields; no field may be driven twice."""
+        bound = tuple((d, read_values(d.values, d.place, self._data, self.file)) for d in drivers)
+        owner: dict[tuple[str | int, ...], Driver] = {}
+        for driver, fields in bound:
+            for field in fields:
+                if field.path in owner:
+                    both = f"{owner[field.path].expression.text!r} and by {driver.expression.text!r}"
+                    raise driver.place.error(f"{field.name} is set twice, by {both}")
+                owner[field.path] = driver
+        return bound
+
+    def _check_initial_values(self) -> None:
+        """Fields of one parameter agree in the demes file and lie in its bounds: a wrong index or unit shows here."""
+        parameters = {p.name: p for p in self.options.parameters} if self.options else {}
+        for driver, fields in self._drivers:
+            written = {f.name: f.get(self._data) for f in fields}
+            shown = ", ".join(f"{name}={value}" for name, value in written.items())
+            p = parameters.get(driver.expression.text)
+            if p is None:
+                continue
+            if len(set(written.values())) > 1:
+                raise driver.place.error(f"fields of one parameter must be equal in {self.file}, got {shown}")
+            value = next(iter(written.values()))
+            if not p.lower <= value <= p.upper:
+                raise driver.place.error(
+                    f"the value in {self.file}, {shown}, lies outside the bounds [{p.lower:g}, {p.upper:g}] of "
+                    f"parameter {p.name!r}; both are in the demes file's own units ({self._data['time_units']})"
+                )
+
+    def _check_every_parameter_acts(self, elsewhere: tuple[str, ...]) -> None:
+        acting = {name for driver, _ in self._drivers for name in driver.expression.names} | set(elsewhere)
+        for i, p in enumerate(self.options.parameters if self.options else ()):
+            if p.name not in acting:
+                assert self.options is not None
+                raise self.options.place.at("parameters", i).error(
+                    f"parameter {p.name!r} changes nothing: give it values, use it in expressions, or make it a rate"
+                )
+
+
+def read_demes(text: str, file: str, generation_time: float | None = None) -> dict[str, Any]:
+    """A demes file as it is written, checked to be a valid model; raises :class:`ModelError`."""
+    content = read_yaml(file, text)
+    if not isinstance(content, dict) or not isinstance(content.get("demes"), list):
+        raise ModelError(f"{file}: a demes file is a mapping with time_units and a list of demes")
+    import demes
+
+    try:
+        data = dict(demes.loads_asdict(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{file}: {_sentence(error)}") from None
+    if generation_time is not None and data.get("time_units", "generations") != "generations":
+        written = data.setdefault("generation_time", generation_time)
+        if written != generation_time:
+            raise Place(file, text, ("generation_time",)).error(
+                f"the demes file says {written}, the scenario's generation_time says {generation_time}; they must agree"
+            )
+    _build(data, file)
+    return data
+
+
+def _build(data: dict[str, Any], file: str) -> demes.Graph:
+    import demes
+
+    try:
+        with warnings.catch_warnings():
+            # Two opposite pulses at one time, of which one is zero, are how a signed pulse is written.
+            warnings.filterwarnings("ignore", message="Multiple pulses", category=UserWarning)
+            return demes.Graph.fromdict(data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{file} is no possible model: {_sentence(error)}") from None
+
+
+def _sentence(error: BaseException | None) -> str:
+    """An exception and its causes, outermost first, in one line."""
+    parts: list[str] = []
+    while error is not None:
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        text = " ".join(text.split())
+        if text and text not in parts:
+            parts.append(text)
+        error = error.__cause__
+    return ": ".join(parts)
