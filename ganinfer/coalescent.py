@@ -33,7 +33,7 @@ _MIB = 1 << 20
 class Rates:
     """Mutation and recombination rates per base and generation: numbers, or names of parameters.
 
-    ``recombination`` may also be ``map``: the template's slice of the map, times ``scale``.
+    ``recombination`` may also be ``map``: the template's slice of the map; it is multiplied by ``scale``.
     """
 
     mutation: float | str
@@ -72,45 +72,79 @@ class Rates:
         return {k: v if _is_map(k, v) or not isinstance(v, str) else values[v] for k, v in self._options().items()}
 
 
+def read_rates(mutation_rate: Any, recombination_rate: Any, recombination_scale: Any) -> Rates:
+    """The three rate options of a scenario, each a number or a name; :meth:`Rates.check` says if it is known."""
+    if mutation_rate is None:
+        raise ModelError("mutation_rate is missing: a number per base and generation, or the name of a parameter")
+    rates = Rates(mutation_rate, recombination_rate, recombination_scale)
+    for option, value in rates._options().items():
+        if not isinstance(value, str):
+            finite_number(value, option)
+    return rates
+
+
+def read_labels(demes: Any) -> dict[str, str]:
+    """The option ``demes``: population labels of the data mapped to populations of the model."""
+    if not isinstance(demes, Mapping | None) or not all(isinstance(v, str) for v in (demes or {}).values()):
+        raise ModelError(f"demes maps population labels of the data to demes of the model, got {demes!r}")
+    return {str(label): deme for label, deme in (demes or {}).items()}
+
+
+def read_ploidy(ploidy: Any) -> int:
+    """The option ``ploidy``: 1 or more chromosomes an individual that population sizes count."""
+    if isinstance(ploidy, bool) or not isinstance(ploidy, int) or ploidy < 1:
+        raise ModelError(f"ploidy is a number of chromosomes from 1, got {ploidy!r}")
+    return ploidy
+
+
 def _is_map(option: str, value: Any) -> bool:
     return option == "recombination_rate" and isinstance(value, str) and value == MAP
 
 
-@dataclass(frozen=True)
-class Existence:
-    """When a population exists: from ``start_time`` (open) to ``end_time`` (closed) generations ago."""
-
-    start_time: float
-    end_time: float
-
-
 def sample_sets(
-    design: Design, demes: Mapping[str, str], existing: Mapping[str, Existence], where: str
+    design: Design, demes: Mapping[str, str], demography: msprime.Demography, where: str
 ) -> list[msprime.SampleSet]:
-    """What msprime has to sample for a design, in its order.
+    """What msprime has to sample for a design, in its order; ``where`` names the model in messages.
 
-    ``demes`` maps population labels of the data to names of the model, where they differ. Raises
+    ``demes`` maps population labels of the data to populations of the model, where they differ. Raises
     :class:`ModelError` for a population that the model does not have, or not at its sampling time.
     """
     import msprime
 
+    lives = _lives(demography)
     sets = []
     for s in design.samples:
         deme = demes.get(s.population, s.population)
-        if deme not in existing:
+        if deme not in lives:
             raise ModelError(
                 f"population {s.population!r} of the data is sampled from {deme!r}, which {where} does not have; "
-                f"name its deme under demes; {closest(deme, existing)}"
+                f"name its deme under demes; {closest(deme, lives)}"
             )
-        life = existing[deme]
-        if not life.end_time <= s.time < life.start_time:
+        start, end = lives[deme]
+        if not end <= s.time < start:
             raise ModelError(
                 f"population {s.population!r} is sampled {s.time:g} generations ago, but {deme!r} of {where} exists "
-                f"only from {life.start_time:g} to {life.end_time:g}; give a sampling time in that range (column time "
-                f"of the sample sheet), or another deme under demes"
+                f"only from {start:g} to {end:g}; give a sampling time in that range (column time of the sample "
+                f"sheet), or another deme under demes"
             )
         sets.append(msprime.SampleSet(s.num_individuals, population=deme, time=s.time, ploidy=s.ploidy))
     return sets
+
+
+def _lives(demography: msprime.Demography) -> dict[str, tuple[float, float]]:
+    """For each population, generations ago: when it began (open), and when it ended (closed)."""
+    from msprime.demography import Admixture, PopulationSplit
+
+    began = {p.name: np.inf for p in demography.populations}
+    for event in demography.events:
+        if isinstance(event, PopulationSplit):
+            began.update(dict.fromkeys(event.derived, event.time))
+        elif isinstance(event, Admixture):
+            began[event.derived] = event.time
+    ended = {
+        p.name: p.default_sampling_time or 0.0 if p.initially_active is False else 0.0 for p in demography.populations
+    }
+    return {name: (began[name], ended[name]) for name in began}
 
 
 def simulate_windows(

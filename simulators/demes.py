@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ganinfer.coalescent import MAP, Existence, Rates, sample_sets, simulate_windows
+from ganinfer.coalescent import MAP, read_labels, read_ploidy, read_rates, sample_sets, simulate_windows
 from ganinfer.interfaces import Design
-from ganinfer.models import DemesModel, file_text
+from ganinfer.models import DemesModel, catalogue_model, file_text
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class DemesSimulator:
     """Windows of a demes model.
 
-    ``model`` is a demes file, ``parameters`` an options file (without it nothing is free). ``demes`` maps population
-    labels of the data to demes where they differ; demes without samples are ghosts. ``fixed`` holds parameters at
-    a value. ``mutation_rate`` is a number or a parameter's name, ``recombination_rate`` also ``map``; the map is
-    multiplied by ``recombination_scale``. ``generation_time`` is in years, for a demes file in years
-    that does not say. ``ploidy``: chromosomes of the individuals that population sizes count.
+    ``model`` is a demes file, or ``{"stdpopsim": "HomSap/OutOfAfrica_3G09"}`` for a model of that catalogue;
+    ``parameters`` an options file (without it nothing is free). ``demes`` maps population labels of the data to demes
+    where they differ; demes without samples are ghosts. ``fixed`` holds parameters at a value. ``mutation_rate``
+    is a number or a parameter's name (a catalogue's model may know it), ``recombination_rate`` also ``map``; it is
+    multiplied by ``recombination_scale``. ``generation_time`` is in years, for a demes file in years that does
+    not say. ``ploidy``: chromosomes of one of the individuals that deme sizes count.
     """
 
     api_version: ClassVar[str] = "1"
@@ -33,30 +34,32 @@ class DemesSimulator:
         self,
         *,
         model: Any,
-        mutation_rate: float | str,
         parameters: Any = None,
         demes: Mapping[str, str] | None = None,
         fixed: Mapping[str, float] | None = None,
+        mutation_rate: float | str | None = None,
         recombination_rate: float | str = MAP,
         recombination_scale: float | str = 1.0,
         generation_time: float | None = None,
         ploidy: int = 2,
     ) -> None:
-        file, text = file_text(model, "model")
-        options_file, options = (None, None) if parameters is None else file_text(parameters, "parameters")
-        self.rates = Rates(mutation_rate, recombination_rate, recombination_scale)
+        file, text, known_rate = _model(model)
+        options_file, options = ("", None) if parameters is None else file_text(parameters, "parameters")
+        self.rates = read_rates(
+            known_rate if mutation_rate is None else mutation_rate, recombination_rate, recombination_scale
+        )
         self.model = DemesModel(
             text,
             options,
             model_file=file,
-            options_file=options_file or "",
+            options_file=options_file,
             fixed=fixed,
             elsewhere=self.rates.names,
             generation_time=generation_time,
         )
         self.rates.check(self.model.parameters, self.model.fixed)
-        self.demes = dict(demes or {})
-        self.ploidy = ploidy
+        self.demes = read_labels(demes)
+        self.ploidy = read_ploidy(ploidy)
 
     @property
     def parameters(self) -> Parameters:
@@ -67,16 +70,23 @@ class DemesSimulator:
         return self.model.graph(theta)
 
     def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[tskit.TreeSequence]:
+        """One tree sequence a template, in generations whatever the demes file's units."""
         import msprime
 
-        graph = self.graph(theta)
-        unit = float(graph.generation_time or 1)  # 1 in a graph in generations
-        existing = {d.name: Existence(d.start_time / unit, d.end_time / unit) for d in graph.demes}
+        demography = msprime.Demography.from_demes(self.graph(theta))
         return simulate_windows(
-            msprime.Demography.from_demes(graph),
-            sample_sets(design, self.demes, existing, self.model.file),
+            demography,
+            sample_sets(design, self.demes, demography, self.model.file),
             design.templates,
             seed,
             ploidy=self.ploidy,
             **self.rates.at(self.model.values(theta)),
         )
+
+
+def _model(option: Any) -> tuple[str, str, float | None]:
+    """Name and text of the demes file, and the mutation rate that comes with it."""
+    if isinstance(option, Mapping) and set(option) == {"stdpopsim"}:
+        found = catalogue_model(option["stdpopsim"])
+        return found.name, found.text, found.mutation_rate
+    return *file_text(option, "model, unless it is {stdpopsim: SPECIES/MODEL},"), None

@@ -1,8 +1,21 @@
 """Demographic models with free parameters: demes files, moments' options files, and expressions."""
 
+from ganinfer.models.catalogue import CatalogueModel, catalogue_model
 from ganinfer.models.files import file_text
 from ganinfer.models.graphs import DemesModel
-from ganinfer.models.options import finite_number, hold, read_options
+from ganinfer.models.options import Held, Options, finite_number, hold, read_options
 from ganinfer.models.places import ModelError, closest
 
-__all__ = ["DemesModel", "ModelError", "closest", "file_text", "finite_number", "hold", "read_options"]
+__all__ = [
+    "CatalogueModel",
+    "DemesModel",
+    "Held",
+    "ModelError",
+    "Options",
+    "catalogue_model",
+    "closest",
+    "file_text",
+    "finite_number",
+    "hold",
+    "read_options",
+]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ganinfer.models.expressions import ExpressionError
 from ganinfer.models.fields import Field, read_values
 from ganinfer.models.options import Driver, Options, hold, read_options
 from ganinfer.models.places import ModelError, Place, read_yaml
-from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
     import demes
@@ -41,23 +41,20 @@ class DemesModel:
         self.file = model_file
         self._data = read_demes(model, model_file, generation_time)
         self.options: Options | None = None if options is None else read_options(options_file, options)
-        free, self.fixed, self._held_constraints = hold(self.options, fixed)
+        self._held = hold(self.options, fixed)
         self._drivers = self._bind(self.options.drivers if self.options else ())
         self._check_initial_values()
         self._check_every_parameter_acts(elsewhere)
-        self.parameters = Parameters(free.items, free.constraints, self.problem)
+        self.parameters = replace(self._held.free, problem=self.problem)
+
+    @property
+    def fixed(self) -> Mapping[str, float]:
+        """Values of the parameters that are held."""
+        return self._held.values
 
     def values(self, theta: Mapping[str, float]) -> dict[str, float]:
         """Values of all parameters, free and fixed; raises :class:`ModelError` for missing or unknown names."""
-        names = self.parameters.names
-        if len(theta) != len(names) or any(name not in theta for name in names):
-            missing = [n for n in names if n not in theta]
-            unknown = [n for n in theta if n not in names]
-            raise ModelError(
-                f"{self.file} needs values of {', '.join(names) or 'no parameter'}; "
-                f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
-            )
-        return {**theta, **self.fixed}
+        return self._held.complete(theta, self.file)
 
     def graph(self, theta: Mapping[str, float]) -> demes.Graph:
         """The graph at ``theta``, in the demes file's units; raises :class:`ModelError` where it is impossible."""
@@ -75,10 +72,9 @@ class DemesModel:
 
     def problem(self, theta: Mapping[str, float]) -> str | None:
         """Why the model is impossible at ``theta``, as a sentence; ``None`` where it is possible."""
-        values = self.values(theta)
-        for c in self._held_constraints:
-            if not values[c.greater] > values[c.smaller]:
-                return f"{c.greater}={values[c.greater]:.6g} must be above {c.smaller}={values[c.smaller]:.6g}"
+        broken = self._held.broken_constraint(self.values(theta))
+        if broken:
+            return broken
         try:
             self.graph(theta)
         except ModelError as error:

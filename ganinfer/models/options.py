@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganinfer.models.expressions import Expression, ExpressionError, parameter, parse
-from ganinfer.models.places import Place, closest, read_yaml
+from ganinfer.models.places import ModelError, Place, closest, read_yaml
 from ganinfer.parameters import Constraint, Parameter, ParameterError, Parameters, Prior
 
 PARAMETER_KEYS = (
@@ -81,37 +81,69 @@ def read_options(file: str, text: str) -> Options:
     )
 
 
-def hold(
-    options: Options | None, fixed: Mapping[str, Any] | None
-) -> tuple[Parameters, dict[str, float], tuple[Constraint, ...]]:
-    """Free parameters, the fixed ones' values, and the constraints that a fixed parameter has part in.
+@dataclass(frozen=True)
+class Held:
+    """An options file with some parameters held at ``values``: the ``free`` ones, and constraints on both kinds."""
 
-    ``fixed`` maps names of the options file to finite numbers; they may lie outside the bounds, so that a
-    migration on a log scale can be held at 0. Raises ``ModelError`` or ``ValueError`` for anything else.
+    free: Parameters
+    values: Mapping[str, float]
+    mixed: tuple[Constraint, ...] = ()
+
+    def complete(self, theta: Mapping[str, float], where: str) -> dict[str, float]:
+        """Values of all parameters; raises :class:`ModelError` for missing or unknown names in ``theta``."""
+        names = self.free.names
+        if len(theta) != len(names) or any(name not in theta for name in names):
+            missing = ", ".join(n for n in names if n not in theta)
+            unknown = ", ".join(n for n in theta if n not in names)
+            raise ModelError(
+                f"{where} needs values of {', '.join(names) or 'no parameter'}; "
+                f"missing: {missing or 'none'}; unknown: {unknown or 'none'}"
+            )
+        return {**theta, **self.values}
+
+    def broken_constraint(self, values: Mapping[str, float]) -> str | None:
+        """The constraint between a free and a held parameter that complete ``values`` break, as a sentence."""
+        for c in self.mixed:
+            if not values[c.greater] > values[c.smaller]:
+                return f"{c.greater}={values[c.greater]:.6g} must be above {c.smaller}={values[c.smaller]:.6g}"
+        return None
+
+
+def hold(options: Options | None, fixed: Mapping[str, Any] | None) -> Held:
+    """Hold the parameters of an options file that ``fixed`` maps to finite numbers.
+
+    The numbers may lie outside the bounds, so that a migration on a log scale can be held at 0. Raises
+    :class:`ModelError` for unknown names, other values, and constraints that held values break among themselves.
     """
     names = options.names if options else ()
     values: dict[str, float] = {}
+    if not isinstance(fixed, Mapping | None):
+        raise ModelError(f"fixed maps parameters to numbers, got {fixed!r}")
     for name, value in (fixed or {}).items():
         if name not in names:
-            raise ValueError(f"fixed: {name!r} is no parameter; {closest(name, names)}")
+            raise ModelError(f"fixed: {name!r} is no parameter; {closest(name, names)}")
         values[name] = finite_number(value, f"fixed.{name}")
     if options is None:
-        return Parameters(()), values, ()
-    free = tuple(p for p in options.parameters if p.name not in values)
-    mixed = tuple(c for c in options.constraints if c.greater in values or c.smaller in values)
-    for c in mixed:
+        return Held(Parameters(()), values)
+    touched = tuple(c for c in options.constraints if c.greater in values or c.smaller in values)
+    for c in touched:
         if c.greater in values and c.smaller in values and not values[c.greater] > values[c.smaller]:
-            raise ValueError(
+            raise ModelError(
                 f"fixed: {c.greater}={values[c.greater]:g} must be above {c.smaller}={values[c.smaller]:g}, "
                 f"as {options.place.file} demands under constraints"
             )
-    return Parameters(free, tuple(c for c in options.constraints if c not in mixed)), values, mixed
+    free = Parameters(
+        tuple(p for p in options.parameters if p.name not in values),
+        tuple(c for c in options.constraints if c not in touched),
+    )
+    mixed = tuple(c for c in touched if c.greater not in values or c.smaller not in values)
+    return Held(free, values, mixed)
 
 
 def finite_number(value: Any, where: str) -> float:
-    """``value`` as a float; raises ``ValueError`` naming ``where`` when it is no finite number."""
+    """``value`` as a float; raises :class:`ModelError` naming ``where`` when it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{where} must be a finite number, got {value!r}")
+        raise ModelError(f"{where} must be a finite number, got {value!r}")
     return float(value)
 
 
