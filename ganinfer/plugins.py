@@ -76,6 +76,9 @@ def load(kind: str, name: str) -> Any:
     if len(found) > 1:
         raise PluginError(f"{_singular(kind)} {name!r}: {_duplicate(found)}")
     info = _info(found[0], kind)
+    problem = _plain_error(found[0], 1)
+    if problem and info.distribution != _DISTRIBUTION:
+        raise PluginError(f"{_title(info)}: {problem}")
     _refuse_shadow(found[0], info)
     plugin = _imported(found[0], info)
     _check_members(plugin, kind, _title(info))

@@ -26,7 +26,9 @@ def make(
     ``workers``: processes to run at once, ``None`` for one a core (on a Ray cluster: one a CPU of the cluster);
     ``serial`` has one, whatever is asked for. ``address``: a running Ray cluster, ``auto`` or ``HOST:PORT``; ``None``
     for the one in the environment variable ``RAY_ADDRESS``, or without it a Ray of our own on this machine.
-    ``timeout``: seconds that one item may take. Raises :class:`ExecutionError` (a ``ValueError``) for settings that cannot work.
+    ``timeout``: seconds that one item may take.
+
+    Raises :class:`ExecutionError` (a ``ValueError``) for settings that cannot work.
     """
     _check(kind, workers, address, timeout)
     if kind == "serial":

@@ -1,0 +1,300 @@
+"""A stream of encoded simulations: proposals in, arrays out.
+
+What a worker does for one proposal: simulate one observation a template, check it, prepare and encode it. NumPy only;
+the plugin imports what it needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from ganinfer import encodings, plugins, randomness
+from ganinfer.execution import Executor, WorkerError, ordered
+from ganinfer.haplotypes import Chromosomes, Haplotypes, SampleSet, chromosomes, from_tree_sequence
+from ganinfer.interfaces import Design, Encoding, EncodingSpec, Observation, WindowTemplate
+from ganinfer.pipeline import PipelineSettings, prepare_simulated
+
+#: Named arrays; the leading axis is windows, in the order of the templates.
+Encoded = dict[str, np.ndarray]
+
+
+class SimulationError(ValueError):
+    """A simulator raised, hung, took its worker down, or yielded something that is no observation of its template.
+
+    ``details`` holds the traceback in the worker, where there is one.
+    """
+
+    details: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What all proposals of a scenario share; equal when its values are.
+
+    ``simulator`` is a plugin's name or ``{"file", "class", "text", "sha256"}``, ``options`` its keyword arguments (JSON
+    values); ``encoders`` pairs of an encoding's name and options; ``length`` of windows in base pairs; ``num_sites`` of
+    the arrays.
+    """
+
+    simulator: str | Mapping[str, Any]
+    options: Mapping[str, Any]
+    samples: tuple[SampleSet, ...]
+    pipeline: PipelineSettings
+    encoders: tuple[tuple[str, Mapping[str, Any]], ...]
+    length: int
+    num_sites: int
+
+    @cached_property
+    def digest(self) -> str:
+        values = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(values.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Setup) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @property
+    def title(self) -> str:
+        """The simulator as messages name it."""
+        if isinstance(self.simulator, str):
+            return f"simulator {self.simulator!r}"
+        return f"simulator {self.simulator.get('class')} of {self.simulator.get('file')}"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One proposal: parameters by name, a window a template, one seed in [1, 2³¹).
+
+    ``label`` is what follows ``ganinfer simulate`` in the command that repeats it: see :func:`label`.
+    """
+
+    setup: Setup
+    theta: Mapping[str, float]
+    templates: tuple[WindowTemplate, ...]
+    seed: int
+    label: str = ""
+
+
+def label(experiment: str, scenario: str) -> str:
+    """The label of a scenario's tasks; ``experiment`` is the file as the user gave it."""
+    return shlex.join([experiment, "--scenario", scenario])
+
+
+def choose_templates(seed: int, num_available: int, num_windows: int) -> np.ndarray:
+    """Which real windows are a proposal's templates: a function of its seed alone, so that the seed repeats it.
+
+    Without repetition unless more are asked for than there are; then every one comes equally often, give or take one.
+    """
+    rng = randomness.stream(seed, "templates")
+    rounds = -(-num_windows // num_available)
+    return np.concatenate([rng.permutation(num_available) for _ in range(rounds)])[:num_windows]
+
+
+def simulate(tasks: Iterable[Task], executor: Executor) -> Iterator[Encoded]:
+    """The encoded windows of each task, in order, as they come.
+
+    Raises :class:`SimulationError` for the first proposal found that fails.
+    """
+    try:
+        yield from ordered(executor.run(simulate_task, tasks))
+    except WorkerError as error:
+        task = error.item
+        raise _failure(task.setup, task.theta, task.seed, task.label, error.reason) from error
+
+
+def simulate_task(task: Task) -> Encoded:
+    """Simulate, prepare and encode one proposal; what a worker runs."""
+    rng = randomness.stream(task.seed, "pipeline")
+    observations = _observations(task.setup, task.theta, task.templates, task.seed, task.label)
+    windows = (
+        prepare_simulated(haplotypes, template, task.setup.pipeline, rng)
+        for haplotypes, template in zip(observations, task.templates, strict=True)
+    )
+    return encode(task.setup, windows, len(task.templates))
+
+
+def encode(setup: Setup, windows: Iterable[Haplotypes], num_windows: int) -> Encoded:
+    """Prepared windows, real or simulated, as the arrays of :func:`encoding_specs`."""
+    encoders = _encoders(setup)
+    arrays = {
+        name: np.empty((num_windows, *spec.shape), dtype=spec.dtype) for name, spec in encoding_specs(setup).items()
+    }
+    index = -1
+    for index, window in enumerate(windows):
+        for encoder in encoders:
+            for name, values in encoder.encode(window).items():
+                arrays[name][index] = values
+    assert index + 1 == num_windows, f"{index + 1} windows for {num_windows} rows"
+    return arrays
+
+
+@lru_cache(maxsize=16)
+def encoding_specs(setup: Setup) -> dict[str, EncodingSpec]:
+    """Every array of the set-up's encodings; raises ``ValueError`` when two encodings share a name."""
+    specs: dict[str, EncodingSpec] = {}
+    for (name, _), encoder in zip(setup.encoders, _encoders(setup), strict=True):
+        for array, spec in encoder.spec().items():
+            if array in specs:
+                raise ValueError(f"encoding {name!r} makes an array {array!r} that another one makes too")
+            specs[array] = spec
+    return specs
+
+
+def raw_observations(
+    setup: Setup, theta: Mapping[str, float], templates: Iterable[WindowTemplate], seed: int, label: str = ""
+) -> Iterator[Haplotypes]:
+    """Checked observations as simulated, in this process, before any preparation."""
+    return _observations(setup, theta, tuple(templates), seed, label)
+
+
+# --- in the worker ----------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)
+def _encoders(setup: Setup) -> tuple[Encoding, ...]:
+    context = encodings.EncodingContext(
+        setup.samples, setup.pipeline.phased, setup.pipeline.folded, setup.length, setup.num_sites
+    )
+    return tuple(encodings.make(name, context, options) for name, options in setup.encoders)
+
+
+@lru_cache(maxsize=16)
+def _simulator(setup: Setup) -> Any:
+    """The simulator, which must make what the encodings take."""
+    simulator = plugins.load_simulator(setup.simulator, setup.options)
+    for (name, _), encoder in zip(setup.encoders, _encoders(setup), strict=True):
+        if simulator.produces not in encoder.accepts:
+            raise plugins.PluginError(
+                f"{setup.title} produces {simulator.produces!r}; encoding {name!r} takes {', '.join(encoder.accepts)}"
+            )
+    return simulator
+
+
+def _observations(
+    setup: Setup, theta: Mapping[str, float], templates: tuple[WindowTemplate, ...], seed: int, label: str
+) -> Iterator[Haplotypes]:
+    simulator = _simulator(setup)
+    carriers = chromosomes(setup.samples)
+    produced = 0
+    try:
+        # The plugin gets values of its own: what it does to them must not reach the next message.
+        answer = simulator.simulate(dict(theta), Design(setup.samples, templates, simulator.produces), seed)
+        if not isinstance(answer, Iterable):
+            raise _NonsenseError(f"simulate returned {type(answer).__name__}, not an iterator of observations")
+        iterator = iter(answer)
+        for template in templates:
+            observation = next(iterator, None)
+            if observation is None:
+                raise _NonsenseError(f"yielded {produced} observations for {len(templates)} templates")
+            haplotypes = _checked(observation, template, setup.samples, carriers, produced)
+            produced += 1
+            yield haplotypes
+        if next(iterator, None) is not None:
+            raise _NonsenseError(f"yielded more than {len(templates)} observations for {len(templates)} templates")
+    except _NonsenseError as error:
+        raise _failure(setup, theta, seed, label, str(error)) from None
+    except (Exception, SystemExit) as error:
+        failure = _failure(setup, theta, seed, label, f"raised {_described(error)}")
+        failure.details = "".join(traceback.format_exception(error))
+        raise failure from error
+
+
+class _NonsenseError(Exception):
+    """What a simulator yielded cannot be an observation of its template."""
+
+
+def _checked(
+    observation: Observation,
+    template: WindowTemplate,
+    samples: tuple[SampleSet, ...],
+    carriers: Chromosomes,
+    index: int,
+) -> Haplotypes:
+    if isinstance(observation, Haplotypes):
+        haplotypes = observation
+    else:
+        haplotypes = _from_trees(observation, template, samples, carriers, index)
+    problem = _problem(haplotypes, template.length, carriers)
+    if problem:
+        raise _NonsenseError(f"yielded nonsense for template {index}: {problem}")
+    return haplotypes
+
+
+def _from_trees(
+    observation: Any, template: WindowTemplate, samples: tuple[SampleSet, ...], carriers: Chromosomes, index: int
+) -> Haplotypes:
+    import tskit
+
+    where = f"yielded nonsense for template {index}:"
+    if not isinstance(observation, tskit.TreeSequence):
+        kind = type(observation).__name__
+        raise _NonsenseError(f"{where} an observation must be Haplotypes or a tskit.TreeSequence, not {kind}")
+    if observation.num_samples != len(carriers):
+        raise _NonsenseError(f"{where} {observation.num_samples} samples, the design has {len(carriers)} chromosomes")
+    if observation.sequence_length != template.length:
+        length = observation.sequence_length
+        raise _NonsenseError(f"{where} sequence length {length:g}, the window has {template.length} base pairs")
+    return from_tree_sequence(observation, samples)
+
+
+def _problem(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str | None:
+    """What is wrong with an observation; a few microseconds a window."""
+    genotypes, positions = haplotypes.genotypes, haplotypes.positions
+    if not isinstance(genotypes, np.ndarray) or not isinstance(positions, np.ndarray):
+        return "genotypes and positions must be NumPy arrays"
+    if genotypes.dtype != np.int8:
+        return f"genotypes must be int8, not {genotypes.dtype}"
+    if positions.dtype != np.int64:
+        return f"positions must be int64, not {positions.dtype}"
+    if positions.ndim != 1 or genotypes.shape != (len(positions), len(carriers)):
+        expected = f"({positions.size} positions, {len(carriers)} chromosomes)"
+        return f"genotypes have shape {genotypes.shape}, expected {expected}"
+    if len(positions):
+        if (positions[1:] < positions[:-1]).any():
+            return f"positions must be sorted, but {_unsorted(positions)}"
+        if positions[0] < 0 or positions[-1] >= length:
+            return f"positions must lie in [0, {length}), but run from {positions[0]} to {positions[-1]}"
+        if genotypes.min() < -1:
+            return f"genotypes must be -1 (missing), 0, 1, …, but {genotypes.min()} occurs"
+    return None if _same(haplotypes.carriers, carriers) else "its chromosomes are not those of the design's samples"
+
+
+def _unsorted(positions: np.ndarray) -> str:
+    site = int(np.argmax(positions[1:] < positions[:-1]))
+    return f"{positions[site]} is followed by {positions[site + 1]}"
+
+
+def _same(mine: Chromosomes, expected: Chromosomes) -> bool:
+    return mine is expected or (
+        mine.populations == expected.populations
+        and np.array_equal(mine.population, expected.population)
+        and np.array_equal(mine.individual, expected.individual)
+    )
+
+
+def _failure(setup: Setup, theta: Mapping[str, float], seed: int, label: str, what: str) -> SimulationError:
+    shown = ", ".join(f"{name}={value:.6g}" for name, value in theta.items()) or "no free parameters"
+    message = f"{setup.title} failed at {shown} with seed {seed}: {what}"
+    if label:
+        exact = ",".join(f"{name}={float(value)!r}" for name, value in theta.items())
+        chosen = f" --theta {shlex.quote(exact)}" if exact else ""
+        message += f"\nRepeat it with: ganinfer simulate {label}{chosen} --proposal-seed {seed}"
+    return SimulationError(message)
+
+
+def _described(error: BaseException) -> str:
+    """Kind and text of an error, and the place in the plugin's code where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
