@@ -1,0 +1,157 @@
+"""Reading every byte of a VCF or BCF once, to know that it is whole before htslib sees it.
+
+htslib ends quietly, or with a line on stderr only, when a file breaks off. So the file is first read to its end here: a broken
+gzip stream, a half line or a half record is found, and the number of records is known, which the reader has to meet.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganinfer.genomes.source import GenomeError
+
+_BLOCK = 1 << 20
+_GZIP = b"\x1f\x8b"
+_BCF = b"BCF\2"
+_VCF = b"##fileformat=VCF"
+_FIRST_COLUMN = re.compile(rb"^([^\t\n]*)", re.MULTILINE)
+_MISSING_END = "it was probably cut short while being copied or written; get it again (gzip -t checks it)"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """``format`` is VCF or BCF; ``records`` counts records by contig, contigs in order of appearance."""
+
+    format: str
+    records: Mapping[str, int]
+
+    @property
+    def num_records(self) -> int:
+        return sum(self.records.values())
+
+
+def scan(path: Path) -> Scan:
+    """Read the whole file; raises GenomeError when it is no VCF or BCF, or breaks off."""
+    blocks = _blocks(path)
+    start = b""
+    while len(start) < len(_VCF) and (block := next(blocks, b"")):
+        start += block
+    if start.startswith(_BCF):
+        return Scan("BCF", _bcf_records(path, _chain(start, blocks)))
+    if start.startswith(_VCF):
+        return Scan("VCF", _vcf_records(path, _chain(start, blocks)))
+    if not start:
+        raise GenomeError(f"{path}: the file is empty; a VCF begins with ##fileformat=VCF")
+    raise GenomeError(f"{path}: neither VCF nor BCF: it begins with {start[:16]!r}, a VCF with ##fileformat=VCF")
+
+
+def _chain(start: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    yield start
+    yield from blocks
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as raw:
+        compressed = raw.read(2) == _GZIP
+        raw.seek(0)
+        stream = gzip.open(raw) if compressed else raw
+        try:
+            while block := stream.read(_BLOCK):
+                yield block
+        except EOFError:
+            raise GenomeError(f"{path}: the gzip stream breaks off before its end; {_MISSING_END}") from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise GenomeError(f"{path}: damaged gzip stream ({error}); {_MISSING_END}") from None
+
+
+def _vcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
+    counts: Counter[str] = Counter()
+    rest = b""
+    header_seen = False
+    for block in blocks:
+        lines, newline, rest = (rest + block).rpartition(b"\n")
+        if newline:
+            header_seen |= lines.startswith(b"#CHROM") or b"\n#CHROM" in lines
+            _count_lines(lines + newline, counts)
+    if rest:
+        raise GenomeError(f"{path}: the last line has no end ({rest[:40]!r}...); {_MISSING_END}")
+    if not header_seen:
+        raise GenomeError(f"{path}: no line begins with #CHROM; a VCF names its columns and samples there")
+    return counts
+
+
+def _count_lines(lines: bytes, counts: Counter[str]) -> None:
+    """Count the records of whole lines by contig; most blocks hold one contig only, which needs no line by line look."""
+    first = lines.partition(b"\t")[0]
+    if not first.startswith(b"#") and (b"\n" + lines).count(b"\n" + first + b"\t") == lines.count(b"\n"):
+        counts[first.decode("utf-8", "replace")] += lines.count(b"\n")
+        return
+    for match in _FIRST_COLUMN.finditer(lines[:-1]):
+        column = match.group(1)
+        if column and not column.startswith(b"#"):
+            counts[column.decode("utf-8", "replace")] += 1
+
+
+def _bcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
+    buffer = _Buffer(path, blocks)
+    buffer.take(5)
+    (header_length,) = struct.unpack("<I", buffer.take(4))
+    names = _bcf_contigs(buffer.take(header_length).rstrip(b"\0").decode("utf-8", "replace"))
+    counts: Counter[int] = Counter()
+    while not buffer.at_end():
+        shared, individual = struct.unpack("<II", buffer.take(8))
+        if shared < 24:
+            raise GenomeError(f"{path}: record {sum(counts.values()) + 1} is damaged (its length is {shared} bytes)")
+        counts[struct.unpack_from("<i", buffer.take(shared + individual))[0]] += 1
+    if unknown := set(counts) - set(names):
+        raise GenomeError(f"{path}: a record is on contig number {min(unknown)}, which the header does not define")
+    return {names[contig]: number for contig, number in counts.items()}
+
+
+def _bcf_contigs(header: str) -> dict[int, str]:
+    lines = [line for line in header.splitlines() if line.startswith("##contig=<")]
+    names = [re.search(r"[<,]ID=([^,>]+)", line) for line in lines]
+    numbers = [re.search(r"[<,]IDX=(\d+)", line) for line in lines]
+    return {
+        int(number.group(1)) if number else index: name.group(1)
+        for index, (name, number) in enumerate(zip(names, numbers, strict=True))
+        if name
+    }
+
+
+class _Buffer:
+    """Bytes taken one after the other from blocks; never more than one record and one block in memory."""
+
+    def __init__(self, path: Path, blocks: Iterator[bytes]) -> None:
+        self._path = path
+        self._blocks = blocks
+        self._data = b""
+        self._offset = 0
+
+    def _fill(self, number: int) -> bool:
+        if len(self._data) - self._offset >= number:
+            return True
+        pieces = [self._data[self._offset :]]
+        have = len(pieces[0])
+        while have < number and (block := next(self._blocks, b"")):
+            pieces.append(block)
+            have += len(block)
+        self._data, self._offset = b"".join(pieces), 0
+        return have >= number
+
+    def at_end(self) -> bool:
+        return not self._fill(1)
+
+    def take(self, number: int) -> bytes:
+        if not self._fill(number):
+            raise GenomeError(f"{self._path}: the file ends inside a record; {_MISSING_END}")
+        start = self._offset
+        self._offset += number
+        return self._data[start : self._offset]

@@ -1,0 +1,282 @@
+"""From files to opened genomes: check everything cheap first, read genotypes once into the store, cut windows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer.genomes import beds, maps, samples, store
+from ganinfer.genomes.dataset import Genomes, arrange, ploidies
+from ganinfer.genomes.formats import open_reader
+from ganinfer.genomes.records import Chunk, Contents, Reader, Selection, restrict, without_duplicates
+from ganinfer.genomes.samples import Individual
+from ganinfer.genomes.source import FROM_GENOTYPES, GenomeError, GenomeSource, WindowSettings
+from ganinfer.genomes.text import reconcile, shorten
+from ganinfer.genomes.tiling import tile
+from ganinfer.windows import intersect, num_bases, subtract
+
+#: Bytes of unpacked genotypes held in memory at once while reading.
+CHUNK_BYTES = 32_000_000
+_MAXIMUM_CHUNK_SITES = 20_000
+#: A contig without any record is an error where this many were to be expected from the other contigs.
+_EXPECTED_RECORDS = 50
+_EDGE = 1 << 16
+
+Groups = Mapping[str, tuple[Individual, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Descriptions:
+    """The small files, read."""
+
+    groups: Groups | None
+    regions: beds.Bed | None
+    accessible: beds.Bed | None
+    exclude: tuple[beds.Bed, ...]
+    maps: maps.Maps | None
+
+
+def open_genomes(
+    source: GenomeSource, windows: WindowSettings, cache: Path, *, chunk_bytes: int = CHUNK_BYTES
+) -> Genomes:
+    """Read genomes, or find them in ``cache`` where they were read before, and cut them into windows.
+
+    A store in the cache is keyed by the genotype files' paths, sizes, modification times and first and last 64 KiB, and by every
+    setting that decides what is read. Memory while reading is bounded by about four times ``chunk_bytes``. Raises GenomeError
+    for anything wrong with the input.
+    """
+    described = _describe(source)
+    folder = cache / _key(source, described)
+    if not store.is_complete(folder):
+        _read(source, described, folder, chunk_bytes)
+    opened = store.Store(folder)
+    groups = described.groups or _groups_in_file(source, opened.meta["contents"])
+    chosen = samples.choose(groups, source.populations, source.seed)
+    regions = _regions(source, described, opened.meta["contents"])
+    tiling = tile(regions, _accessible(source, described, opened, regions), _match_maps(described, regions), windows)
+    names = tuple(individual.name for members in chosen.values() for individual in members)
+    used = tuple(dict.fromkeys(window.contig for window in tiling.windows))
+    return Genomes(source, windows, opened, tiling, arrange(chosen, ploidies(opened, names, used), opened))
+
+
+def _describe(source: GenomeSource) -> _Descriptions:
+    groups = None
+    if source.samples is not None:
+        groups = samples.wanted(samples.read_sheet(source.samples), source.populations, str(source.samples))
+    accessible = source.accessible if isinstance(source.accessible, Path) else None
+    return _Descriptions(
+        groups,
+        beds.read_bed(source.regions) if source.regions is not None else None,
+        beds.read_bed(accessible) if accessible is not None else None,
+        tuple(beds.read_bed(path) for path in source.exclude),
+        maps.read_maps(source.recombination_map) if source.recombination_map is not None else None,
+    )
+
+
+def _key(source: GenomeSource, described: _Descriptions) -> str:
+    """Name of the store: a digest of all that decides what is in it."""
+    regions = described.regions
+    values = {
+        "version": store.STORE_VERSION,
+        "files": [_fingerprint(path) for path in source.genotypes],
+        "individuals": None if described.groups is None else _names(described.groups),
+        "regions": None if regions is None else {c: i.tolist() for c, i in regions.intervals.items()},
+        "ancestral": source.ancestral,
+        "filters": sorted(source.filters),
+        "min_depth": source.min_depth,
+        "min_genotype_quality": source.min_genotype_quality,
+        "callable_bases": source.accessible == FROM_GENOTYPES,
+    }
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _names(groups: Groups) -> tuple[str, ...]:
+    return tuple(individual.name for members in groups.values() for individual in members)
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """Path, size, modification time, and a digest of the first and last 64 KiB: cheap for a file of any size."""
+    if not path.exists():
+        raise GenomeError(f"{path}: there is no such file; data.genotypes names it")
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    parts: list[Any] = [str(path.resolve())]
+    for file in files:
+        status = file.stat()
+        parts.append([str(file.relative_to(path)), status.st_size, status.st_mtime_ns])
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            edges = stream.read(_EDGE)
+            stream.seek(max(path.stat().st_size - _EDGE, 0))
+            edges += stream.read(_EDGE)
+        parts.append(hashlib.blake2b(edges, digest_size=16).hexdigest())
+    return parts
+
+
+def _read(source: GenomeSource, described: _Descriptions, folder: Path, chunk_bytes: int) -> None:
+    readers = [(path, open_reader(path)) for path in source.genotypes]
+    contents = [(path, reader.contents()) for path, reader in readers]
+    merged = _merge(contents)
+    groups = described.groups or _groups_in_file(source, merged)
+    individuals = _names(groups)
+    for path, content in contents:
+        samples.check_present(individuals, content.individuals, str(source.samples or contents[0][0]), path)
+    regions = _regions(source, described, merged)
+    _match_maps(described, regions)
+    for bed, purpose in _masks(described):
+        beds.match(bed, merged["records"], purpose)
+    selection = Selection(
+        individuals,
+        regions if described.regions is not None else None,
+        source.ancestral,
+        frozenset(source.filters),
+        source.min_depth,
+        source.min_genotype_quality,
+        source.accessible == FROM_GENOTYPES,
+        min(_MAXIMUM_CHUNK_SITES, max(1, chunk_bytes // (2 * len(individuals)))),
+    )
+    files = [{"path": str(path), "format": c.format, "digest": _digest(path)} for path, c in contents]
+    chunks = without_duplicates(_all_chunks((reader for _, reader in readers), selection))
+    store.build(folder, chunks, individuals, {"contents": merged, "files": files})
+
+
+def _all_chunks(readers: Iterable[Reader], selection: Selection) -> Iterator[Chunk]:
+    for reader in readers:
+        for chunk in reader.chunks(selection):
+            yield restrict(chunk, selection.regions)
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file's bytes, recorded for whoever wants to repeat the run; ``None`` for a folder."""
+    if path.is_dir():
+        return None
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
+    """All files' contents together, as JSON values that the store keeps."""
+    contigs: dict[str, int | None] = {}
+    records: dict[str, int] = {}
+    first: Contents | None = None
+    for path, content in contents:
+        first = first or content
+        for name, length in content.contigs.items():
+            known = contigs.get(name)
+            if known is not None and length is not None and known != length:
+                raise GenomeError(
+                    f"{path}: contig {name} is {length} bases long, {known} in an earlier file; one reference is needed"
+                )
+            contigs[name] = known if known is not None else length
+        for name, number in content.records.items():
+            records[name] = records.get(name, 0) + number
+    assert first is not None
+    return {
+        "individuals": list(first.individuals),
+        "populations": first.populations,
+        "times": first.times,
+        "contigs": contigs,
+        "records": records,
+    }
+
+
+def _groups_in_file(source: GenomeSource, contents: Mapping[str, Any]) -> Groups:
+    """Without a sample sheet: populations as the file names them, else all individuals of the one population asked for."""
+    names, where = contents["individuals"], str(source.genotypes[0])
+    populations, times = contents["populations"], contents["times"]
+    if populations is None:
+        if len(source.populations) != 1:
+            raise GenomeError(
+                f"{where}: the file does not say who belongs to which population; name a sample sheet in data.samples "
+                "(columns sample and population), or exactly one population in data.populations"
+            )
+        populations = list(source.populations) * len(names)
+    times = times or [0.0] * len(names)
+    sheet = [Individual(*row) for row in zip(names, populations, times, strict=True)]
+    return samples.wanted(sheet, source.populations, where)
+
+
+def _masks(described: _Descriptions) -> list[tuple[beds.Bed, str]]:
+    masks = [(bed, "excluded intervals") for bed in described.exclude]
+    return masks + ([(described.accessible, "accessible intervals")] if described.accessible is not None else [])
+
+
+def _regions(source: GenomeSource, described: _Descriptions, contents: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Regions by contig in the genotypes' order; whole contigs with records when no BED says otherwise."""
+    lengths = {c: _length(source, described, contents, c) for c in contents["contigs"]}
+    if described.regions is None:
+        return {c: np.array([[0, _known(c, lengths[c])]]) for c in lengths if contents["records"].get(c)}
+    matched = beds.match(described.regions, contents["contigs"], "regions", every=True)
+    for contig, intervals in matched.items():
+        length = lengths[contig]
+        if length is not None and intervals[-1, 1] > length:
+            raise GenomeError(
+                f"{described.regions.path}: a region of contig {contig} ends at {intervals[-1, 1]}, the contig at {length}"
+            )
+    _check_records(described.regions, matched, contents["records"])
+    return {contig: matched[contig] for contig in contents["contigs"] if contig in matched}
+
+
+def _check_records(bed: beds.Bed, regions: Mapping[str, np.ndarray], records: Mapping[str, int]) -> None:
+    """A contig without a record is believed only where chance could make it so."""
+    with_records = [contig for contig in regions if records.get(contig)]
+    if not with_records:
+        raise GenomeError(
+            f"{bed.path}: regions name {shorten(regions)}, the genotypes have records on {shorten(records)}: no contig in common"
+        )
+    density = sum(records[c] for c in with_records) / sum(num_bases(regions[c]) for c in with_records)
+    for contig, intervals in regions.items():
+        expected = density * num_bases(intervals)
+        if not records.get(contig) and expected > _EXPECTED_RECORDS:
+            raise GenomeError(
+                f"{bed.path}: regions name contig {contig}, on which the genotypes have no record where some {expected:.0f} are to "
+                "be expected; leave it out or add its genotypes"
+            )
+
+
+def _length(source: GenomeSource, described: _Descriptions, contents: Mapping[str, Any], contig: str) -> int | None:
+    """A contig's length: as the user says, else the genotypes' header, else as far as the map goes."""
+    told = source.contig_lengths or {}
+    name = reconcile(contig, told)
+    if name is not None:
+        return told[name]
+    length: int | None = contents["contigs"][contig]
+    return length if length is not None or described.maps is None else described.maps.length(contig)
+
+
+def _known(contig: str, length: int | None) -> int:
+    if length is None:
+        raise GenomeError(
+            f"the length of contig {contig} is not known: neither the genotypes' header nor a recombination map tells it; "
+            "give data.contig_lengths, or data.regions"
+        )
+    return length
+
+
+def _match_maps(described: _Descriptions, regions: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+    return None if described.maps is None else described.maps.match(regions)
+
+
+def _accessible(
+    source: GenomeSource, described: _Descriptions, opened: store.Store, regions: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray] | None:
+    """Accessible bases inside the regions without the excluded ones, or ``None`` when all are."""
+    if source.accessible is None and not described.exclude:
+        return None
+    accessible = dict(regions)
+    if described.accessible is not None:
+        mask = beds.match(described.accessible, regions, "accessible intervals")
+        accessible = {c: intersect(i, mask.get(c, i[:0])) for c, i in accessible.items()}
+    elif source.accessible == FROM_GENOTYPES:
+        accessible = {
+            c: intersect(i, opened.callable_bases(c)) if c in opened.contigs else i[:0] for c, i in accessible.items()
+        }
+    for bed in described.exclude:
+        mask = beds.match(bed, opened.meta["contents"]["records"], "excluded intervals")
+        accessible = {c: subtract(i, mask[c]) if c in mask else i for c, i in accessible.items()}
+    return accessible

@@ -1,0 +1,208 @@
+"""What every reader yields: chunks of SNP records, and the tally of what was dropped on the way.
+
+A reader is a class with ``contents()`` (names of individuals, contigs and their lengths) and ``chunks(selection)``. Readers
+do not know each other; the store does not know them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from ganinfer.windows import contains
+
+#: A genotype slot that an individual of lower ploidy does not have.
+ABSENT = -2
+
+MULTI_ALLELIC = "multi-allelic"
+INDEL = "indel or other length change"
+SPANNING = "spanning deletion (*)"
+SYMBOLIC = "symbolic allele or breakend"
+FILTERED = "FILTER"
+DUPLICATE = "position occurs more than once"
+OUTSIDE = "outside the regions"
+INVARIANT = "invariant"
+
+#: Alternative alleles that stand for "any other base" in all-sites files; they are not variation.
+_UNSPECIFIC = frozenset({"<*>", "<NON_REF>", "<X>", "."})
+_BASES = frozenset("ACGT")
+
+
+def classify(reference: str, alternatives: Iterable[str]) -> str | None:
+    """Why a record is no biallelic SNP, one of this module's reasons; ``None`` when it is one."""
+    alleles = [a for a in alternatives if a not in _UNSPECIFIC]
+    if not alleles:
+        return INVARIANT
+    if "*" in alleles:
+        return SPANNING
+    if any(a.startswith("<") or "[" in a or "]" in a for a in alleles):
+        return SYMBOLIC
+    if len(reference) != 1 or any(len(a) != 1 for a in alleles):
+        return INDEL
+    if len(alleles) > 1:
+        return MULTI_ALLELIC
+    return None if {reference.upper(), alleles[0].upper()} <= _BASES else SYMBOLIC
+
+
+def polarity(reference: str, alternative: str, ancestral: str | None) -> int:
+    """0 when the reference allele is ancestral, 1 when the alternative is, -1 when that is not known.
+
+    An annotation may go on after a ``|``, and lower case (low confidence) counts as upper case.
+    """
+    base = (ancestral or "").split("|")[0].strip().upper()
+    if base == reference.upper():
+        return 0
+    return 1 if base == alternative.upper() else -1
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What a reader has to yield.
+
+    ``individuals`` in the order wanted; ``regions`` intervals by contig, a contig not named is not read, ``None`` reads all;
+    ``ancestral``, ``filters``, ``min_depth``, ``min_genotype_quality`` as in :class:`~ganinfer.genomes.source.GenomeSource`;
+    ``callable_bases``: also report which bases have records; ``chunk_sites``: records held in memory at once.
+    """
+
+    individuals: tuple[str, ...]
+    regions: Mapping[str, np.ndarray] | None
+    ancestral: str
+    filters: frozenset[str]
+    min_depth: int | None
+    min_genotype_quality: int | None
+    callable_bases: bool
+    chunk_sites: int
+
+    @property
+    def masks_genotypes(self) -> bool:
+        return self.min_depth is not None or self.min_genotype_quality is not None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Who and what is in a genotype file: its format's name, individuals by name, contigs in order and their lengths
+    (``None`` unknown), records by contig (contigs without any are left out).
+
+    ``populations`` and ``times`` of the individuals where the file itself says so (tree sequences).
+    """
+
+    format: str
+    individuals: tuple[str, ...]
+    contigs: Mapping[str, int | None]
+    records: Mapping[str, int]
+    populations: tuple[str, ...] | None = None
+    times: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some consecutive SNP records of one contig.
+
+    ``positions`` int64 (num_sites,) 0-based, not decreasing; ``genotypes`` int8 (num_sites, num_individuals, ploidy): 0
+    reference (or ancestral), 1 alternative, -1 missing, -2 a slot the individual lacks; ``ancestral`` int8 (num_sites,) as
+    :func:`polarity`; ``biallelic`` bool (num_sites,): others only block their position. ``callable_bases`` intervals (k, 2).
+    ``num_records`` read, ``dropped`` by reason, ``num_unphased`` and ``num_heterozygous`` genotypes.
+    """
+
+    contig: str
+    positions: np.ndarray
+    genotypes: np.ndarray
+    ancestral: np.ndarray
+    biallelic: np.ndarray
+    callable_bases: np.ndarray
+    num_records: int
+    dropped: Counter[str] = field(default_factory=Counter)
+    num_unphased: int = 0
+    num_heterozygous: int = 0
+
+    def select(self, sites: np.ndarray) -> Chunk:
+        return replace(
+            self,
+            positions=self.positions[sites],
+            genotypes=self.genotypes[sites],
+            ancestral=self.ancestral[sites],
+            biallelic=self.biallelic[sites],
+        )
+
+
+class Reader(Protocol):
+    """One genotype file or folder."""
+
+    def contents(self) -> Contents: ...
+
+    def chunks(self, selection: Selection) -> Iterator[Chunk]: ...
+
+
+def count_heterozygous(genotypes: np.ndarray, unphased: np.ndarray) -> tuple[int, int]:
+    """Heterozygous genotypes, and those of them marked in ``unphased`` bool (num_sites, num_individuals)."""
+    called = genotypes >= 0
+    highest = np.where(called, genotypes, -1).max(axis=2)
+    lowest = np.where(called, genotypes, np.int8(127)).min(axis=2)
+    heterozygous = called.any(axis=2) & (lowest < highest)
+    return int(heterozygous.sum()), int((heterozygous & unphased).sum())
+
+
+def restrict(chunk: Chunk, regions: Mapping[str, np.ndarray] | None) -> Chunk:
+    """The chunk's sites inside ``regions``; the others are counted as dropped."""
+    if regions is None:
+        return chunk
+    inside = contains(regions[chunk.contig], chunk.positions)
+    dropped = chunk.dropped + Counter({OUTSIDE: int((~inside).sum())})
+    return replace(chunk.select(inside), dropped=dropped)
+
+
+def without_duplicates(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Only biallelic sites alone at their position; sites that share one are all dropped, as in a simulation.
+
+    The last position of a chunk waits for the next chunk, since its records may go on there.
+    """
+    held: Chunk | None = None
+    for chunk in chunks:
+        if held is not None and held.contig == chunk.contig:
+            chunk = _join(held, chunk)
+        elif held is not None:
+            yield _unique(held)
+        if len(chunk.positions) == 0:
+            held = chunk
+            continue
+        waiting = chunk.positions == chunk.positions[-1]
+        held = replace(
+            chunk.select(waiting),
+            callable_bases=chunk.callable_bases[:0],
+            num_records=0,
+            dropped=Counter(),
+            num_unphased=0,
+            num_heterozygous=0,
+        )
+        yield _unique(chunk.select(~waiting))
+    if held is not None:
+        yield _unique(held)
+
+
+def _join(a: Chunk, b: Chunk) -> Chunk:
+    return Chunk(
+        b.contig,
+        np.concatenate([a.positions, b.positions]),
+        np.concatenate([a.genotypes, b.genotypes]),
+        np.concatenate([a.ancestral, b.ancestral]),
+        np.concatenate([a.biallelic, b.biallelic]),
+        np.concatenate([a.callable_bases, b.callable_bases]),
+        a.num_records + b.num_records,
+        a.dropped + b.dropped,
+        a.num_unphased + b.num_unphased,
+        a.num_heterozygous + b.num_heterozygous,
+    )
+
+
+def _unique(chunk: Chunk) -> Chunk:
+    different = chunk.positions[1:] != chunk.positions[:-1]
+    alone = np.concatenate([[True], different]) & np.concatenate([different, [True]]) if len(chunk.positions) else []
+    alone = np.asarray(alone, dtype=bool)
+    dropped = chunk.dropped + Counter(
+        {DUPLICATE: int((~alone).sum()), MULTI_ALLELIC: int((alone & ~chunk.biallelic).sum())}
+    )
+    return replace(chunk.select(alone & chunk.biallelic), dropped=dropped)

@@ -1,0 +1,47 @@
+"""Lines of small text files, plain or gzipped, and how contig names agree."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ganinfer.genomes.source import GenomeError
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of each line that is not blank, without its end."""
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream = gzip.open(raw) if compressed else raw
+            for number, line in enumerate(stream, start=1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if text.strip():
+                    yield number, text
+    except UnicodeDecodeError:
+        raise GenomeError(f"{path}: not a text file (UTF-8); is it the right file?") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise GenomeError(f"{path}: damaged or cut short gzip file ({error}); get it again") from None
+    except OSError as error:
+        raise GenomeError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def reconcile(name: str, contigs: Iterable[str]) -> str | None:
+    """The one of ``contigs`` that ``name`` means, with or without ``chr`` in front, or ``None``."""
+    contigs = set(contigs)
+    bare = name.removeprefix("chr")
+    mitochondrion = {"M": "MT", "MT": "M"}.get(bare, bare)
+    for candidate in (name, bare, f"chr{bare}", mitochondrion, f"chr{mitochondrion}"):
+        if candidate in contigs:
+            return candidate
+    return None
+
+
+def shorten(names: Iterable[str], most: int = 5) -> str:
+    """A readable list of at most ``most`` names."""
+    names = list(names)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,104 @@
+"""Cutting regions into windows, and windows into blocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ganinfer.genomes.source import GenomeError, WindowSettings
+from ganinfer.windows import RecombinationMap, Window, intersect, num_bases
+
+TOO_SHORT = "end of a region, shorter than a window"
+INACCESSIBLE = "too few accessible bases"
+
+
+@dataclass(frozen=True, eq=False)
+class Tiling:
+    """Windows in order of contig and position, and how many stretches fell for which reason."""
+
+    windows: tuple[Window, ...]
+    rejected: Mapping[str, int]
+
+
+def tile(
+    regions: Mapping[str, np.ndarray],
+    accessible: Mapping[str, np.ndarray] | None,
+    maps: Mapping[str, RecombinationMap] | None,
+    settings: WindowSettings,
+) -> Tiling:
+    """Windows side by side from each region's left end; chosen by accessibility alone, never by content.
+
+    ``regions`` and ``accessible`` are normalised intervals by contig; without ``accessible`` every base is. Raises GenomeError
+    when no window is left.
+    """
+    windows: list[Window] = []
+    rejected: Counter[str] = Counter()
+    best = 0.0
+    for contig, intervals in regions.items():
+        mask = None if accessible is None else accessible.get(contig, np.empty((0, 2), dtype=np.int64))
+        for left in _starts(intervals, settings.length, rejected):
+            bases = _accessible(mask, left, settings.length)
+            share = num_bases(bases) / settings.length
+            best = max(best, share)
+            if share < settings.min_accessible:
+                rejected[INACCESSIBLE] += 1
+                continue
+            recombination = maps[contig].slice(left, left + settings.length) if maps is not None else None
+            windows.append(Window(contig, left, left + settings.length, bases, 0, recombination))
+    if not windows:
+        raise GenomeError(_nothing_left(rejected, best, settings))
+    return Tiling(tuple(_with_blocks(windows, settings.block_length)), dict(rejected))
+
+
+def _starts(intervals: np.ndarray, length: int, rejected: Counter[str]) -> list[int]:
+    starts: list[int] = []
+    for left, right in intervals.tolist():
+        number = (right - left) // length
+        starts += range(left, left + number * length, length)
+        rejected[TOO_SHORT] += (right - left) % length > 0
+    return starts
+
+
+def _accessible(mask: np.ndarray | None, left: int, length: int) -> np.ndarray:
+    """The window's accessible intervals, counted from its left end."""
+    if mask is None:
+        return np.array([[0, length]], dtype=np.int64)
+    return intersect(np.array([[left, left + length]], dtype=np.int64), mask) - left
+
+
+def _nothing_left(rejected: Mapping[str, int], best: float, settings: WindowSettings) -> str:
+    reasons = "; ".join(f"{number} fell as {reason}" for reason, number in rejected.items() if number)
+    return (
+        f"no window of {settings.length:,} bases is left: {reasons or 'there is no region'}. The most accessible had a share of "
+        f"{best:.2f}, windows.min_accessible asks for {settings.min_accessible:g}: lower it or windows.length, "
+        "or look at data.regions, data.accessible and data.exclude"
+    )
+
+
+def _with_blocks(windows: list[Window], block_length: int) -> list[Window]:
+    """Number blocks from 0: runs of windows with gaps below ``block_length``, cut into even parts of at most about that."""
+    numbered: list[Window] = []
+    block = -1
+    for run in _runs(windows, block_length):
+        left, right = run[0].left, run[-1].right
+        parts = max(1, round((right - left) / block_length))
+        part = -1
+        for window in run:
+            current = min((window.left - left) * parts // (right - left), parts - 1)
+            block += current != part
+            part = current
+            numbered.append(replace(window, block=block))
+    return numbered
+
+
+def _runs(windows: list[Window], gap: int) -> list[list[Window]]:
+    runs: list[list[Window]] = []
+    for window in windows:
+        if runs and runs[-1][-1].contig == window.contig and window.left - runs[-1][-1].right < gap:
+            runs[-1].append(window)
+        else:
+            runs.append([window])
+    return runs
