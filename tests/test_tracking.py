@@ -1,0 +1,366 @@
+"""MLflow's record: complete, once, and never in the way of the run. Real databases and a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ganinfer import tracking
+from ganinfer.tracking import TrackingError, open_tracker
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    """A database that MLflow has laid out already, which takes it seconds; tests copy it."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    open_tracker(None, folder, "empty", "run", {}, {}).finish()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def runs(tmp_path, database) -> Path:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    monkeypatch.setattr(tracking, "RETRY", (0.05, 0.2))
+    monkeypatch.setattr(tracking, "SECONDS", 0.0)
+
+
+def start(runs: Path, *, run_id: str | None = None, uri: str | None = None, **params):
+    return open_tracker(uri, runs, "im", "first", params, {"ganinfer.seed": 1}, run_id, run_folder=runs / "first")
+
+
+def history(tracker, key: str) -> list[tuple[int, float]]:
+    return sorted((m.step, m.value) for m in tracker._client.get_metric_history(tracker.run_id, key))
+
+
+def recorded(tracker):
+    return tracker._client.get_run(tracker.run_id)
+
+
+def test_a_run_is_recorded(runs):
+    tracker = start(runs, budget={"rounds": 3, "minutes": None}, data={"exclude": [], "filters": ["PASS"]}, seed=1)
+    for step in range(3):
+        tracker.metrics({"theta/N1": 9000.5 + step, "spread/N1": 10.0, "auc": float("nan")}, step)
+    (runs / "report.html").write_text("words")
+    (runs / "figures").mkdir()
+    (runs / "figures" / "trajectory.png").write_bytes(b"png")
+    tracker.artifact(runs / "report.html")
+    tracker.artifact(runs / "figures", "figures")
+    tracker.finish()
+    run = recorded(tracker)
+    assert tracker.warnings == []
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "first"
+    assert run.data.params == {
+        "budget.rounds": "3",
+        "budget.minutes": "null",
+        "data.exclude": "[]",
+        "data.filters": '["PASS"]',
+        "seed": "1",
+    }
+    assert run.data.tags["ganinfer.seed"] == "1"
+    assert history(tracker, "theta/N1") == [(0, 9000.5), (1, 9001.5), (2, 9002.5)]
+    assert len(history(tracker, "auc")) == 3
+    assert {a.path for a in tracker._client.list_artifacts(tracker.run_id)} == {"report.html", "figures"}
+    assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(runs / "mlflow-artifacts")
+    assert not (runs / "first" / "mlflow-pending.json").exists()
+
+
+def test_points_wait_for_a_batch(runs, monkeypatch):
+    tracker = start(runs)
+    monkeypatch.setattr(tracking, "SECONDS", 60.0)
+    tracker.metrics({"a": 1.0}, 0)
+    assert history(tracker, "a") == []
+    tracker.metrics({f"m{i}": 1.0 for i in range(tracking.BATCH)}, 0)
+    assert history(tracker, "a") == [(0, 1.0)]
+
+
+def test_more_points_than_a_request_may_hold(runs):
+    tracker = start(runs)
+    tracker.metrics({f"m{i}": float(i) for i in range(2500)}, 0)
+    tracker.finish()
+    assert len(recorded(tracker).data.metrics) == 2500
+
+
+def test_long_and_odd_parameters(runs):
+    tracker = start(runs, text="x" * 13_000, **{"weiß(θ)": 1, "many": {f"k{i}": i for i in range(230)}})
+    tracker.metrics({"theta/θ1": 1.0}, 0)
+    tracker.finish()
+    params = recorded(tracker).data.params
+    assert tracker.warnings == []
+    assert params["text"] + params["text.2"] + params["text.3"] == "x" * 13_000
+    assert params["wei____"] == "1"
+    assert params["many.k229"] == "229"
+
+
+def test_a_resumed_run_records_each_point_once(runs):
+    first = start(runs, budget=1)
+    for step in range(3):
+        first.metrics({"theta/N1": float(step)}, step)
+    first.finish("KILLED")
+    second = start(runs, run_id=first.run_id, budget=2, level=0.9)
+    assert second.run_id == first.run_id
+    second.flush(force=True)
+    assert recorded(second).info.status == "RUNNING"
+    for step in range(5):
+        second.metrics({"theta/N1": float(step)}, step)
+        second.metrics({"theta/N1": float(step)}, step)
+    second.finish()
+    run = recorded(second)
+    assert history(second, "theta/N1") == [(step, float(step)) for step in range(5)]
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"budget": "1", "level": "0.9"}
+    assert run.data.tags["resumed.budget"] == "2"
+
+
+def test_a_run_that_mlflow_lost_is_started_anew(runs):
+    tracker = start(runs, run_id="0" * 32)
+    assert tracker.run_id != "0" * 32
+    assert tracker.warnings == [
+        f"MLflow at {tracker.uri} no longer has run {'0' * 32}; run {tracker.run_id} takes its place"
+    ]
+
+
+def test_nothing_global_is_touched(runs):
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    start(runs).finish()
+    assert mlflow.get_tracking_uri() == before
+    assert mlflow.active_run() is None
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+@pytest.mark.slow
+def test_the_network_is_an_mlflow_model(runs):
+    keras = pytest.importorskip("keras")
+    inputs = {"snp": keras.Input((None, 4), name="snp"), "mask": keras.Input((3,), name="mask")}
+    pooled = keras.layers.GlobalAveragePooling1D()(inputs["snp"])
+    network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Concatenate()([pooled, inputs["mask"]])))
+    network.save(runs / "discriminator.keras")
+    (runs / "broken.keras").write_text("not a network")
+    tracker = start(runs)
+    tracker.keras_model(runs / "discriminator.keras")
+    tracker.keras_model(runs / "broken.keras")
+    tracker.finish()
+    (output,) = recorded(tracker).outputs.model_outputs
+    model = tracker._client.get_logged_model(output.model_id)
+    assert model.name == "discriminator"
+    assert model.status == "READY"
+    assert len(tracker.warnings) == 1
+    assert "the network was recorded as a plain file, not as an MLflow model" in tracker.warnings[0]
+    assert [a.path for a in tracker._client.list_artifacts(tracker.run_id, "model")] == ["model/broken.keras"]
+    files = Path(model.artifact_location.removeprefix("file://"))
+    loaded = keras.models.load_model(files / "data" / "model.keras")
+    assert loaded.count_params() == network.count_params()
+    assert "tensorflow==" in (files / "requirements.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("mlruns", r"tracking\.uri 'mlruns' has no scheme; allowed: null .*sqlite:///FILE"),
+        ("file:./mlruns", r"has the scheme 'file'; allowed"),
+        ("htp://host", r"has the scheme 'htp'"),
+        ("http://", r"names no host"),
+        ("http://host:port", r"a port that is not a number"),
+        ("http://host:99999", r"a port that is not a number"),
+        ("sqlite://", r"names no database file \(three slashes"),
+        ("postgre://user:secret@host/db", r"'postgre://user:\*\*\*@host/db' has the scheme"),
+    ],
+)
+def test_a_malformed_address_is_refused(tmp_path, uri, message):
+    with pytest.raises(TrackingError, match=message):
+        start(tmp_path, uri=uri)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_run_needs_an_answer(tmp_path):
+    began = time.monotonic()
+    with pytest.raises(
+        TrackingError, match=r"does not answer: .*Connection refused; start the server or correct the address.*null"
+    ):
+        start(tmp_path, uri=f"http://127.0.0.1:{free_port()}")
+    assert time.monotonic() - began < 5
+
+
+def test_a_deleted_experiment_says_how_to_restore_it(runs):
+    tracker = start(runs)
+    tracker._client.delete_experiment(recorded(tracker).info.experiment_id)
+    with pytest.raises(TrackingError, match=r"experiment 'im' .* was deleted; restore it there \(mlflow experiments"):
+        start(runs)
+
+
+def test_what_could_not_be_sent_is_sent_by_the_next_resume(runs):
+    tracker = start(runs)
+    tracker.metrics({"auc": 0.5}, 0)
+    (runs / "mlflow.db").rename(runs / "away.db")
+    (runs / "mlflow.db").write_bytes(b"not a database, long enough to be refused" * 100)
+    tracker._client._tracking_client.store.engine.dispose()
+    (runs / "report.html").write_text("words")
+    tracker.metrics({"auc": 0.6}, 1)
+    tracker.artifact(runs / "report.html")
+    tracker.finish()
+    assert len(tracker.warnings) == 1
+    assert "could not be reached" in tracker.warnings[0]
+    assert "sent by the next --resume" in tracker.warnings[0]
+    pending = json.loads((runs / "first" / "mlflow-pending.json").read_text())
+    assert pending["schema_version"] == 1
+    assert [point[:2] for point in pending["metrics"]] == [["auc", 0.6]]
+    (runs / "away.db").replace(runs / "mlflow.db")
+    second = start(runs, run_id=tracker.run_id)
+    second.finish()
+    assert second.warnings == []
+    assert history(second, "auc") == [(0, 0.5), (1, 0.6)]
+    assert [a.path for a in second._client.list_artifacts(second.run_id)] == ["report.html"]
+    assert not (runs / "first" / "mlflow-pending.json").exists()
+
+
+def test_another_runs_pending_record_is_left_out(runs):
+    tracker = start(runs)
+    tracker.finish()
+    (runs / "first").mkdir(exist_ok=True)
+    (runs / "first" / "mlflow-pending.json").write_text('{"schema_version": 1, "run_id": "other"}')
+    second = start(runs, run_id=tracker.run_id)
+    assert "is damaged or belongs to another run or version" in second.warnings[0]
+
+
+def test_two_runs_may_start_at_once_on_a_new_database(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from ganinfer.tracking import open_tracker\n"
+        "tracker = open_tracker(None, Path(sys.argv[1]), 'im', sys.argv[2], {}, {}); tracker.finish()\n"
+        "print(tracker.warnings)"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), name],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for name in ("a", "b")
+    ]
+    assert [process.communicate(timeout=120)[0].strip() for process in processes] == ["[]", "[]"]
+
+
+# A real server that goes away
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        import urllib.request
+
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/mlflow.db",
+        ]
+        command += ["--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        log = (self.folder / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, env=environment
+        )
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=1)
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError((self.folder / "server.log").read_text())
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(runs):
+    server = Server(runs)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_costs_nothing_but_a_late_record(server, runs, monkeypatch):
+    tracker = start(runs, uri=server.uri, seed=1)
+    (runs / "report.html").write_text("words")
+    tracker.metrics({"auc": 0.0}, 0)
+
+    server.stop()
+    slowest = 0.0
+    for step in range(1, 50):
+        began = time.monotonic()
+        tracker.metrics({"auc": float(step), "theta/N1": 1.0}, step)
+        slowest = max(slowest, time.monotonic() - began)
+    tracker.artifact(runs / "report.html")
+    assert slowest < 1.0
+    assert json.loads((runs / "first" / "mlflow-pending.json").read_text())["metrics"]
+
+    server.start()
+    time.sleep(0.3)  # longer than the wait between attempts
+    tracker.metrics({"auc": 50.0}, 50)
+    assert history(tracker, "auc") == [(step, float(step)) for step in range(51)]
+    assert not (runs / "first" / "mlflow-pending.json").exists()
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    server.signal(signal.SIGSTOP)  # there, but silent
+    began = time.monotonic()
+    tracker.metrics({"auc": 51.0}, 51)
+    assert time.monotonic() - began < 5
+    server.signal(signal.SIGCONT)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    time.sleep(0.3)
+    tracker.finish()
+    assert tracker.warnings == []
+    assert recorded(tracker).info.status == "FINISHED"
+    assert history(tracker, "auc") == [(step, float(step)) for step in range(52)]
+    assert [a.path for a in tracker._client.list_artifacts(tracker.run_id)] == ["report.html"]
+
+    server.stop()
+    again = start(runs, uri=server.uri, run_id=tracker.run_id, seed=2)
+    again.metrics({"auc": 52.0}, 52)
+    again.finish()
+    assert "sent by the next --resume" in again.warnings[0]
+    server.start()
+    last = start(runs, uri=server.uri, run_id=tracker.run_id, seed=2)
+    last.finish()
+    assert last.warnings == []
+    assert history(last, "auc")[-1] == (52, 52.0)
+    assert recorded(last).data.tags["resumed.seed"] == "2"
