@@ -1,0 +1,151 @@
+"""The built-in ``msprime`` simulator: a function of named parameters that returns an ``msprime.Demography``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ganinfer import plugins
+from ganinfer.coalescent import MAP, read_labels, read_ploidy, read_rates, sample_sets, simulate_windows
+from ganinfer.interfaces import Design
+from ganinfer.models import Held, ModelError, Options, closest, file_text, hold, read_options
+from ganinfer.parameters import Parameters
+
+if TYPE_CHECKING:
+    import demes as demes_module
+    import msprime
+    import tskit
+
+
+class MsprimeSimulator:
+    """Windows of a demography that a Python function makes.
+
+    The function is named by ``demography``, an entry point of ``ganinfer.demographies``, or by ``file`` and
+    ``function``. It takes parameters by name, and returns an ``msprime.Demography`` in generations. ``parameters``
+    is an options file without ``values`` and ``expressions``; a parameter that the function does not take must be a
+    rate. Every other option is as in the ``demes`` simulator.
+    """
+
+    api_version: ClassVar[str] = "1"
+    produces: ClassVar[str] = "windows"
+    file_options: ClassVar[tuple[str, ...]] = ("file", "parameters")
+
+    def __init__(
+        self,
+        *,
+        demography: str | None = None,
+        file: Any = None,
+        function: str | None = None,
+        parameters: Any = None,
+        demes: Mapping[str, str] | None = None,
+        fixed: Mapping[str, float] | None = None,
+        mutation_rate: float | str | None = None,
+        recombination_rate: float | str = MAP,
+        recombination_scale: float | str = 1.0,
+        ploidy: int = 2,
+    ) -> None:
+        self.name, self._function = _demography(demography, file, function)
+        options = None if parameters is None else _options(*file_text(parameters, "parameters"))
+        self._held: Held = hold(options, fixed)
+        self.rates = read_rates(mutation_rate, recombination_rate, recombination_scale)
+        self.rates.check(self._held.free, self._held.values)
+        self._arguments = _arguments(self._function, self.name, options, self.rates.names)
+        self.demes = read_labels(demes)
+        self.ploidy = read_ploidy(ploidy)
+        self._parameters = replace(self._held.free, problem=self.problem)
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._parameters
+
+    def demography(self, theta: Mapping[str, float]) -> msprime.Demography:
+        """What the function makes of ``theta``; raises :class:`ModelError` where it fails or msprime refuses it."""
+        import msprime
+
+        values = self._held.complete(theta, self.name)
+        try:
+            made = self._function(**{name: values[name] for name in self._arguments})
+            if isinstance(made, msprime.Demography):
+                made.validate()
+        except Exception as error:
+            # Whatever a user's function raises is about these parameters; the cause keeps its traceback.
+            line = plugins.line_in(error, self.name.partition(":")[0])
+            raise ModelError(f"{self.name}{line}: {type(error).__name__}: {error}") from error
+        if not isinstance(made, msprime.Demography):
+            raise ModelError(f"{self.name} must return an msprime.Demography, got {type(made).__name__}")
+        return made
+
+    def problem(self, theta: Mapping[str, float]) -> str | None:
+        """Why the demography is impossible at ``theta``, as a sentence; ``None`` where it is possible."""
+        broken = self._held.broken_constraint(self._held.complete(theta, self.name))
+        if broken:
+            return broken
+        try:
+            self.demography(theta)
+        except ModelError as error:
+            return str(error)
+        return None
+
+    def graph(self, theta: Mapping[str, float]) -> demes_module.Graph:
+        """The demography as a demes graph, in generations; ``ValueError`` where demes cannot express it."""
+        return self.demography(theta).to_demes()
+
+    def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[tskit.TreeSequence]:
+        """One tree sequence a template."""
+        demography = self.demography(theta)
+        return simulate_windows(
+            demography,
+            sample_sets(design, self.demes, demography, self.name),
+            design.templates,
+            seed,
+            ploidy=self.ploidy,
+            **self.rates.at(self._held.complete(theta, self.name)),
+        )
+
+
+def _demography(demography: Any, file: Any, function: Any) -> tuple[str, Callable[..., Any]]:
+    """The user's function and its name for messages."""
+    if (demography is None) == (file is None) or (file is None) != (function is None):
+        raise ModelError(
+            "name the function either by demography, an entry point of ganinfer.demographies, or by file and function"
+        )
+    if demography is not None:
+        return f"demography {demography!r}", plugins.load("demographies", demography)
+    name, text = file_text(file, "file")
+    digest = {"sha256": file["sha256"]} if isinstance(file, Mapping) and "sha256" in file else {}
+    found = plugins.load_code({"file": name, "text": text, **digest}, function)
+    if not callable(found):
+        raise ModelError(f"{name}:{function} is no function")
+    return f"{name}:{function}", found
+
+
+def _options(file: str, text: str) -> Options:
+    options = read_options(file, text)
+    for driver in options.drivers:
+        raise driver.place.error("values and expressions address a demes file; a function takes parameters by name")
+    return options
+
+
+def _arguments(
+    function: Callable[..., Any], name: str, options: Options | None, rates: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The parameters that the function is called with; raises :class:`ModelError` unless both sides agree."""
+    names = options.names if options else ()
+    taken = inspect.signature(function).parameters.values()
+    if any(p.kind is p.POSITIONAL_ONLY for p in taken):
+        raise ModelError(f"{name} must take its parameters by name, not by position only")
+    if any(p.kind is p.VAR_KEYWORD for p in taken):
+        return tuple(n for n in names if n not in rates)
+    accepted = {p.name: p for p in taken if p.kind is not p.VAR_POSITIONAL}
+    for p in accepted.values():
+        if p.default is p.empty and p.name not in names:
+            raise ModelError(f"{name} needs {p.name!r}, which is no parameter; {closest(p.name, names)}")
+    for i, n in enumerate(names):
+        if n not in accepted and n not in rates:
+            assert options is not None
+            raise options.place.at("parameters", i).error(
+                f"parameter {n!r} changes nothing: {name} does not take it, and it is no rate; {closest(n, accepted)}"
+            )
+    return tuple(n for n in names if n in accepted)
