@@ -99,20 +99,28 @@ def _plain(node: Node, location: Location, yaml: YAML, document: Document, aroun
         return [_plain(item, (*location, str(i)), yaml, document, around) for i, item in enumerate(node.value)]
     if not isinstance(node, MappingNode):
         return yaml.constructor.construct_object(node, deep=True)
+    _refuse_repeated(node, location, document)
     yaml.constructor.flatten_mapping(node)
     result: dict[str, Any] = {}
-    for key, value in node.value:
-        if not isinstance(key, ScalarNode):
-            raise ExperimentError([document.problem(location, "keys must be plain words")])
+    for key, value in node.value:  # what `<<` merges in comes first, so that the mapping's own keys win
         below = (*location, key.value)
-        if key.value in result:
-            first, second = document.lines[below], key.start_mark.line + 1
-            raise ExperimentError(
-                [f"{document.name}:{second}: {'.'.join(below)}: key given twice, first on line {first}"]
-            )
         document.lines[below] = key.start_mark.line + 1
         result[key.value] = _plain(value, below, yaml, document, around)
     return result
+
+
+def _refuse_repeated(node: MappingNode, location: Location, document: Document) -> None:
+    """Keys must be plain words, each given once."""
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, ScalarNode):
+            raise ExperimentError([document.problem(location, "keys must be plain words")])
+        if key.value in lines:
+            path = ".".join((*location, key.value))
+            first = lines[key.value]
+            raise ExperimentError([f"{document.name}:{line}: {path}: key given twice, first on line {first}"])
+        lines[key.value] = line
 
 
 def _apply(document: Document, override: str) -> None:

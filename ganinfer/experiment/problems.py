@@ -40,7 +40,7 @@ _BOUNDS = {
 def closest(word: str, allowed: Iterable[str]) -> str:
     """``did you mean X? allowed: A, B`` for a word that is not allowed."""
     allowed = list(allowed)
-    near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}allowed: {', '.join(allowed) or 'none'}"
 
@@ -78,7 +78,7 @@ def _message(item: Any, location: Location) -> str:
         return "must not be empty"
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        return f"must be {word} {context[key]}, not {_shown(value)}"
+        return f"must be {word} {context[key]:g}, not {_shown(value)}"
     return f"{_KINDS.get(kind, item['msg'])}, not {_shown(value)}"
 
 
