@@ -73,14 +73,15 @@ def match(bed: Bed, contigs: Iterable[str], purpose: str, *, every: bool = False
         contig = reconcile(name, contigs)
         if contig is None and every:
             raise GenomeError(
-                f"{bed.path}, line {bed.first_lines[name]}: {purpose} name contig {name!r}, on which the genotypes have "
-                f"no record (they have {shorten(contigs)}); leave it out or add its genotypes"
+                f"{bed.path}, line {bed.first_lines[name]}: {purpose} name contig {name!r}, which the genotypes do not "
+                f"have (they have {shorten(contigs)}); leave it out or add its genotypes"
             )
         if contig is not None:
             before = matched.get(contig, np.empty((0, 2), dtype=np.int64))
             matched[contig] = normalise(np.concatenate([before, intervals]))
     if not matched:
         raise GenomeError(
-            f"{bed.path}: {purpose} name {shorten(bed.intervals)}, the genotypes {shorten(contigs)}: no contig in common"
+            f"{bed.path}: {purpose} name contig {shorten(bed.intervals)}, the genotypes {shorten(contigs)}: "
+            "none in common"
         )
     return matched

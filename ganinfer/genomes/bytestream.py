@@ -1,7 +1,8 @@
 """Reading every byte of a VCF or BCF once, to know that it is whole before htslib sees it.
 
-htslib ends quietly, or with a line on stderr only, when a file breaks off. So the file is first read to its end here: a broken
-gzip stream, a half line or a half record is found, and the number of records is known, which the reader has to meet.
+htslib ends quietly, or with a line on stderr only, when a file breaks off. So the file is first read to its end here:
+a broken gzip stream, a half line or a half record is found, and the number of records is known, which the reader has to
+meet.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _vcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
 
 
 def _count_lines(lines: bytes, counts: Counter[str]) -> None:
-    """Count the records of whole lines by contig; most blocks hold one contig only, which needs no line by line look."""
+    """Count the records of whole lines by contig; most blocks hold one contig only and need no look at each line."""
     first = lines.partition(b"\t")[0]
     if not first.startswith(b"#") and (b"\n" + lines).count(b"\n" + first + b"\t") == lines.count(b"\n"):
         counts[first.decode("utf-8", "replace")] += lines.count(b"\n")

@@ -34,7 +34,7 @@ class Columns:
 
 
 def arrange(chosen: Mapping[str, tuple[Individual, ...]], ploidy: Mapping[str, int], store: Store) -> Columns:
-    """Sample sets in the order of populations, then sampling time, then higher ploidy first; individuals in the sheet's order."""
+    """Sample sets by population, then sampling time, then higher ploidy first; individuals in the sheet's order."""
     index = {name: i for i, name in enumerate(store.individuals)}
     sets: list[SampleSet] = []
     names: list[str] = []
@@ -64,16 +64,16 @@ def ploidies(store: Store, individuals: tuple[str, ...], contigs: tuple[str, ...
         contig, sample = differs[0]
         other = int(table[:, sample].argmax())
         raise GenomeError(
-            f"sample {individuals[sample]} has {table[contig, sample]} chromosomes of contig {present[contig].name} but "
-            f"{highest[sample]} of {present[other].name}; analyse contigs of different ploidy in separate experiments "
-            "(data.regions limits the contigs)"
+            f"sample {individuals[sample]} has {table[contig, sample]} chromosomes of contig {present[contig].name} "
+            f"but {highest[sample]} of {present[other].name}; analyse contigs of different ploidy in separate "
+            "experiments (data.regions limits the contigs)"
         )
     fallback = int(highest.max(initial=0)) or 2
     return {name: int(p) or fallback for name, p in zip(individuals, highest, strict=True)}
 
 
 class Genomes:
-    """Real genomes in windows. ``windows`` and ``templates`` have the same order; :meth:`haplotypes` takes its index."""
+    """Real genomes in windows. ``windows`` and ``templates`` have the same order; :meth:`haplotypes` takes an index."""
 
     def __init__(
         self,
@@ -131,13 +131,13 @@ class Genomes:
         usable = accessible & (np.asarray(self._store.ancestral) >= 0)
         if accessible.any() and not usable.any():
             raise GenomeError(
-                f"data.ancestral: {self.source.ancestral} gives no site of the kept windows an ancestral allele that is one "
-                "of its two alleles; use none to fold"
+                f"data.ancestral: {self.source.ancestral} gives no site of the kept windows an ancestral allele that "
+                "is one of its two alleles; use none to fold"
             )
         return accessible, usable
 
     def haplotypes(self, index: int) -> Haplotypes:
-        """The chosen individuals' haplotypes in one window, polarised where ancestral alleles are used, before the pipeline."""
+        """The chosen individuals in one window, polarised where ancestral alleles are used, before the pipeline."""
         window = self.windows[index]
         start, stop = self._limits[index]
         keep = self._keep[start:stop]

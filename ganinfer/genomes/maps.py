@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,14 +60,14 @@ def _tables(path: Path) -> dict[str, list[_Row]]:
     tables: dict[str, list[_Row]] = {}
     last = None
     for index, (number, line) in enumerate(lines(path)):
-        columns = line.split()
-        if line.startswith("#") or (index == 0 and not _is_number(columns[-1])):
+        if line.startswith("#") or (index == 0 and not _is_number(line.split()[-1])):
             continue
-        name, row = _row(f"{path}, line {number}", number, columns)
-        if name in tables and name != last:
-            raise GenomeError(
-                f"{path}, line {number}: contig {name} again, after {last}; a contig's rows must stand together"
-            )
+        try:
+            name, row = _row(number, line.split())
+        except ValueError as error:
+            raise GenomeError(f"{path}, line {number}: {error}") from None
+        if name != last and name in tables:
+            raise GenomeError(f"{path}, line {number}: contig {name} again, after {last}; its rows must stand together")
         last = name
         tables.setdefault(name, []).append(row)
     if not tables:
@@ -92,16 +93,19 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _row(where: str, number: int, columns: list[str]) -> tuple[str, _Row]:
+def _row(number: int, columns: list[str]) -> tuple[str, _Row]:
+    """Contig and row; a ValueError says what is wrong with the line."""
     name, values = ("", columns) if len(columns) == 3 and _is_number(columns[0]) else (columns[0], columns[1:])
-    if len(values) not in (2, 3) or not all(_is_number(v) for v in values):
-        raise GenomeError(f"{where}: {_FORMAT}; found {' '.join(columns)[:60]!r}")
-    position, rate = float(values[0]), float(values[1])
-    distance = float(values[2]) if len(values) == 3 else np.nan
+    try:
+        position, rate, distance = float(values[0]), float(values[1]), float(values[2]) if len(values) > 2 else math.nan
+    except (ValueError, IndexError):
+        raise ValueError(f"{_FORMAT}; found {' '.join(columns)[:60]!r}") from None
     if not position.is_integer() or not 0 <= position < 2**53:
-        raise GenomeError(f"{where}: position {values[0]} must be a whole number of bases, 0 or more")
-    if not (np.isfinite(rate) and rate >= 0) or (len(values) == 3 and not np.isfinite(distance)):
-        raise GenomeError(f"{where}: rate {values[1]} and map {values[-1]} must be finite, the rate not negative")
+        raise ValueError(f"position {values[0]} must be a whole number of bases, 0 or more")
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"rate {values[1]} must be finite and not negative")
+    if len(values) > 2 and not math.isfinite(distance):
+        raise ValueError(f"map {values[2]} must be finite")
     return name, (number, int(position), rate, distance)
 
 

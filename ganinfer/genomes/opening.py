@@ -47,9 +47,9 @@ def open_genomes(
 ) -> Genomes:
     """Read genomes, or find them in ``cache`` where they were read before, and cut them into windows.
 
-    A store in the cache is keyed by the genotype files' paths, sizes, modification times and first and last 64 KiB, and by every
-    setting that decides what is read. Memory while reading is bounded by about four times ``chunk_bytes``. Raises GenomeError
-    for anything wrong with the input.
+    A store in the cache is keyed by the genotype files' paths, sizes, modification times and first and last 64 KiB, and
+    by every setting that decides what is read. Memory while reading is bounded by some four times ``chunk_bytes``.
+    Raises GenomeError for anything wrong with the input.
     """
     described = _describe(source)
     folder = cache / _key(source, described)
@@ -186,7 +186,7 @@ def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
 
 
 def _groups_in_file(source: GenomeSource, contents: Mapping[str, Any]) -> Groups:
-    """Without a sample sheet: populations as the file names them, else all individuals of the one population asked for."""
+    """Without a sample sheet: populations as the file names them, else all are of the one population asked for."""
     names, where = contents["individuals"], str(source.genotypes[0])
     populations, times = contents["populations"], contents["times"]
     if populations is None:
@@ -216,7 +216,8 @@ def _regions(source: GenomeSource, described: _Descriptions, contents: Mapping[s
         length = lengths[contig]
         if length is not None and intervals[-1, 1] > length:
             raise GenomeError(
-                f"{described.regions.path}: a region of contig {contig} ends at {intervals[-1, 1]}, the contig at {length}"
+                f"{described.regions.path}: a region of contig {contig} ends at {intervals[-1, 1]}, "
+                f"the contig at {length}"
             )
     _check_records(described.regions, matched, contents["records"])
     return {contig: matched[contig] for contig in contents["contigs"] if contig in matched}
@@ -227,15 +228,16 @@ def _check_records(bed: beds.Bed, regions: Mapping[str, np.ndarray], records: Ma
     with_records = [contig for contig in regions if records.get(contig)]
     if not with_records:
         raise GenomeError(
-            f"{bed.path}: regions name {shorten(regions)}, the genotypes have records on {shorten(records)}: no contig in common"
+            f"{bed.path}: regions name contig {shorten(regions)}, the genotypes have records on {shorten(records)}: "
+            "none in common"
         )
     density = sum(records[c] for c in with_records) / sum(num_bases(regions[c]) for c in with_records)
     for contig, intervals in regions.items():
         expected = density * num_bases(intervals)
         if not records.get(contig) and expected > _EXPECTED_RECORDS:
             raise GenomeError(
-                f"{bed.path}: regions name contig {contig}, on which the genotypes have no record where some {expected:.0f} are to "
-                "be expected; leave it out or add its genotypes"
+                f"{bed.path}: regions name contig {contig}, on which the genotypes have no record where some "
+                f"{expected:.0f} are to be expected; leave it out or add its genotypes"
             )
 
 
@@ -252,8 +254,8 @@ def _length(source: GenomeSource, described: _Descriptions, contents: Mapping[st
 def _known(contig: str, length: int | None) -> int:
     if length is None:
         raise GenomeError(
-            f"the length of contig {contig} is not known: neither the genotypes' header nor a recombination map tells it; "
-            "give data.contig_lengths, or data.regions"
+            f"the length of contig {contig} is not known: neither the genotypes' header nor a recombination map tells "
+            "it; give data.contig_lengths, or data.regions"
         )
     return length
 

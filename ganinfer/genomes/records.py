@@ -1,7 +1,7 @@
 """What every reader yields: chunks of SNP records, and the tally of what was dropped on the way.
 
-A reader is a class with ``contents()`` (names of individuals, contigs and their lengths) and ``chunks(selection)``. Readers
-do not know each other; the store does not know them.
+A reader is a class with ``contents()`` (individuals, contigs and their lengths) and ``chunks(selection)``. Readers do
+not know each other; the store does not know them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ FILTERED = "FILTER"
 DUPLICATE = "position occurs more than once"
 OUTSIDE = "outside the regions"
 INVARIANT = "invariant"
+UNCALLED = "called in fewer than half of the individuals"
+
+#: A base of an all-sites file is accessible where at least this share of the individuals has a genotype.
+MINIMUM_CALLED = 0.5
 
 #: Alternative alleles that stand for "any other base" in all-sites files; they are not variation.
 _UNSPECIFIC = frozenset({"<*>", "<NON_REF>", "<X>", "."})
@@ -63,9 +67,10 @@ def polarity(reference: str, alternative: str, ancestral: str | None) -> int:
 class Selection:
     """What a reader has to yield.
 
-    ``individuals`` in the order wanted; ``regions`` intervals by contig, a contig not named is not read, ``None`` reads all;
-    ``ancestral``, ``filters``, ``min_depth``, ``min_genotype_quality`` as in :class:`~ganinfer.genomes.source.GenomeSource`;
-    ``callable_bases``: also report which bases have records; ``chunk_sites``: records held in memory at once.
+    ``individuals`` in the order wanted; ``regions`` intervals by contig, a contig not named is not read, ``None`` reads
+    all; ``ancestral``, ``filters``, ``min_depth``, ``min_genotype_quality`` as in
+    :class:`~ganinfer.genomes.source.GenomeSource`; ``callable_bases``: also report which bases have records;
+    ``chunk_sites``: records held in memory at once.
     """
 
     individuals: tuple[str, ...]
@@ -76,10 +81,6 @@ class Selection:
     min_genotype_quality: int | None
     callable_bases: bool
     chunk_sites: int
-
-    @property
-    def masks_genotypes(self) -> bool:
-        return self.min_depth is not None or self.min_genotype_quality is not None
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ class Chunk:
     """Some consecutive SNP records of one contig.
 
     ``positions`` int64 (num_sites,) 0-based, not decreasing; ``genotypes`` int8 (num_sites, num_individuals, ploidy): 0
-    reference (or ancestral), 1 alternative, -1 missing, -2 a slot the individual lacks; ``ancestral`` int8 (num_sites,) as
-    :func:`polarity`; ``biallelic`` bool (num_sites,): others only block their position. ``callable_bases`` intervals (k, 2).
-    ``num_records`` read, ``dropped`` by reason, ``num_unphased`` and ``num_heterozygous`` genotypes.
+    reference (or ancestral), 1 alternative, -1 missing, -2 a slot the individual lacks; ``ancestral`` int8 (num_sites,)
+    as :func:`polarity`; ``biallelic`` bool (num_sites,): others only block their position; ``callable_bases`` intervals
+    (k, 2); ``num_records`` read, ``dropped`` by reason, ``num_unphased`` of the ``num_heterozygous`` genotypes.
     """
 
     contig: str
@@ -137,13 +138,15 @@ class Reader(Protocol):
     def chunks(self, selection: Selection) -> Iterator[Chunk]: ...
 
 
-def count_heterozygous(genotypes: np.ndarray, unphased: np.ndarray) -> tuple[int, int]:
-    """Heterozygous genotypes, and those of them marked in ``unphased`` bool (num_sites, num_individuals)."""
-    called = genotypes >= 0
-    highest = np.where(called, genotypes, -1).max(axis=2)
-    lowest = np.where(called, genotypes, np.int8(127)).min(axis=2)
-    heterozygous = called.any(axis=2) & (lowest < highest)
-    return int(heterozygous.sum()), int((heterozygous & unphased).sum())
+def heterozygous(genotypes: np.ndarray) -> np.ndarray:
+    """bool (num_sites, num_individuals): whether two called alleles of an individual differ; a loop over few slots."""
+    lowest = np.full(genotypes.shape[:2], 127, dtype=np.int8)
+    highest = np.full(genotypes.shape[:2], -1, dtype=np.int8)
+    for slot in range(genotypes.shape[2]):
+        alleles = genotypes[:, :, slot]
+        np.minimum(lowest, alleles, out=lowest, where=alleles >= 0)
+        np.maximum(highest, alleles, out=highest)
+    return lowest < highest
 
 
 def restrict(chunk: Chunk, regions: Mapping[str, np.ndarray] | None) -> Chunk:

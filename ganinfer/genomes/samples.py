@@ -23,14 +23,15 @@ class Individual:
 
 
 def read_sheet(path: Path) -> tuple[Individual, ...]:
-    """Rows of a tab separated file with the columns sample, population and perhaps time, in any order, others ignored."""
+    """Rows of a tab separated file with columns sample, population and perhaps time, in any order; others ignored."""
     rows = lines(path)
     header = next(rows, None)
     columns = [c.strip().lstrip("#").lower() for c in header[1].split("\t")] if header else []
     if "sample" not in columns or "population" not in columns:
         found = repr(header[1][:60]) if header else "an empty file"
         raise GenomeError(
-            f"{path}: the first line must name the tab separated columns sample and population (and time, if any); found {found}"
+            f"{path}: the first line must name the tab separated columns sample and population (and time, if any); "
+            f"found {found}"
         )
     individuals: list[Individual] = []
     seen: dict[str, int] = {}
@@ -38,8 +39,8 @@ def read_sheet(path: Path) -> tuple[Individual, ...]:
         individual = _row(f"{path}, line {number}", columns, [c.strip() for c in line.split("\t")])
         if individual.name in seen:
             raise GenomeError(
-                f"{path}, line {number}: sample {individual.name} is there twice, first in line {seen[individual.name]}; "
-                "each sample belongs to one population"
+                f"{path}, line {number}: sample {individual.name} is there twice, first in line "
+                f"{seen[individual.name]}; each sample belongs to one population"
             )
         seen[individual.name] = number
         individuals.append(individual)
@@ -82,8 +83,8 @@ def wanted(
             raise GenomeError(f"{where}: population {population} of data.populations is empty; there are {listing}")
         if number != "all" and int(number) > sizes[population]:
             raise GenomeError(
-                f"{where}: data.populations asks for {number} individuals of {population}, there are {sizes[population]}; "
-                "ask for fewer, or all"
+                f"{where}: data.populations asks for {number} individuals of {population}, there are "
+                f"{sizes[population]}; ask for fewer, or all"
             )
     return {
         population: tuple(individual for individual in sheet if individual.population == population)
@@ -112,6 +113,6 @@ def check_present(individuals: Sequence[str], present: Sequence[str], sheet: str
     missing = [name for name in individuals if name not in set(present)]
     if missing:
         raise GenomeError(
-            f"{path}: {len(missing)} of {len(individuals)} samples of {sheet} are not in the genotypes: {shorten(missing)}; "
-            f"the genotypes have {shorten(present, 3)}"
+            f"{path}: {len(missing)} of {len(individuals)} samples of {sheet} are not in the genotypes: "
+            f"{shorten(missing)}; the genotypes have {shorten(present, 3)}"
         )

@@ -1,8 +1,8 @@
 """The haplotype store: genotypes of the wanted individuals as packed bits on disk, read by memory mapping.
 
 A store is a folder: ``meta.json``, ``positions.npy`` int64 (num_sites,), ``alleles.npy`` and ``missing.npy`` uint8
-(num_sites, ceil(num_individuals * ploidy / 8)) bit planes, ``ancestral.npy`` int8 (num_sites,), ``callable.npy`` int64 (k, 3)
-(contig number, left, right). It is built in a folder beside it and renamed when whole: present means complete.
+(num_sites, ceil(num_individuals * ploidy / 8)) bit planes, ``ancestral.npy`` int8 (num_sites,), ``callable.npy`` int64
+(k, 3) (contig number, left, right). It is built in a folder beside it and renamed when whole: present means complete.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MINIMUM_PLOIDY = 2
 
 @dataclass(frozen=True, eq=False)
 class Contig:
-    """A contig's rows ``[start, stop)`` in the store; ``ploidy`` of each individual there, 0 where it was never called."""
+    """A contig's rows ``[start, stop)`` in the store; ``ploidy`` of each individual there, 0 where never called."""
 
     name: str
     start: int
@@ -94,7 +94,8 @@ def is_complete(folder: Path) -> bool:
 def build(folder: Path, chunks: Iterable[Chunk], individuals: tuple[str, ...], extra: Mapping[str, Any]) -> None:
     """Write the chunks as a store at ``folder``; nothing is left there when that fails.
 
-    ``extra`` JSON values are kept in ``meta.json``. Raises GenomeError when the disk is full or positions are out of order.
+    ``extra`` JSON values are kept in ``meta.json``. Raises GenomeError when the disk is full or positions are out of
+    order.
     """
     with _disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -235,10 +236,9 @@ class _Writer:
                     f"data.genotypes: contig {chunk.contig} comes back after {self.contigs[-1]['name']}; "
                     "name the files of one contig one after the other"
                 )
-            zeros = np.zeros(self.num_individuals, dtype=np.int64)
             self.contigs.append({
                 "name": chunk.contig, "start": self.num_rows, "stop": self.num_rows,
-                "highest": zeros.copy(), "highest_at": zeros.copy(), "lowest": zeros + 127, "lowest_at": zeros.copy(),
+                "highest": _Extreme(self.num_individuals, 0), "lowest": _Extreme(self.num_individuals, -127),
             })  # fmt: skip
             self.last_position = -1
         if len(chunk.positions):
@@ -251,24 +251,21 @@ class _Writer:
 
     def _add_ploidy(self, chunk: Chunk) -> None:
         """Called genotypes say how many chromosomes an individual has; a lone missing one does not."""
-        called = (chunk.genotypes >= 0).any(axis=2)
-        slots = (chunk.genotypes != ABSENT).sum(axis=2)
-        if slots.max(initial=0) > self.ploidy:
+        if len(chunk.positions) == 0:
+            return
+        shape = chunk.genotypes.shape[:2]
+        slots, called = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=bool)
+        for slot in range(chunk.genotypes.shape[2]):
+            slots += chunk.genotypes[:, :, slot] != ABSENT
+            called |= chunk.genotypes[:, :, slot] >= 0
+        if slots.max() > self.ploidy:
             site = int(slots.max(axis=1).argmax())
             raise GenomeError(
-                f"{chunk.contig}:{chunk.positions[site] + 1}: a genotype of {slots.max()} alleles where the first records "
-                f"have {self.ploidy}; read genotypes of different ploidy in separate experiments"
+                f"{chunk.contig}:{chunk.positions[site] + 1}: a genotype of {slots.max()} alleles where the first "
+                f"records have {self.ploidy}; read genotypes of different ploidy in separate experiments"
             )
-        if len(slots) == 0:
-            return
-        contig = self.contigs[-1]
-        high, low = np.where(called, slots, 0), np.where(called, slots, 127)
-        for name, values, better in (("highest", high, np.greater), ("lowest", low, np.less)):
-            row = values.argmax(axis=0) if name == "highest" else values.argmin(axis=0)
-            best = values[row, np.arange(self.num_individuals)]
-            new = better(best, contig[name])
-            contig[f"{name}_at"][new] = chunk.positions[row[new]]
-            contig[name][new] = best[new]
+        self.contigs[-1]["highest"].update(np.where(called, slots, 0), chunk.positions)
+        self.contigs[-1]["lowest"].update(-np.where(called, slots, np.int8(127)), chunk.positions)
 
     def _add_genotypes(self, genotypes: np.ndarray) -> None:
         num_sites, num_individuals, ploidy = genotypes.shape
@@ -305,15 +302,29 @@ class _Writer:
             os.fsync(file.fileno())
 
     def _contig(self, contig: Mapping[str, Any], individuals: tuple[str, ...]) -> dict[str, Any]:
-        mixed = np.flatnonzero((contig["highest"] > 0) & (contig["lowest"] < contig["highest"]))
+        highest, lowest = contig["highest"], contig["lowest"]
+        mixed = np.flatnonzero((highest.values > 0) & (-lowest.values < highest.values))
         if len(mixed):
-            i = int(mixed[0])
+            i, name = int(mixed[0]), contig["name"]
             raise GenomeError(
-                f"sample {individuals[i]} has {contig['lowest'][i]} allele at {contig['name']}:{contig['lowest_at'][i] + 1} but "
-                f"{contig['highest'][i]} at {contig['name']}:{contig['highest_at'][i] + 1} ({len(mixed)} such samples); limit "
+                f"sample {individuals[i]} has {-lowest.values[i]} allele at {name}:{lowest.positions[i] + 1} but "
+                f"{highest.values[i]} at {name}:{highest.positions[i] + 1} ({len(mixed)} such samples); limit "
                 "data.regions to a stretch of one ploidy (leave out pseudo-autosomal regions)"
             )
-        return {
-            "name": contig["name"], "start": contig["start"], "stop": contig["stop"],
-            "ploidy": contig["highest"].tolist(),
-        }  # fmt: skip
+        ploidy = highest.values.tolist()
+        return {"name": contig["name"], "start": contig["start"], "stop": contig["stop"], "ploidy": ploidy}
+
+
+class _Extreme:
+    """The highest value of each individual so far, and the position where it was first met."""
+
+    def __init__(self, num_individuals: int, least: int) -> None:
+        self.values = np.full(num_individuals, least, dtype=np.int64)
+        self.positions = np.zeros(num_individuals, dtype=np.int64)
+
+    def update(self, values: np.ndarray, positions: np.ndarray) -> None:
+        """``values`` (num_sites, num_individuals), at least one site."""
+        best = values.max(axis=0)
+        new = np.flatnonzero(best > self.values)
+        self.values[new] = best[new]
+        self.positions[new] = positions[values[:, new].argmax(axis=0)]

@@ -69,7 +69,8 @@ def diversity(
 ) -> dict[str, Any]:
     """Statistics by population (and pair) from each window's ``(derived, called)`` counts (num_sites, num_populations).
 
-    pi is per accessible base; ``tajimas_d`` is the mean over windows that segregate; ``tajimas_d_overall`` takes all sites as one.
+    pi is per accessible base; ``tajimas_d`` is the mean over windows that segregate, ``tajimas_d_overall`` that of all
+    sites together.
     """
     derived = np.concatenate([w[0] for w in windows])
     called = np.concatenate([w[1] for w in windows])

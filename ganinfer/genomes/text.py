@@ -12,15 +12,17 @@ from ganinfer.genomes.source import GenomeError
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of each line that is not blank, without its end."""
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if line and not line.isspace():
+            yield number, line
+
+
+def _text(path: Path) -> str:
     try:
-        with path.open("rb") as raw:
-            compressed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            stream = gzip.open(raw) if compressed else raw
-            for number, line in enumerate(stream, start=1):
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if text.strip():
-                    yield number, text
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise GenomeError(f"{path}: not a text file (UTF-8); is it the right file?") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

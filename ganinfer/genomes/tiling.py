@@ -31,8 +31,8 @@ def tile(
 ) -> Tiling:
     """Windows side by side from each region's left end; chosen by accessibility alone, never by content.
 
-    ``regions`` and ``accessible`` are normalised intervals by contig; without ``accessible`` every base is. Raises GenomeError
-    when no window is left.
+    ``regions`` and ``accessible`` are normalised intervals by contig; without ``accessible`` every base is. Raises
+    GenomeError when no window is left.
     """
     windows: list[Window] = []
     rejected: Counter[str] = Counter()
@@ -72,14 +72,14 @@ def _accessible(mask: np.ndarray | None, left: int, length: int) -> np.ndarray:
 def _nothing_left(rejected: Mapping[str, int], best: float, settings: WindowSettings) -> str:
     reasons = "; ".join(f"{number} fell as {reason}" for reason, number in rejected.items() if number)
     return (
-        f"no window of {settings.length:,} bases is left: {reasons or 'there is no region'}. The most accessible had a share of "
-        f"{best:.2f}, windows.min_accessible asks for {settings.min_accessible:g}: lower it or windows.length, "
+        f"no window of {settings.length:,} bases is left: {reasons or 'there is no region'}. The most accessible had a "
+        f"share of {best:.2f}, windows.min_accessible asks for {settings.min_accessible:g}: lower it or windows.length, "
         "or look at data.regions, data.accessible and data.exclude"
     )
 
 
 def _with_blocks(windows: list[Window], block_length: int) -> list[Window]:
-    """Number blocks from 0: runs of windows with gaps below ``block_length``, cut into even parts of at most about that."""
+    """Number blocks from 0: runs of windows with gaps below ``block_length``, cut into even parts of about that."""
     numbered: list[Window] = []
     block = -1
     for run in _runs(windows, block_length):

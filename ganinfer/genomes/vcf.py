@@ -15,8 +15,8 @@ from ganinfer.genomes.records import Chunk, Contents, Selection
 from ganinfer.genomes.source import ANY_FILTER, GenomeError
 from ganinfer.windows import normalise
 
-#: A base of an all-sites file is accessible where at least this share of the individuals has a genotype.
-MINIMUM_CALLED = 0.5
+_USUAL_PLOIDY = 2
+_INTERVALS_PER_SITE = 16
 
 
 class VcfReader:
@@ -35,6 +35,8 @@ class VcfReader:
         declared, individuals = _header(vcf, "CONTIG"), tuple(vcf.samples)
         vcf.close()
         lengths = {name: _length(declared.get(name, {})) for name in [*declared, *scan.records]}
+        if not individuals:
+            raise GenomeError(f"{self.path}: the #CHROM line names no sample; genotypes of individuals are needed")
         if not scan.records:
             raise GenomeError(f"{self.path}: no record follows the header; at least one variant is needed")
         return Contents(scan.format, individuals, lengths, scan.records)
@@ -42,18 +44,17 @@ class VcfReader:
     def chunks(self, selection: Selection) -> Iterator[Chunk]:
         vcf = self._open(list(selection.individuals))
         self._check_header(vcf, selection)
-        order = np.array([vcf.samples.index(name) for name in selection.individuals])
-        batch = _Batch(self.path, selection, order)
+        batch = _Batch(self.path, selection, np.array([vcf.samples.index(name) for name in selection.individuals]))
         for variant in self._variants(vcf):
-            if batch.contig is not None and (batch.full or variant.CHROM != batch.contig):
+            if batch.num_records and (batch.full or batch.contig != variant.CHROM):
                 yield batch.finish()
             batch.add(variant)
         if batch.num_records:
             yield batch.finish()
         if batch.total != self._scan.num_records:
             raise GenomeError(
-                f"{self.path}: htslib stopped after record {batch.total} of {self._scan.num_records}, at {batch.where}; "
-                "the next record is damaged (bcftools view shows where)"
+                f"{self.path}: htslib stopped after record {batch.total} of {self._scan.num_records}, at "
+                f"{batch.where}; the next record is damaged (bcftools view shows where)"
             )
 
     def _open(self, samples: list[str] | None) -> Any:
@@ -70,8 +71,6 @@ class VcfReader:
             for variant in vcf:
                 number += 1
                 yield variant
-        except GenomeError:
-            raise
         except Exception as error:  # as above
             raise GenomeError(f"{self.path}: record {number + 1} cannot be read: {error}") from error
 
@@ -113,16 +112,19 @@ class _Batch:
         self.path = path
         self.selection = selection
         self.order = order
+        self.keep_all = ANY_FILTER in selection.filters
         self.total = 0
         self.contig: str | None = None
         self.position = -1
         self._seen: set[str] = set()
+        self._region = (0, 0)
+        self._buffer = np.empty((selection.chunk_sites, len(order), _USUAL_PLOIDY), dtype=np.int8)
+        self._unphased = np.empty((selection.chunk_sites, len(order)), dtype=bool)
         self._clear()
 
     def _clear(self) -> None:
         self.num_records = 0
         self.positions: list[int] = []
-        self.genotypes: list[np.ndarray] = []
         self.ancestral: list[int] = []
         self.biallelic: list[bool] = []
         self.callable: list[tuple[int, int]] = []
@@ -130,9 +132,8 @@ class _Batch:
 
     @property
     def full(self) -> bool:
-        return (
-            len(self.positions) >= self.selection.chunk_sites or len(self.callable) >= 16 * self.selection.chunk_sites
-        )
+        most = self.selection.chunk_sites
+        return len(self.positions) >= most or len(self.callable) >= _INTERVALS_PER_SITE * most
 
     @property
     def where(self) -> str:
@@ -141,24 +142,20 @@ class _Batch:
     def add(self, variant: Any) -> None:
         self.total += 1
         self.num_records += 1
-        contig, position = variant.CHROM, variant.POS
-        self._check_order(contig, position)
-        reason = self._reason(variant, contig, position)
-        snp = reason is None or reason == records.MULTI_ALLELIC
-        if not snp and not (reason == records.INVARIANT and self.selection.callable_bases):
+        self._check_order(variant.CHROM, variant.POS)
+        reason = self._reason(variant)
+        site = reason is None or reason == records.MULTI_ALLELIC
+        counts = site or (self.selection.callable_bases and reason == records.INVARIANT)
+        genotypes = self._genotypes(variant) if counts else None
+        if genotypes is not None and self.selection.callable_bases:
+            if (genotypes[:, :-1] >= 0).any(axis=1).mean() < records.MINIMUM_CALLED:
+                site, reason = False, records.UNCALLED
+            else:
+                self.callable.append((self.position - 1, max(variant.end, self.position)))
+        if site and genotypes is not None:
+            self._add_site(variant, genotypes, biallelic=reason is None)
+        else:
             self.dropped[str(reason)] += 1
-            return
-        genotypes = self._genotypes(variant)
-        if self.selection.callable_bases:
-            called = (genotypes[:, :-1] >= 0).any(axis=1).mean()
-            if called < MINIMUM_CALLED:
-                self.dropped["fewer than half of the individuals called"] += 1
-                return
-            self.callable.append((position - 1, max(variant.end, position)))
-        if not snp:
-            self.dropped[records.INVARIANT] += 1
-            return
-        self._add_site(variant, genotypes, biallelic=reason is None)
 
     def _check_order(self, contig: str, position: int) -> None:
         if contig == self.contig and position < self.position:
@@ -166,6 +163,8 @@ class _Batch:
                 f"{self.path}: record {self.total} at {contig}:{position} comes after {self.where}; "
                 "positions must not decrease (bcftools sort puts them in order)"
             )
+        if position < 1:
+            raise GenomeError(f"{self.path}: record {self.total} is at {contig}:{position}; the first base is 1")
         if contig != self.contig:
             if contig in self._seen:
                 raise GenomeError(
@@ -173,38 +172,49 @@ class _Batch:
                     "a contig's records must stand together (bcftools sort puts them in order)"
                 )
             self._seen.add(contig)
+            self._region = (0, 0)
         self.contig, self.position = contig, position
 
-    def _reason(self, variant: Any, contig: str, position: int) -> str | None:
-        filters = self.selection.filters
-        if self.selection.regions is not None and not _inside(self.selection.regions.get(contig), position - 1):
+    def _reason(self, variant: Any) -> str | None:
+        if not self._in_region(self.position - 1):
             return records.OUTSIDE
-        if ANY_FILTER not in filters and not filters.issuperset(variant.FILTERS or (".",)):
+        if not self.keep_all and not self.selection.filters.issuperset(variant.FILTERS or (".",)):
             return records.FILTERED
         return records.classify(variant.REF, variant.ALT)
 
+    def _in_region(self, position: int) -> bool:
+        """Positions increase, so the last region found mostly holds the next one too."""
+        if self.selection.regions is None or self._region[0] <= position < self._region[1]:
+            return True
+        intervals = self.selection.regions.get(str(self.contig))
+        if intervals is None:
+            return False
+        index = int(np.searchsorted(intervals[:, 1], position, side="right"))
+        if index < len(intervals) and intervals[index, 0] <= position:
+            self._region = (int(intervals[index, 0]), int(intervals[index, 1]))
+            return True
+        return False
+
     def _genotypes(self, variant: Any) -> np.ndarray:
-        """int16 (num_individuals, ploidy + 1): alleles, then whether phased; masked genotypes are missing."""
+        """int16 (num_individuals, ploidy + 1) in the file's order: alleles, then whether phased; masked are missing."""
         try:
-            genotypes = variant.genotype.array()[self.order]
+            genotypes: np.ndarray = variant.genotype.array()
         except Exception:  # cyvcf2 raises bare Exception when a record has no GT
-            raise GenomeError(
-                f"{self.path}: record {self.total} at {self.where} has no GT; every record needs it"
-            ) from None
+            raise GenomeError(f"{self.path}: record {self.total} at {self.where} has no GT; each needs one") from None
         for key, least in (("DP", self.selection.min_depth), ("GQ", self.selection.min_genotype_quality)):
             if least is not None:
-                genotypes[self._below(variant, key, least), :-1] = -1
+                genotypes[_below(variant, key, least), :-1] = -1
         return genotypes
 
-    def _below(self, variant: Any, key: str, least: int) -> np.ndarray:
-        values = variant.format(key) if key in variant.FORMAT else None
-        if values is None:
-            return np.ones(len(self.order), dtype=bool)
-        return ~(values[self.order, 0] >= least)
-
     def _add_site(self, variant: Any, genotypes: np.ndarray, biallelic: bool) -> None:
+        row, ploidy = len(self.positions), genotypes.shape[1] - 1
+        if ploidy > self._buffer.shape[2]:
+            wider = ((0, 0), (0, 0), (0, ploidy - self._buffer.shape[2]))
+            self._buffer = np.pad(self._buffer, wider, constant_values=records.ABSENT)
+        self._buffer[row, :, :ploidy] = genotypes[:, :-1]
+        self._buffer[row, :, ploidy:] = records.ABSENT
+        self._unphased[row] = genotypes[:, -1] == 0
         self.positions.append(self.position - 1)
-        self.genotypes.append(genotypes)
         self.biallelic.append(biallelic)
         self.ancestral.append(self._ancestral(variant) if biallelic else 0)
 
@@ -215,33 +225,31 @@ class _Batch:
         return records.polarity(variant.REF, variant.ALT[0], None if value is None else str(value))
 
     def finish(self) -> Chunk:
-        ploidy = max((g.shape[1] - 1 for g in self.genotypes), default=2)
-        packed = np.full((len(self.genotypes), len(self.order), ploidy), records.ABSENT, dtype=np.int8)
-        unphased = np.zeros(packed.shape[:2], dtype=bool)
-        for row, genotypes in enumerate(self.genotypes):
-            packed[row, :, : genotypes.shape[1] - 1] = genotypes[:, :-1]
-            unphased[row] = genotypes[:, -1] == 0
+        number = len(self.positions)
+        genotypes = self._buffer[:number, self.order]
         biallelic = np.array(self.biallelic, dtype=bool)
-        packed[(packed > 1) & biallelic[:, None, None]] = -1
-        heterozygous, bad = records.count_heterozygous(packed[biallelic], unphased[biallelic])
+        genotypes[genotypes > 1] = -1  # an unspecific allele beside the two real ones; other rows are not kept
+        heterozygous = records.heterozygous(genotypes) & biallelic[:, None]
         chunk = Chunk(
             str(self.contig),
             np.array(self.positions, dtype=np.int64),
-            packed,
+            genotypes,
             np.array(self.ancestral, dtype=np.int8),
             biallelic,
             normalise(np.array(self.callable, dtype=np.int64)),
             self.num_records,
             self.dropped,
-            bad,
-            heterozygous,
+            int((heterozygous & self._unphased[:number, self.order]).sum()),
+            int(heterozygous.sum()),
         )
         self._clear()
         return chunk
 
 
-def _inside(intervals: np.ndarray | None, position: int) -> bool:
-    if intervals is None:
-        return False
-    index = int(np.searchsorted(intervals[:, 0], position, side="right")) - 1
-    return index >= 0 and position < intervals[index, 1]
+def _below(variant: Any, key: str, least: int) -> np.ndarray:
+    """bool (num_individuals,): whether a FORMAT value is below ``least`` or absent."""
+    values = variant.format(key) if key in variant.FORMAT else None
+    if values is None:
+        return np.ones(len(variant.genotypes), dtype=bool)
+    below: np.ndarray = ~(values[:, 0] >= least)
+    return below
