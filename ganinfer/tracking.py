@@ -37,9 +37,7 @@ TIMEOUT = 10
 
 _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 _NOT_A_KEY = re.compile(r"[^A-Za-z0-9_\-. /]")
-_PERMANENT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "FEATURE_DISABLED")
-
-Status = str  # FINISHED, FAILED or KILLED
+_PERMANENT = ("INVALID_PARAMETER_VALUE", "FEATURE_DISABLED")
 
 
 class TrackingError(ValueError):
@@ -101,7 +99,7 @@ class Tracker:
         self._queue.models.append(str(Path(path).absolute()))
         self.flush()
 
-    def finish(self, status: Status = "FINISHED") -> None:
+    def finish(self, status: str = "FINISHED") -> None:
         """Send what is left and close the run as FINISHED, FAILED or KILLED.
 
         What MLflow does not take stays in the run folder, and ``warnings`` says so.
@@ -109,10 +107,8 @@ class Tracker:
         self._queue.status = status
         self.flush(force=True)
         if self._queue:
-            self.warnings.append(
-                f"MLflow at {self.uri} could not be reached ({_sentence(self._problem)}); what it misses is kept in "
-                f"{self._pending} and is sent by the next --resume"
-            )
+            problem = f"MLflow at {self.uri} could not be reached ({_sentence(self._problem)})"
+            self.warnings.append(f"{problem}; what it misses is kept in {self._pending} and sent by the next --resume")
 
     def flush(self, *, force: bool = False) -> bool:
         """Send what waits; false when MLflow did not take it all. Between failures it is not asked too often."""
@@ -190,13 +186,13 @@ class Tracker:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.log_batch(
-                self.run_id, [Metric(*m) for m in metrics], [Param(*p) for p in params], [RunTag(*t) for t in tags]
-            )
+            entities = [Metric(*m) for m in metrics], [Param(*p) for p in params], [RunTag(*t) for t in tags]
+            self._client.log_batch(self.run_id, *entities)
         except MlflowException as error:
             if error.error_code not in _PERMANENT:
                 raise
-            self.warnings.append(f"MLflow at {self.uri} refused a part of the record: {_sentence(error)}")
+            problem = f"MLflow at {self.uri} refused a part of the record: {_sentence(error)}"
+            self.warnings += [problem] if problem not in self.warnings else []
         for key, _, _, step in metrics:
             self._recorded[key].add(step)
 
@@ -217,16 +213,14 @@ class Tracker:
         state = "FAILED"
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                try:
-                    _save_model(path, f"{scratch}/model", logged, self.run_id)
-                except Exception as error:  # a network that cannot be loaded here is no reason to lose the record
-                    problem = f"the network was recorded as a plain file, not as an MLflow model: {_sentence(error)}"
-                    self.warnings.append(problem)
+                problem = _save_model(path, f"{scratch}/model", logged, self.run_id)
+                if problem is None:
+                    self._client.log_model_artifacts(logged.model_id, f"{scratch}/model")
+                    self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+                    state = "READY"
+                else:
                     self._send_artifact(str(path), "model")
-                    return
-                self._client.log_model_artifacts(logged.model_id, f"{scratch}/model")
-                self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-                state = "READY"
+                    self.warnings.append(f"the network was recorded as a file, not as an MLflow model: {problem}")
             finally:
                 with contextlib.suppress(Exception):
                     self._client.finalize_logged_model(logged.model_id, state)
@@ -398,17 +392,20 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _save_model(path: Path, folder: str, logged: Any, run_id: str) -> None:
-    """Turn a .keras file into an MLflow model's folder."""
-    import keras
-    import mlflow.keras
-    from mlflow.models import Model
+def _save_model(path: Path, folder: str, logged: Any, run_id: str) -> str | None:
+    """Turn a .keras file into an MLflow model's folder; what prevents it, in a sentence."""
+    try:
+        import keras
+        import mlflow.keras
+        from mlflow.models import Model
 
-    network = keras.models.load_model(path, compile=False)
-    record = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
-    mlflow.keras.save_model(
-        network, folder, mlflow_model=record, signature=_signature(network), pip_requirements=_requirements()
-    )
+        network = keras.models.load_model(path, compile=False)
+        record = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+        options = {"signature": _signature(network), "pip_requirements": _requirements()}
+        mlflow.keras.save_model(network, folder, mlflow_model=record, **options)
+    except Exception as error:  # a network that cannot be loaded here is no reason to lose the record
+        return _sentence(error)
+    return None
 
 
 def _signature(model: Any) -> Any:
