@@ -1,0 +1,294 @@
+"""A commented experiment from genotypes and a sample sheet, with a first model scaled to their diversity."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ganinfer.starting.files import StartingError, refuse_existing, write_all
+from ganinfer.starting.models import KINDS, Diversity, FirstModel, first_model
+
+if TYPE_CHECKING:
+    from ganinfer.genomes import Genomes, GenomeSource
+
+#: Individuals of each population in a first experiment, where there are more.
+MAX_INDIVIDUALS = 20
+#: Per base and generation; what is written unless told.
+RECOMBINATION_RATE = 1e-8
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks for. Paths are relative to the working directory; rates per base and generation."""
+
+    genotypes: tuple[Path, ...]
+    samples: Path | None = None
+    populations: Mapping[str, int | Literal["all"]] = field(default_factory=dict)
+    regions: Path | None = None
+    accessible: Path | None = None
+    recombination_map: Path | None = None
+    model: str | None = None
+    name: str | None = None
+    mutation_rate: float = 1.25e-8
+    generation_time: float | None = None
+    window_length: int = 50_000
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was made: the files, the experiment first, and what was found in the genomes."""
+
+    files: list[Path]
+    found: dict[str, Any]
+
+
+def write_experiment(wish: Wish, output: Path) -> Written:
+    """Reads the genomes and writes NAME.yaml, NAME.demes.yaml and NAME.options.yaml into ``output``.
+
+    Raises ValueError, before anything is written, for genomes that cannot be read and wishes that do not fit them.
+    """
+    from ganinfer import experiment
+
+    if not wish.mutation_rate > 0:
+        raise StartingError(f"--mutation-rate must be above 0 per base and generation, not {wish.mutation_rate}")
+    if wish.model is not None and wish.model not in KINDS:
+        raise StartingError(f"no model named {wish.model!r}; allowed: {', '.join(KINDS)}")
+    name = wish.name or _name(wish.genotypes[0])
+    refuse_existing(output, [f"{name}{end}" for end in (".yaml", ".demes.yaml", ".options.yaml")])
+    genomes = _open(wish)
+    chosen = _individuals(wish, genomes)
+    kind = _kind(wish.model, list(chosen))
+    summary = genomes.summary()
+    model = first_model(kind, list(chosen), _diversity(summary), wish.mutation_rate)
+    text = _experiment_text(wish, name, output, genomes, chosen, kind, model)
+    files = write_all(
+        output,
+        {
+            f"{name}.yaml": text.encode(),
+            f"{name}.demes.yaml": model.demes.encode(),
+            f"{name}.options.yaml": model.options.encode(),
+        },
+    )
+    experiment.load(files[0])
+    return Written(files, _found(summary, chosen, kind, model))
+
+
+def _name(genotypes: Path) -> str:
+    from ganinfer.experiment.problems import file_name
+
+    name = genotypes.name
+    for ending in (".gz", ".bgz", ".vcf", ".bcf", ".vcz", ".zarr", ".trees", ".tsz"):
+        name = name.removesuffix(ending)
+    return file_name(Path(name + ".yaml"))
+
+
+def _open(wish: Wish) -> Genomes:
+    """The genomes with every population of the sample sheet that is wanted."""
+    from ganinfer.genomes import GenomeSource, WindowSettings, open_genomes
+
+    source = GenomeSource(
+        genotypes=wish.genotypes,
+        samples=wish.samples,
+        populations=wish.populations,
+        regions=wish.regions,
+        accessible=wish.accessible,
+        recombination_map=wish.recombination_map,
+    )
+    _check_files(source)
+    windows = WindowSettings(length=wish.window_length, block_length=max(1_000_000, wish.window_length))
+    with tempfile.TemporaryDirectory(prefix="ganinfer-init-") as folder:
+        genomes = open_genomes(source, windows, Path(folder))
+        genomes.summary()  # while the store is there: what it counts is kept
+        return genomes
+
+
+def _check_files(source: GenomeSource) -> None:
+    named = [*source.genotypes, source.samples, source.regions, source.accessible, source.recombination_map]
+    for path in named:
+        if isinstance(path, Path) and not path.exists():
+            raise StartingError(f"{path}: no such file")
+
+
+def _individuals(wish: Wish, genomes: Genomes) -> dict[str, int]:
+    """How many of each population the experiment uses: as asked, else all up to :data:`MAX_INDIVIDUALS`."""
+    found: dict[str, int] = {}
+    for samples in genomes.samples:
+        found[samples.population] = found.get(samples.population, 0) + samples.num_individuals
+    return {name: n if name in wish.populations else min(n, MAX_INDIVIDUALS) for name, n in found.items()}
+
+
+def _kind(wanted: str | None, populations: list[str]) -> str:
+    """The model to write; raises where none is for that many populations."""
+    fitting = [name for name, kind in KINDS.items() if kind.num_populations == len(populations)]
+    shown = ", ".join(f"{name} ({kind.num_populations})" for name, kind in KINDS.items())
+    if wanted is not None and wanted not in fitting:
+        raise StartingError(
+            f"model {wanted} is for {KINDS[wanted].num_populations} population(s), the data have {len(populations)}: "
+            f"{', '.join(populations)}; models and their populations: {shown}; choose some with --populations"
+        )
+    if not fitting:
+        raise StartingError(
+            f"there is no first model for {len(populations)} populations ({', '.join(populations)}); choose one to "
+            f"three of them, for example --populations {','.join(populations[:2])}, and extend the demes file later"
+        )
+    return wanted or fitting[0]
+
+
+def _diversity(summary: Mapping[str, Any]) -> Diversity:
+    populations = summary["diversity"]["populations"]
+    pi = {name: values["pi"] for name, values in populations.items()}
+    flat = [name for name, value in pi.items() if not value > 0]
+    if flat:
+        raise StartingError(f"no site segregates in {', '.join(flat)}: there is no diversity to scale a model to")
+    fst: dict[tuple[str, str], float] = {}
+    for pair, value in summary["diversity"]["fst"].items():
+        a, b = (p for p in _pair(pair, list(pi)))
+        fst[a, b] = fst[b, a] = value or 0.0
+    return Diversity(pi, fst)
+
+
+def _pair(text: str, names: list[str]) -> tuple[str, str]:
+    """The two names of ``A,B``; names may hold commas."""
+    return next((a, b) for a in names for b in names if f"{a},{b}" == text)
+
+
+def _found(summary: Mapping[str, Any], chosen: Mapping[str, int], kind: str, model: FirstModel) -> dict[str, Any]:
+    diversity = summary["diversity"]
+    return {
+        "populations": [
+            {"population": name, "individuals": number, "pi": diversity["populations"][name]["pi"]}
+            for name, number in chosen.items()
+        ],
+        "fst": diversity["fst"],
+        "windows": summary["windows"]["kept"],
+        "model": f"{kind}: {KINDS[kind].description}",
+        "parameters": list(model.parameters),
+    }
+
+
+# --- the text ---------------------------------------------------------------------------------------------------
+
+
+def _experiment_text(
+    wish: Wish, name: str, output: Path, genomes: Genomes, chosen: Mapping[str, int], kind: str, model: FirstModel
+) -> str:
+    """The experiment, each line with what it means."""
+    lines = [
+        "# An experiment for ganinfer. Paths are relative to this file. Next: ganinfer check, then ganinfer run.",
+        "schema_version: 1",
+        f"name: {_yaml(name)}",
+        "data:",
+        *_data_lines(wish, output, genomes, chosen),
+        _line(
+            f"windows: {{length: {wish.window_length:_}, min_accessible: 0.5}}", "base pairs; share of accessible bases"
+        ),
+        "scenarios:",
+        f"  {kind}:",
+        *_scenario_lines(wish, name, model),
+        _line(
+            "budget: {simulated_windows: 60_000, rounds: 8}", "what a run may spend; minutes: 30 would bound its time"
+        ),
+        _line("execution: {executor: ray}", "or process, or serial; workers: 4 (default: one a core)"),
+        _line("seed: 1", "the same seed gives the same answer"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(text: str, comment: str, width: int = 58) -> str:
+    indent = text[: len(text) - len(text.lstrip())]
+    return f"{text.ljust(width)}  # {comment}" if len(text) <= width else f"{indent}# {comment}\n{text}"
+
+
+def _yaml(value: Any) -> str:
+    """A scalar or list as YAML on one line; JSON is YAML, quotes are left out where plain text reads the same."""
+    from ganinfer.experiment.document import parse
+
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    try:
+        same = parse(f"{{x: {value}}}", "").data == {"x": value}
+    except ValueError:
+        same = False
+    return str(value) if same else json.dumps(value, ensure_ascii=False)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """A path from the experiment's file, unless it is shorter from the root."""
+    relative = os.path.relpath(path.absolute(), folder.absolute())
+    return _yaml(min(relative, os.path.abspath(path), key=len))
+
+
+def _rate(value: float) -> str:
+    """``1.25e-8``."""
+    return f"{value:g}".replace("e-0", "e-")
+
+
+def _data_lines(wish: Wish, output: Path, genomes: Genomes, chosen: Mapping[str, int]) -> list[str]:
+    populations = ", ".join(f"{_yaml(name)}: {number}" for name, number in chosen.items())
+    files = ", ".join(_relative(path, output) for path in wish.genotypes)
+    lines = [_line(f"  genotypes: [{files}]", "VCF, BCF, VCF Zarr, .trees; one or many")]
+    if wish.samples:
+        lines += [_line(f"  samples: {_relative(wish.samples, output)}", "columns sample, population[, time]")]
+    phased = "as the genotypes say; false: do not use the haplotypes"
+    return [
+        *lines,
+        _line(f"  populations: {{{populations}}}", "individuals of each, or all"),
+        _optional("regions", wish.regions, output, "regions.bed", "where there is data at all"),
+        _optional("accessible", wish.accessible, output, "accessible.bed", "bases where variants can be called"),
+        _optional(
+            "recombination_map", wish.recombination_map, output, "map.txt.gz", "HapMap format, or {contig: file}"
+        ),
+        _line("  exclude: []", "BED files to leave out, such as selected loci"),
+        _line("  ancestral: none", f"{_ancestral_keys(wish.genotypes[0])}none: folded"),
+        _line(f"  phased: {json.dumps(genomes.phased)}", phased),
+        _line("  singletons: keep", "drop: if they are under-called, as at low coverage"),
+    ]
+
+
+def _optional(key: str, path: Path | None, output: Path, example: str, comment: str) -> str:
+    text = f"  {key}: {_relative(path, output)}" if path else f"  # {key}: {example}"
+    return _line(text, comment)
+
+
+def _ancestral_keys(path: Path) -> str:
+    """A hint where the header of a VCF knows ancestral alleles."""
+    if path.is_dir() or path.suffix not in (".gz", ".bgz", ".vcf"):
+        return "REF, or an INFO key; "
+    opener = open if path.suffix == ".vcf" else gzip.open
+    with opener(path, "rt", encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            if not line.startswith("##"):
+                break
+            if line.startswith("##INFO=<ID=AA,"):
+                return "AA: as the file's INFO says; "
+    return "REF, or an INFO key; "
+
+
+def _scenario_lines(wish: Wish, name: str, model: FirstModel) -> list[str]:
+    rate = "map" if wish.recombination_map else _rate(RECOMBINATION_RATE)
+    told = "slices of the map" if wish.recombination_map else "per base and generation; map, with a recombination_map"
+    renamed = {label: deme for label, deme in model.labels.items() if label != deme}
+    lines = [
+        "    simulator: demes",
+        _line(f"    model: {_yaml(name + '.demes.yaml')}", "the shape, with starting values"),
+        _line(f"    parameters: {_yaml(name + '.options.yaml')}", "what is free, with bounds"),
+    ]
+    if renamed:
+        pairs = ", ".join(f"{_yaml(label)}: {deme}" for label, deme in renamed.items())
+        lines += [_line(f"    demes: {{{pairs}}}", "population in the data: deme")]
+    lines += [
+        _line(
+            f"    mutation_rate: {_rate(wish.mutation_rate)}",
+            "per base and generation: check that it is your organism's",
+        ),
+        _line(f"    recombination_rate: {rate}", told),
+    ]
+    if wish.generation_time is not None:
+        lines += [_line(f"    generation_time: {wish.generation_time:g}", "years")]
+    return lines
