@@ -19,6 +19,8 @@ from pathlib import Path
 from ganinfer.genomes.source import GenomeError
 
 _BLOCK = 1 << 20
+_LARGEST_HEADER = 1 << 28
+_TAB = b"\t"
 _GZIP = b"\x1f\x8b"
 _BCF = b"BCF\2"
 _VCF = b"##fileformat=VCF"
@@ -62,7 +64,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as raw:
         compressed = raw.read(2) == _GZIP
         raw.seek(0)
-        stream = gzip.open(raw) if compressed else raw
+        stream = gzip.GzipFile(fileobj=raw) if compressed else raw
         try:
             while block := stream.read(_BLOCK):
                 yield block
@@ -74,18 +76,45 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _vcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
     counts: Counter[str] = Counter()
-    rest = b""
-    header_seen = False
+    header, rest, number = b"", b"", 0
+    in_header = True
     for block in blocks:
         lines, newline, rest = (rest + block).rpartition(b"\n")
-        if newline:
-            header_seen |= lines.startswith(b"#CHROM") or b"\n#CHROM" in lines
-            _count_lines(lines + newline, counts)
-    if rest:
+        lines += newline
+        if in_header and lines:
+            header += lines
+            end = header.find(b"\n", header.find(b"\n#CHROM") + 1) if b"\n#CHROM" in header else -1
+            if end < 0 and len(header) < _LARGEST_HEADER:
+                continue
+            if end < 0:
+                break
+            header, lines, in_header = header[: end + 1], header[end + 1 :], False
+            number = header.count(b"\n")
+        _check_lines(path, lines, header.rpartition(b"\n#CHROM")[2].count(b"\t") + 1, number)
+        _count_lines(lines, counts)
+        number += lines.count(b"\n")
+    if rest and not in_header:
         raise GenomeError(f"{path}: the last line has no end ({rest[:40]!r}...); {_MISSING_END}")
-    if not header_seen:
+    if in_header:
         raise GenomeError(f"{path}: no line begins with #CHROM; a VCF names its columns and samples there")
     return counts
+
+
+def _check_lines(path: Path, lines: bytes, num_columns: int, before: int) -> None:
+    """Every line has the header's number of columns and a contig; blank lines, which crash htslib, have not."""
+    total = lines.count(b"\n")
+    bad_start = lines.startswith((b"\n", b"\t")) or b"\n\n" in lines or b"\n\t" in lines
+    if lines.count(b"\t") == total * (num_columns - 1) and not bad_start:
+        return
+    for number, line in enumerate(lines.split(b"\n")[:-1], start=before + 1):
+        if not line:
+            raise GenomeError(f"{path}, line {number}: the line is empty; take it out")
+        if line.count(b"\t") + 1 != num_columns:
+            raise GenomeError(
+                f"{path}, line {number}: {line.count(_TAB) + 1} columns, the #CHROM line names {num_columns}"
+            )
+        if line.startswith(b"\t"):
+            raise GenomeError(f"{path}, line {number}: the contig is empty")
 
 
 def _count_lines(lines: bytes, counts: Counter[str]) -> None:

@@ -163,6 +163,7 @@ def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
     """All files' contents together, as JSON values that the store keeps."""
     contigs: dict[str, int | None] = {}
     records: dict[str, int] = {}
+    covered: dict[str, list[list[int]]] = {}
     first: Contents | None = None
     for path, content in contents:
         first = first or content
@@ -173,6 +174,7 @@ def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
                     f"{path}: contig {name} is {length} bases long, {known} in an earlier file; one reference is needed"
                 )
             contigs[name] = known if known is not None else length
+        covered.update(content.covered or {})
         for name, number in content.records.items():
             records[name] = records.get(name, 0) + number
     assert first is not None
@@ -182,6 +184,7 @@ def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
         "times": first.times,
         "contigs": contigs,
         "records": records,
+        "covered": covered,
     }
 
 
@@ -210,7 +213,10 @@ def _regions(source: GenomeSource, described: _Descriptions, contents: Mapping[s
     """Regions by contig in the genotypes' order; whole contigs with records when no BED says otherwise."""
     lengths = {c: _length(source, described, contents, c) for c in contents["contigs"]}
     if described.regions is None:
-        return {c: np.array([[0, _known(c, lengths[c])]]) for c in lengths if contents["records"].get(c)}
+        covered = contents["covered"]
+        return {
+            c: np.array(covered.get(c) or [[0, _known(c, lengths[c])]]) for c in lengths if contents["records"].get(c)
+        }
     matched = beds.match(described.regions, contents["contigs"], "regions", every=True)
     for contig, intervals in matched.items():
         length = lengths[contig]

@@ -88,7 +88,8 @@ class Contents:
     """Who and what is in a genotype file: its format's name, individuals by name, contigs in order and their lengths
     (``None`` unknown), records by contig (contigs without any are left out).
 
-    ``populations`` and ``times`` of the individuals where the file itself says so (tree sequences).
+    ``populations`` and ``times`` of the individuals, and the intervals ``covered`` by data in each contig, where the
+    file itself says so (tree sequences).
     """
 
     format: str
@@ -97,6 +98,7 @@ class Contents:
     records: Mapping[str, int]
     populations: tuple[str, ...] | None = None
     times: tuple[float, ...] | None = None
+    covered: Mapping[str, list[list[int]]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

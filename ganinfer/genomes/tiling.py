@@ -73,13 +73,13 @@ def _nothing_left(rejected: Mapping[str, int], best: float, settings: WindowSett
     reasons = "; ".join(f"{number} fell as {reason}" for reason, number in rejected.items() if number)
     return (
         f"no window of {settings.length:,} bases is left: {reasons or 'there is no region'}. The most accessible had a "
-        f"share of {best:.2f}, windows.min_accessible asks for {settings.min_accessible:g}: lower it or windows.length, "
+        f"share of {best:.2f}, windows.min_accessible is {settings.min_accessible:g}: lower it or windows.length, "
         "or look at data.regions, data.accessible and data.exclude"
     )
 
 
 def _with_blocks(windows: list[Window], block_length: int) -> list[Window]:
-    """Number blocks from 0: runs of windows with gaps below ``block_length``, cut into even parts of about that."""
+    """Number blocks from 0: runs of windows with gaps below ``block_length``, cut into even parts of about it."""
     numbered: list[Window] = []
     block = -1
     for run in _runs(windows, block_length):

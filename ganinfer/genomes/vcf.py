@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,8 @@ class VcfReader:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @cached_property
-    def _scan(self) -> bytestream.Scan:
-        return bytestream.scan(self.path)
-
     def contents(self) -> Contents:
-        scan = self._scan
+        scan = bytestream.scan(self.path)
         vcf = self._open(None)
         declared, individuals = _header(vcf, "CONTIG"), tuple(vcf.samples)
         vcf.close()
@@ -41,20 +36,24 @@ class VcfReader:
             raise GenomeError(f"{self.path}: no record follows the header; at least one variant is needed")
         return Contents(scan.format, individuals, lengths, scan.records)
 
-    def chunks(self, selection: Selection) -> Iterator[Chunk]:
+    def chunks(self, selection: Selection, num_records: int) -> Iterator[Chunk]:
+        """``num_records`` is what :meth:`contents` counted: htslib has to come that far."""
         vcf = self._open(list(selection.individuals))
         self._check_header(vcf, selection)
         batch = _Batch(self.path, selection, np.array([vcf.samples.index(name) for name in selection.individuals]))
         for variant in self._variants(vcf):
             if batch.num_records and (batch.full or batch.contig != variant.CHROM):
                 yield batch.finish()
-            batch.add(variant)
+            try:
+                batch.add(variant)
+            except UnicodeDecodeError as error:
+                raise GenomeError(f"{self.path}: record {batch.total} at {batch.where} is no text: {error}") from None
         if batch.num_records:
             yield batch.finish()
-        if batch.total != self._scan.num_records:
+        if batch.total != num_records:
             raise GenomeError(
-                f"{self.path}: htslib stopped after record {batch.total} of {self._scan.num_records}, at "
-                f"{batch.where}; the next record is damaged (bcftools view shows where)"
+                f"{self.path}: htslib stopped after record {batch.total} of {num_records}, at {batch.where}; "
+                "the next record is damaged (bcftools view shows where)"
             )
 
     def _open(self, samples: list[str] | None) -> Any:
