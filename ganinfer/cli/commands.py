@@ -1,65 +1,24 @@
-"""The commands, each a thin shell around the layer that does the work. Results go to stdout, the rest to stderr."""
+"""The commands that work on an experiment. Results go to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
-import ganinfer
-from ganinfer.cli.guard import EXIT_CODES, guarded
-
-app = typer.Typer(
-    name="ganinfer",
-    help=ganinfer.__doc__,
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-ExperimentFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The experiment, a YAML file.", show_default=False)
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one value, e.g. --set budget.rounds=2. May be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
-
-
-def main() -> None:
-    """The ``ganinfer`` program."""
-    app(prog_name="ganinfer")
-
-
-@app.callback()
-def _program(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
-) -> None:
-    if version:
-        typer.echo(f"ganinfer {ganinfer.__version__}")
-        raise typer.Exit
-
-
-def _load(file: Path, overrides: list[str] | None, **values: Any) -> Any:
-    """The experiment, with options of the command line that stand for a value of the file."""
-    from ganinfer import experiment
-
-    extra = [f"{key}={value}" for key, value in values.items() if value is not None]
-    return experiment.load(file, [*(overrides or []), *extra])
+from ganinfer.cli.app import ExperimentFile, Json, Overrides, app, load
+from ganinfer.cli.guard import guarded
 
 
 @app.command()
 @guarded
 def check(file: ExperimentFile, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Read the experiment and its data and say what was found, what it costs, and what is wrong."""
+    """Read an experiment and its data; say what was found, what a run costs, and what is wrong."""
     from ganinfer import runner
     from ganinfer.cli import show
 
-    show.report(runner.check(_load(file, overrides)), as_json)
+    show.report(runner.check(load(file, overrides)), as_json)
 
 
 @app.command()
@@ -73,10 +32,9 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="Overrides the experiment's seed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete round.")] = False,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, then stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say where it would run, stop.")] = False,
     executor: Annotated[
-        str | None,
-        typer.Option(metavar="ray|process|serial", help="Overrides execution.executor."),
+        Literal["ray", "process", "serial"] | None, typer.Option(help="Overrides execution.executor.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -84,12 +42,53 @@ def run(
     from ganinfer import progress, runner
     from ganinfer.cli import show
 
-    experiment = _load(file, overrides, **{"execution.executor": executor})
+    experiment = load(file, overrides, **{"execution.executor": executor})
     folder = output or Path("runs") / experiment.name
     if dry_run:
         show.report(runner.check(experiment), as_json)
-        typer.echo(f"dry run: would run in {folder}", err=True)
+        typer.echo(f"dry run: nothing was written; the run's folder would be {folder}", err=True)
         return
     with progress.make(json_lines=as_json) as events:
         folder = runner.run(experiment, folder, seed=seed, resume=resume, progress=events)
     show.result(folder, as_json)
+
+
+@app.command()
+@guarded
+def simulate(
+    file: ExperimentFile,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="A new folder.")],
+    scenario: Annotated[str | None, typer.Option(help="Which scenario, where there are several.")] = None,
+    theta: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="Parameters, or a result.json for its estimates. Default: the truth of a simulation study.",
+        ),
+    ] = None,
+    windows: Annotated[int | None, typer.Option(min=1, help="How many windows. Default: as many as the data.")] = None,
+    format: Annotated[Literal["vcf", "trees"], typer.Option(help="What to write.")] = "vcf",
+    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the seed.")] = None,
+    proposal_seed: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="Repeat one proposal of a run, by its simulator seed.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Write simulated observations as VCF or tree sequences, for any other tool."""
+    from ganinfer import runner
+    from ganinfer.cli import show, values
+
+    experiment = load(file, overrides)
+    name = values.scenario(experiment, scenario)
+    folder = runner.simulate(
+        experiment,
+        scenario=name,
+        theta=values.theta(experiment, name, theta or []),
+        num_windows=windows,
+        seed=seed,
+        format=format,
+        output=output,
+        proposal_seed=proposal_seed,
+    )
+    show.files(folder, as_json)

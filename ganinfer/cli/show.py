@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ganinfer import storage
 from ganinfer.progress import duration, number
+
+if TYPE_CHECKING:
+    from ganinfer.doctor import Check
 
 
 def report(values: Mapping[str, Any], as_json: bool) -> None:
@@ -94,3 +97,28 @@ def _parameter_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         rows.append({**row, "unit": p.get("unit") or "", "prior": prior, "informative": informed})
     return rows
+
+
+def written(files: Sequence[Path]) -> None:
+    """New files, and what to do with the experiment, the first of them."""
+    for path in files:
+        typer.echo(str(path))
+    typer.echo(f"next: ganinfer check {files[0]}, then ganinfer run {files[0]}", err=True)
+
+
+def files(folder: Path, as_json: bool) -> None:
+    """What lies in a new folder."""
+    names = sorted(str(path) for path in folder.iterdir() if path.is_file())
+    typer.echo(json.dumps({"folder": str(folder), "files": names}, indent=2) if as_json else "\n".join(names))
+
+
+def checks(found: Sequence[Check]) -> None:
+    """Findings of doctor, one a line; what is in order is short, what is not comes with its remedy."""
+    signs = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
+    width = max(len(check.name) for check in found)
+    for check in found:
+        typer.echo(f"{signs[check.status]}  {check.name.ljust(width)}  {check.found}")
+        if check.remedy:
+            typer.echo(f"{' ' * (width + 9)}  → {check.remedy}")
+    number_of = {status: sum(check.status == status for check in found) for status in signs}
+    typer.echo(f"\n{number_of['ok']} in order, {number_of['note']} notes, {number_of['problem']} problems")

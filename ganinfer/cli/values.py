@@ -1,0 +1,83 @@
+"""Options of the command line that need the experiment to be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganinfer.experiment import SimulatedData, simulator
+from ganinfer.experiment.problems import closest
+
+if TYPE_CHECKING:
+    from ganinfer.experiment import Experiment
+
+
+class OptionError(ValueError):
+    """An option of the command line does not fit the experiment."""
+
+
+def scenario(experiment: Experiment, name: str | None) -> str:
+    """The scenario asked for; without a name the only one, or that of a simulation study's truth."""
+    names = list(experiment.scenarios)
+    if name is not None:
+        if name not in names:
+            raise OptionError(f"--scenario {name}: no such scenario; {closest(name, names)}")
+        return name
+    if len(names) == 1:
+        return names[0]
+    if isinstance(experiment.data, SimulatedData):
+        return experiment.data.simulate.scenario
+    raise OptionError(f"the experiment has several scenarios; choose one with --scenario: {', '.join(names)}")
+
+
+def theta(experiment: Experiment, name: str, given: Sequence[str]) -> dict[str, float]:
+    """Values of every parameter, from ``NAME=VALUE,...`` options, a result.json, or the truth of a study."""
+    parameters = simulator(experiment, name).parameters
+    values: dict[str, float] = {}
+    for text in given:
+        values.update(_estimates(Path(text), name) if text.endswith(".json") else _pairs(text))
+    if not given and isinstance(experiment.data, SimulatedData) and experiment.data.simulate.scenario == name:
+        values = dict(experiment.data.simulate.truth)
+    for key in values:
+        if key not in parameters.names:
+            raise OptionError(f"--theta {key}: scenario {name} has no such parameter; {closest(key, parameters.names)}")
+    missing = [key for key in parameters.names if key not in values]
+    if missing:
+        raise OptionError(f"--theta: values missing for {', '.join(missing)}; give --theta {missing[0]}=VALUE,...")
+    reason = parameters.problem(values) if parameters.problem else None
+    if reason:
+        raise OptionError(f"--theta makes an impossible model: {reason}")
+    return {key: values[key] for key in parameters.names}
+
+
+def _pairs(text: str) -> dict[str, float]:
+    values = {}
+    for pair in text.split(","):
+        name, equals, value = pair.partition("=")
+        try:
+            values[name.strip()] = float(value.replace("_", ""))
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise OptionError(f"--theta {text}: must be NAME=VALUE,... with numbers, or a run's result.json")
+    return values
+
+
+def _estimates(path: Path, name: str) -> dict[str, float]:
+    from ganinfer.storage import read_json
+
+    result: Mapping[str, Any] = read_json(path)
+    parameters = (result.get("scenarios") or {}).get(name, {}).get("parameters") or result.get("parameters") or {}
+    return {key: float(value["estimate"]) for key, value in parameters.items()}
+
+
+def populations(given: Sequence[str]) -> dict[str, Any]:
+    """``{"YRI": 20, "CEU": "all"}`` of ``YRI=20,CEU`` options."""
+    found: dict[str, Any] = {}
+    for item in (part.strip() for text in given for part in text.split(",")):
+        name, equals, number = item.partition("=")
+        if not name or (equals and not number.isdigit() and number != "all"):
+            raise OptionError(f"--populations {item}: must be NAME or NAME=INDIVIDUALS, for example YRI=20,CEU")
+        found[name] = int(number) if number.isdigit() else "all"
+    return found
