@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -34,6 +34,10 @@ class SimulationError(ValueError):
     """
 
     details: str = ""
+
+
+class ObservationError(ValueError):
+    """What a simulator yielded cannot be an observation of its template."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,24 +189,9 @@ def _observations(
     setup: Setup, theta: Mapping[str, float], templates: tuple[WindowTemplate, ...], seed: int, label: str
 ) -> Iterator[Haplotypes]:
     simulator = _simulator(setup)
-    carriers = chromosomes(setup.samples)
-    produced = 0
     try:
-        # The plugin gets values of its own: what it does to them must not reach the next message.
-        answer = simulator.simulate(dict(theta), Design(setup.samples, templates, simulator.produces), seed)
-        if not isinstance(answer, Iterable):
-            raise _NonsenseError(f"simulate returned {type(answer).__name__}, not an iterator of observations")
-        iterator = iter(answer)
-        for template in templates:
-            observation = next(iterator, None)
-            if observation is None:
-                raise _NonsenseError(f"yielded {produced} observations for {len(templates)} templates")
-            haplotypes = _checked(observation, template, setup.samples, carriers, produced)
-            produced += 1
-            yield haplotypes
-        if next(iterator, None) is not None:
-            raise _NonsenseError(f"yielded more than {len(templates)} observations for {len(templates)} templates")
-    except _NonsenseError as error:
+        yield from checked_observations(simulator, Design(setup.samples, templates, simulator.produces), theta, seed)
+    except ObservationError as error:
         raise _failure(setup, theta, seed, label, str(error)) from None
     except (Exception, SystemExit) as error:
         failure = _failure(setup, theta, seed, label, f"raised {_described(error)}")
@@ -210,46 +199,53 @@ def _observations(
         raise failure from error
 
 
-class _NonsenseError(Exception):
-    """What a simulator yielded cannot be an observation of its template."""
+def checked_observations(
+    simulator: Any, design: Design, theta: Mapping[str, float], seed: int, *, rules: bool = True
+) -> Iterator[Haplotypes]:
+    """What a simulator yields, one observation a template; raises whatever it raises.
+
+    ``rules=False`` leaves out :data:`RULES`, for who applies them one by one. Raises :class:`ObservationError` for
+    answers that are no observations of their templates.
+    """
+    carriers = chromosomes(design.samples)
+    # The plugin gets values of its own: what it does to them must not reach the next message.
+    answer = simulator.simulate(dict(theta), design, seed)
+    if not isinstance(answer, Iterable):
+        raise ObservationError(f"simulate returned {type(answer).__name__}, not an iterator of observations")
+    iterator = iter(answer)
+    for index, template in enumerate(design.templates):
+        observation = next(iterator, None)
+        if observation is None:
+            raise ObservationError(f"yielded {index} observations for {len(design.templates)} templates")
+        haplotypes = _converted(observation, template, design.samples, index)
+        problem = _problem(haplotypes, template.length, carriers) if rules else None
+        if problem:
+            raise ObservationError(f"yielded nonsense for template {index}: {problem}")
+        yield haplotypes
+    if next(iterator, None) is not None:
+        raise ObservationError(f"yielded more than {len(design.templates)} observations, one for each template")
 
 
-def _checked(
-    observation: Observation,
-    template: WindowTemplate,
-    samples: tuple[SampleSet, ...],
-    carriers: Chromosomes,
-    index: int,
+def _converted(
+    observation: Observation, template: WindowTemplate, samples: Sequence[SampleSet], index: int
 ) -> Haplotypes:
     if isinstance(observation, Haplotypes):
-        haplotypes = observation
-    else:
-        haplotypes = _from_trees(observation, template, samples, carriers, index)
-    problem = _problem(haplotypes, template.length, carriers)
-    if problem:
-        raise _NonsenseError(f"yielded nonsense for template {index}: {problem}")
-    return haplotypes
-
-
-def _from_trees(
-    observation: Any, template: WindowTemplate, samples: tuple[SampleSet, ...], carriers: Chromosomes, index: int
-) -> Haplotypes:
+        return observation
     import tskit
 
-    where = f"yielded nonsense for template {index}:"
+    where, num_chromosomes = f"yielded nonsense for template {index}:", sum(s.num_chromosomes for s in samples)
     if not isinstance(observation, tskit.TreeSequence):
         kind = type(observation).__name__
-        raise _NonsenseError(f"{where} an observation must be Haplotypes or a tskit.TreeSequence, not {kind}")
-    if observation.num_samples != len(carriers):
-        raise _NonsenseError(f"{where} {observation.num_samples} samples, the design has {len(carriers)} chromosomes")
+        raise ObservationError(f"{where} an observation must be Haplotypes or a tskit.TreeSequence, not {kind}")
+    if observation.num_samples != num_chromosomes:
+        raise ObservationError(f"{where} {observation.num_samples} samples, the design has {num_chromosomes} chromosomes")
     if observation.sequence_length != template.length:
         length = observation.sequence_length
-        raise _NonsenseError(f"{where} sequence length {length:g}, the window has {template.length} base pairs")
+        raise ObservationError(f"{where} sequence length {length:g}, the window has {template.length} base pairs")
     return from_tree_sequence(observation, samples)
 
 
-def _problem(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str | None:
-    """What is wrong with an observation; a few microseconds a window."""
+def _wrong_shapes(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str | None:
     genotypes, positions = haplotypes.genotypes, haplotypes.positions
     if not isinstance(genotypes, np.ndarray) or not isinstance(positions, np.ndarray):
         return "genotypes and positions must be NumPy arrays"
@@ -260,27 +256,53 @@ def _problem(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str 
     if positions.ndim != 1 or genotypes.shape != (len(positions), len(carriers)):
         expected = f"({positions.size} positions, {len(carriers)} chromosomes)"
         return f"genotypes have shape {genotypes.shape}, expected {expected}"
-    if len(positions):
-        if (positions[1:] < positions[:-1]).any():
-            return f"positions must be sorted, but {_unsorted(positions)}"
-        if positions[0] < 0 or positions[-1] >= length:
-            return f"positions must lie in [0, {length}), but run from {positions[0]} to {positions[-1]}"
-        if genotypes.min() < -1:
-            return f"genotypes must be -1 (missing), 0, 1, …, but {genotypes.min()} occurs"
-    return None if _same(haplotypes.carriers, carriers) else "its chromosomes are not those of the design's samples"
+    return None
 
 
-def _unsorted(positions: np.ndarray) -> str:
-    site = int(np.argmax(positions[1:] < positions[:-1]))
-    return f"{positions[site]} is followed by {positions[site + 1]}"
+def _wrong_positions(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str | None:
+    positions = haplotypes.positions
+    if len(positions) == 0:
+        return None
+    falls = positions[1:] < positions[:-1]
+    if falls.any():
+        site = int(np.argmax(falls))
+        return f"positions must be sorted, but {positions[site]} is followed by {positions[site + 1]}"
+    if positions[0] < 0 or positions[-1] >= length:
+        return f"positions must lie in [0, {length}), but run from {positions[0]} to {positions[-1]}"
+    return None
 
 
-def _same(mine: Chromosomes, expected: Chromosomes) -> bool:
-    return mine is expected or (
-        mine.populations == expected.populations
-        and np.array_equal(mine.population, expected.population)
-        and np.array_equal(mine.individual, expected.individual)
+def _wrong_alleles(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str | None:
+    lowest = haplotypes.genotypes.min(initial=0)
+    return f"genotypes must be -1 (missing), 0, 1, …, but {lowest} occurs" if lowest < -1 else None
+
+
+def _wrong_chromosomes(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str | None:
+    mine = haplotypes.carriers
+    same = mine is carriers or (
+        mine.populations == carriers.populations
+        and np.array_equal(mine.population, carriers.population)
+        and np.array_equal(mine.individual, carriers.individual)
     )
+    return None if same else "its chromosomes are not those of the design's samples"
+
+
+#: What an observation has to hold to; each rule returns what is wrong, and may rely on those before it.
+RULES: Mapping[str, Callable[[Haplotypes, int, Chromosomes], str | None]] = {
+    "shapes": _wrong_shapes,
+    "positions": _wrong_positions,
+    "alleles": _wrong_alleles,
+    "chromosomes": _wrong_chromosomes,
+}
+
+
+def _problem(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str | None:
+    """The first rule that an observation breaks; a few microseconds a window."""
+    for rule in RULES.values():
+        problem = rule(haplotypes, length, carriers)
+        if problem:
+            return problem
+    return None
 
 
 def _failure(setup: Setup, theta: Mapping[str, float], seed: int, label: str, what: str) -> SimulationError:

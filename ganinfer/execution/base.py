@@ -108,6 +108,12 @@ class Groups:
         self._remaining -= len(taken)
         return Group([i for i, _ in taken], [item for _, item in taken])
 
+    @property
+    def depth(self) -> int:
+        """Groups to give a worker at once. A slow item, or one of unknown cost, must not wait behind another one."""
+        quick = bool(self._seconds) and statistics.median(self._seconds) <= TARGET_SECONDS
+        return GROUPS_PER_WORKER if quick else 1
+
     def _size(self) -> int:
         if not self._seconds:
             return 1

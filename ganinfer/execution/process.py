@@ -23,14 +23,8 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ganinfer.execution.base import (
-    GROUPS_PER_WORKER,
-    ExecutionError,
-    Group,
-    Groups,
-    num_cores,
-)
-from ganinfer.execution.worker import READY, THREAD_VARIABLES, pack, unpack
+from ganinfer.execution.base import ExecutionError, Group, Groups, num_cores
+from ganinfer.execution.worker import READY, THREAD_VARIABLES, pack, search_path, unpack
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,14 +76,14 @@ class ProcessExecutor:
         """Give every worker its share; whether anything is in flight."""
         while len(self._workers) < self.num_workers:
             self._workers.append(_Worker(self._timeout))
-        for depth in range(GROUPS_PER_WORKER):
+        for depth in range(groups.depth):
             for worker in self._workers:
                 if len(worker.groups) <= depth:
                     group = groups.next()
                     if group is None:
                         return any(w.groups for w in self._workers)
                     worker.send(group, function)
-        return True
+        return any(w.groups for w in self._workers)
 
     def _ready(self) -> list[_Worker]:
         """Workers that have something to say, or are dead."""
@@ -144,9 +138,8 @@ class _Worker:
         self._report = tempfile.TemporaryFile()  # noqa: SIM115
         self.connection, theirs = Pipe()
         descriptors = (theirs.fileno(), self._report.fileno())
-        paths = [os.path.abspath(p) for p in sys.path]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, *map(str, descriptors), json.dumps(paths)],
+            [sys.executable, "-P", "-c", _BOOT, *map(str, descriptors), json.dumps(search_path())],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             # What a simulator prints must not mix with our own output.

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ganinfer.execution.base import GROUPS_PER_WORKER, TARGET_BYTES, ExecutionError, Group, Groups, num_cores
-from ganinfer.execution.worker import THREAD_VARIABLES, pack, run_group, unpack
+from ganinfer.execution.worker import THREAD_VARIABLES, pack, run_group_on_ray, search_path, unpack
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,8 +39,12 @@ class RayExecutor:
         self._embedded = False
         if self._owner:
             self._connect()
+        elif ":" in self._address and self._address != self._ray.get_runtime_context().gcs_address:
+            present = self._ray.get_runtime_context().gcs_address
+            raise ExecutionError(f"execution.address is {address!r}, but this process is connected to Ray at {present}")
         # Crashes are retried here, item by item; Ray would send whole groups again, hung ones too.
-        self._task = self._ray.remote(num_cpus=1, max_retries=0)(run_group)
+        self._task = self._ray.remote(num_cpus=1, max_retries=0)(run_group_on_ray)
+        self._paths = search_path() if self._alone() else None
 
     @property
     def num_workers(self) -> int:
@@ -90,7 +94,7 @@ class RayExecutor:
             if group is None:
                 break
             payload = pack(function, group.items, self._timeout)
-            pending[self._task.remote(payload)] = group, time.monotonic()
+            pending[self._task.remote(payload, self._paths)] = group, time.monotonic()
         return bool(pending)
 
     def _outcome(self, ref: Any, group: Group, sent: float, groups: Groups) -> Iterator[tuple[int, Any]]:
@@ -111,6 +115,11 @@ class RayExecutor:
         seconds, results, raised = unpack(outcome)
         groups.finished(group, seconds, len(outcome))
         return _results(group, results, raised)
+
+    def _alone(self) -> bool:
+        """Whether this machine is the whole cluster: its workers then find modules where we do."""
+        alive = [node["NodeID"] for node in self._ray.nodes() if node["Alive"]]
+        return alive == [self._ray.get_runtime_context().get_node_id()]
 
     def _connect(self) -> None:
         ray, address = self._ray, self._address
@@ -176,8 +185,11 @@ def _unreachable(address: str, error: Exception) -> str:
         return f"Ray did not start on this machine: {reason}; executor process does without it"
     if address == "auto":
         return f"execution.address is auto, but no Ray cluster runs here ({reason}); start one with: ray start --head"
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        return f"execution.address {address!r} cannot be reached ({reason})"
     return (
-        f"no Ray cluster answers at execution.address {address!r} ({reason}); its head names it after: ray start --head"
+        f"no Ray cluster lets us in at execution.address {address!r} ({reason}); `ray start --head` prints it, "
+        f"and both ends need the same version of Ray and the same token (RAY_AUTH_TOKEN or ~/.ray/auth_token)"
     )
 
 

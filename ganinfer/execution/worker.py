@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -56,6 +58,22 @@ def run_group(payload: bytes, report: int | None = None) -> bytes:
     finally:
         faulthandler.cancel_dump_traceback_later()
     return _packed(time.perf_counter() - start, results, error)
+
+
+def search_path() -> list[str]:
+    """Where this process looks for modules, as a worker on the same machine must."""
+    return [os.path.abspath(p) for p in sys.path]
+
+
+def run_group_on_ray(payload: bytes, paths: list[str] | None) -> bytes:
+    """:func:`run_group` in a Ray worker, which has a search path of its own with the main process's folder in it.
+
+    ``paths``: what to look for modules in instead, ``None`` on other machines.
+    """
+    if paths is not None and sys.path != paths:
+        sys.path[:] = paths
+        importlib.invalidate_caches()
+    return run_group(payload)
 
 
 def _loaded(payload: bytes) -> Any:
