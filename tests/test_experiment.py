@@ -140,6 +140,12 @@ def test_a_study_is_looked_at_as_real_data_would_be(overrides: list[str], expect
     assert experiment.pipeline_settings(loaded, True) == expected
 
 
+def test_only_what_is_set_of_the_training_is_passed_on() -> None:
+    loaded = experiment.load(EXPERIMENTS / "im.yaml", ["training={windows: 500, folds: 3}"])
+    assert experiment.training_settings(loaded) == {"windows": 500, "folds": 3}
+    assert experiment.training_settings(experiment.load(EXPERIMENTS / "im.yaml")) == {}
+
+
 def test_samples_of_a_study_may_be_haploid_or_ancient() -> None:
     overrides = ["data.simulate.samples={A: 10, B: {individuals: 3, ploidy: 1, time: 40}}"]
     study = experiment.load(EXPERIMENTS / "im.yaml", overrides).data.simulate  # type: ignore[union-attr]

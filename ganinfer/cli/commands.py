@@ -15,10 +15,11 @@ from ganinfer.cli.guard import guarded
 @guarded
 def check(file: ExperimentFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Read an experiment and its data; say what was found, what a run costs, and what is wrong."""
+    experiment = load(file, overrides)
     from ganinfer import runner
     from ganinfer.cli import show
 
-    show.report(runner.check(load(file, overrides)), as_json)
+    show.report(runner.check(experiment), as_json)
 
 
 @app.command()
@@ -39,10 +40,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Estimate the parameters of an experiment."""
+    # Read first: a mistake in the file is answered before anything heavy is imported.
+    experiment = load(file, overrides, **{"execution.executor": executor})
     from ganinfer import progress, runner
     from ganinfer.cli import show
 
-    experiment = load(file, overrides, **{"execution.executor": executor})
     folder = output or Path("runs") / experiment.name
     if dry_run:
         show.report(runner.check(experiment), as_json)
@@ -76,15 +78,17 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write simulated observations as VCF or tree sequences, for any other tool."""
-    from ganinfer import runner
     from ganinfer.cli import show, values
 
     experiment = load(file, overrides)
     name = values.scenario(experiment, scenario)
+    parameters = values.theta(experiment, name, theta or [])
+    from ganinfer import runner
+
     folder = runner.simulate(
         experiment,
         scenario=name,
-        theta=values.theta(experiment, name, theta or []),
+        theta=parameters,
         num_windows=windows,
         seed=seed,
         format=format,

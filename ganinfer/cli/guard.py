@@ -43,8 +43,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            message, code = explain(error)
-            fail(message, code)
+            fail(*explain(error))
 
     # Evaluated here, in the command's own module: the wrapper's globals are those of this one.
     signature = inspect.signature(command, eval_str=True)
@@ -58,7 +57,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def fail(message: str, code: int) -> None:
     """Ends the command."""
-    typer.echo(f"error: {message}" if "\n" not in message else f"errors:\n{message}", err=True)
+    typer.echo(f"error: {message}", err=True)
     raise typer.Exit(code)
 
 
@@ -66,6 +65,9 @@ def explain(error: Exception) -> tuple[str, int]:
     """Message and exit code of an error."""
     if isinstance(error, ImportError) and error.name and error.name.partition(".")[0] not in _OURS:
         return _missing(error), MISSING
+    problems = getattr(error, "problems", ())
+    if len(problems) > 1:
+        return "\n  ".join([f"{len(problems)} problems", *problems]), USAGE
     if isinstance(error, OSError) and not isinstance(error, ValueError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", FAILED
@@ -95,4 +97,4 @@ def _raised_by_us(error: Exception) -> bool:
 def _while_running(error: Exception) -> bool:
     """Whether an error came up in the middle of a run rather than in what the user gave."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"SimulationError", "ExecutionError", "StepError"})
+    return bool(names & {"SimulationError", "WorkerError"})

@@ -8,6 +8,7 @@ from ganinfer.experiment.settings import (
     genome_source,
     pipeline_settings,
     sample_sets,
+    training_settings,
     window_settings,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "sample_sets",
     "simulator",
     "simulator_key",
+    "training_settings",
     "window_settings",
 ]

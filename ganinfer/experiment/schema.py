@@ -252,15 +252,17 @@ class BudgetSection(Section):
 
 
 class Training(Section):
-    """The network's training: ``windows`` bounds the simulated windows it sees, ``steps`` a round's updates."""
+    """The network's training, in the words of ``ganinfer.training.TrainingSettings``; null: its own default."""
 
-    windows: Count = 12_000
-    steps: Count | None = None
-    epochs: Annotated[float, Field(gt=0)] = 4.0
-    batch: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    group: Annotated[int, Field(ge=1)] = 16
-    folds: Annotated[int, Field(ge=2, le=10)] = 2
+    windows: Count | None = Field(None, description="simulated windows that train a network in one round, at most")
+    epochs: Count | None = None
+    batch: Count | None = Field(None, description="groups of windows a step")
+    group: Count | None = Field(None, description="windows of one proposal whose mean embedding the regressor sees")
+    real_share: Annotated[float, Field(gt=0)] | None = None
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    critic_weight: Annotated[float, Field(ge=0)] | None = None
+    regressor_weight: Annotated[float, Field(ge=0)] | None = None
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
 
 
 class Execution(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ganinfer.experiment.schema import Experiment, RealData, Study
 from ganinfer.haplotypes import SampleSet
@@ -73,3 +73,8 @@ def budget(experiment: Experiment) -> Budget:
     """What the run may spend."""
     section = experiment.budget
     return Budget(section.simulated_windows, section.rounds, section.minutes)
+
+
+def training_settings(experiment: Experiment) -> dict[str, Any]:
+    """Keyword arguments of ``ganinfer.training.TrainingSettings``: what the experiment sets, nothing else."""
+    return {name: value for name, value in experiment.training.model_dump().items() if value is not None}
