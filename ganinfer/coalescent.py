@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganinfer.interfaces import Design, WindowTemplate
+from ganinfer.haplotypes import SampleSet
+from ganinfer.interfaces import WindowTemplate
 from ganinfer.models import ModelError, closest, finite_number
 from ganinfer.parameters import Parameters
 from ganinfer.randomness import simulator_seeds
@@ -102,9 +103,9 @@ def _is_map(option: str, value: Any) -> bool:
 
 
 def sample_sets(
-    design: Design, demes: Mapping[str, str], demography: msprime.Demography, where: str
+    samples: Sequence[SampleSet], demes: Mapping[str, str], demography: msprime.Demography, where: str
 ) -> list[msprime.SampleSet]:
-    """What msprime has to sample for a design, in its order; ``where`` names the model in messages.
+    """What msprime has to sample for a design's samples, in their order; ``where`` names the model in messages.
 
     ``demes`` maps population labels of the data to populations of the model, where they differ. Raises
     :class:`ModelError` for a population that the model does not have, or not at its sampling time.
@@ -113,7 +114,7 @@ def sample_sets(
 
     lives = _lives(demography)
     sets = []
-    for s in design.samples:
+    for s in samples:
         deme = demes.get(s.population, s.population)
         if deme not in lives:
             raise ModelError(
@@ -125,10 +126,21 @@ def sample_sets(
             raise ModelError(
                 f"population {s.population!r} is sampled {s.time:g} generations ago, but {deme!r} of {where} exists "
                 f"only from {start:g} to {end:g}; give a sampling time in that range (column time of the sample "
-                f"sheet), or another deme under demes"
+                f"sheet), another deme under demes, or bounds that keep the deme alive then"
             )
         sets.append(msprime.SampleSet(s.num_individuals, population=deme, time=s.time, ploidy=s.ploidy))
     return sets
+
+
+def sampling_problem(
+    samples: Sequence[SampleSet], demes: Mapping[str, str], demography: msprime.Demography, where: str
+) -> str | None:
+    """Why ``samples`` cannot be taken from ``demography``, as a sentence; ``None`` where they can."""
+    try:
+        sample_sets(samples, demes, demography, where)
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def _lives(demography: msprime.Demography) -> dict[str, tuple[float, float]]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ganinfer.coalescent import MAP, read_labels, read_ploidy, read_rates, sample_sets, simulate_windows
+from ganinfer.coalescent import (
+    MAP,
+    read_labels,
+    read_ploidy,
+    read_rates,
+    sample_sets,
+    sampling_problem,
+    simulate_windows,
+)
+from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design
 from ganinfer.models import DemesModel, catalogue_model, file_text
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
     import demes as demes_module
+    import msprime
     import tskit
 
 
@@ -22,8 +32,8 @@ class DemesSimulator:
     ``parameters`` an options file (without it nothing is free). ``demes`` maps population labels of the data to demes
     where they differ; demes without samples are ghosts. ``fixed`` holds parameters at a value. ``mutation_rate``
     is a number or a parameter's name (a catalogue's model may know it), ``recombination_rate`` also ``map``; it is
-    multiplied by ``recombination_scale``. ``generation_time`` is in years, for a demes file in years that does
-    not say. ``ploidy``: chromosomes of one of the individuals that deme sizes count.
+    multiplied by ``recombination_scale``. ``generation_time`` is years a generation, for reports, and for a demes file
+    in years that does not say. ``ploidy``: chromosomes of one of the individuals that deme sizes count.
     """
 
     api_version: ClassVar[str] = "1"
@@ -65,18 +75,31 @@ class DemesSimulator:
     def parameters(self) -> Parameters:
         return self.model.parameters
 
+    @property
+    def generation_time(self) -> float | None:
+        """Years a generation, ``None`` where nothing says so."""
+        return self.model.generation_time
+
     def graph(self, theta: Mapping[str, float]) -> demes_module.Graph:
         """The demes graph at ``theta``, in the demes file's own units."""
         return self.model.graph(theta)
 
-    def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[tskit.TreeSequence]:
-        """One tree sequence a template, in generations whatever the demes file's units."""
+    def demography(self, theta: Mapping[str, float]) -> msprime.Demography:
+        """The same for msprime, in generations."""
         import msprime
 
-        demography = msprime.Demography.from_demes(self.graph(theta))
+        return msprime.Demography.from_demes(self.graph(theta))
+
+    def sampling_problem(self, theta: Mapping[str, float], samples: Sequence[SampleSet]) -> str | None:
+        """Why the possible model at ``theta`` cannot be sampled so, as a sentence; ``None`` where it can."""
+        return sampling_problem(samples, self.demes, self.demography(theta), self.model.file)
+
+    def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[tskit.TreeSequence]:
+        """One tree sequence a template, in generations whatever the demes file's units."""
+        demography = self.demography(theta)
         return simulate_windows(
             demography,
-            sample_sets(design, self.demes, demography, self.model.file),
+            sample_sets(design.samples, self.demes, demography, self.model.file),
             design.templates,
             seed,
             ploidy=self.ploidy,

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ganinfer import plugins
-from ganinfer.coalescent import MAP, read_labels, read_ploidy, read_rates, sample_sets, simulate_windows
+from ganinfer.coalescent import (
+    MAP,
+    read_labels,
+    read_ploidy,
+    read_rates,
+    sample_sets,
+    sampling_problem,
+    simulate_windows,
+)
+from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design
 from ganinfer.models import Held, ModelError, Options, closest, file_text, hold, read_options
 from ganinfer.parameters import Parameters
@@ -92,12 +101,16 @@ class MsprimeSimulator:
         """The demography as a demes graph, in generations; ``ValueError`` where demes cannot express it."""
         return self.demography(theta).to_demes()
 
+    def sampling_problem(self, theta: Mapping[str, float], samples: Sequence[SampleSet]) -> str | None:
+        """Why the possible model at ``theta`` cannot be sampled so, as a sentence; ``None`` where it can."""
+        return sampling_problem(samples, self.demes, self.demography(theta), self.name)
+
     def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[tskit.TreeSequence]:
         """One tree sequence a template."""
         demography = self.demography(theta)
         return simulate_windows(
             demography,
-            sample_sets(design, self.demes, demography, self.name),
+            sample_sets(design.samples, self.demes, demography, self.name),
             design.templates,
             seed,
             ploidy=self.ploidy,

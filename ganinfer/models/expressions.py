@@ -139,7 +139,7 @@ class _Builder:
 
     def _parameter(self, node: ast.Name) -> Evaluator:
         if node.id not in self.names:
-            close = difflib.get_close_matches(node.id, [*self.names, *_FUNCTIONS], n=1)
+            close = difflib.get_close_matches(node.id, self.names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             known = ", ".join(self.names.values()) or "none"
             raise ExpressionError(f"{self.text!r} names the unknown parameter {node.id!r}{hint} (parameters: {known})")

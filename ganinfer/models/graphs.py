@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganinfer.models.expressions import ExpressionError
 from ganinfer.models.fields import Field, read_values
-from ganinfer.models.options import Driver, Options, hold, read_options
+from ganinfer.models.options import Driver, Options, finite_number, hold, read_options
 from ganinfer.models.places import ModelError, Place, read_yaml
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class DemesModel:
         generation_time: float | None = None,
     ) -> None:
         self.file = model_file
-        self._data = read_demes(model, model_file, generation_time)
+        self._generation_time = None if generation_time is None else read_generation_time(generation_time)
+        self._data = read_demes(model, model_file, self._generation_time)
         self.options: Options | None = None if options is None else read_options(options_file, options)
         self._held = hold(self.options, fixed)
         self._drivers = self._bind(self.options.drivers if self.options else ())
@@ -51,6 +52,13 @@ class DemesModel:
     def fixed(self) -> Mapping[str, float]:
         """Values of the parameters that are held."""
         return self._held.values
+
+    @property
+    def generation_time(self) -> float | None:
+        """Years a generation, where the demes file or the scenario says so."""
+        if self._data.get("time_units", "generations") == "generations":
+            return self._generation_time
+        return float(self._data["generation_time"])
 
     def values(self, theta: Mapping[str, float]) -> dict[str, float]:
         """Values of all parameters, free and fixed; raises :class:`ModelError` for missing or unknown names."""
@@ -121,16 +129,27 @@ class DemesModel:
                 )
 
 
+def read_generation_time(value: Any) -> float:
+    """The scenario's ``generation_time``: years, above 0."""
+    years = finite_number(value, "generation_time")
+    if years <= 0:
+        raise ModelError(f"generation_time is in years and above 0, got {years:g}")
+    return years
+
+
 def read_demes(text: str, file: str, generation_time: float | None = None) -> dict[str, Any]:
     """A demes file as it is written, checked to be a valid model; raises :class:`ModelError`."""
     content = read_yaml(file, text)
     if not isinstance(content, dict) or not isinstance(content.get("demes"), list):
         raise ModelError(f"{file}: a demes file is a mapping with time_units and a list of demes")
+    for i, deme in enumerate(content["demes"]):
+        if not isinstance(deme, dict):
+            raise Place(file, text, ("demes", i)).error(f"a deme is a mapping with a name and epochs, got {deme!r}")
     import demes
 
     try:
         data = dict(demes.loads_asdict(text))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise ModelError(f"{file}: {_sentence(error)}") from None
     if generation_time is not None and data.get("time_units", "generations") != "generations":
         written = data.setdefault("generation_time", generation_time)
@@ -150,7 +169,7 @@ def _build(data: dict[str, Any], file: str) -> demes.Graph:
             # Two opposite pulses at one time, of which one is zero, are how a signed pulse is written.
             warnings.filterwarnings("ignore", message="Multiple pulses", category=UserWarning)
             return demes.Graph.fromdict(data)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise ModelError(f"{file} is no possible model: {_sentence(error)}") from None
 
 
