@@ -24,20 +24,24 @@ _TAB = b"\t"
 _GZIP = b"\x1f\x8b"
 _BCF = b"BCF\2"
 _VCF = b"##fileformat=VCF"
+_KEY_VALUE = re.compile(r'[<,](\w+)="?([^,">]*)')
 _FIRST_COLUMN = re.compile(rb"^([^\t\n]*)", re.MULTILINE)
 _MISSING_END = "it was probably cut short while being copied or written; get it again (gzip -t checks it)"
 
 
 @dataclass(frozen=True)
 class Scan:
-    """``format`` is VCF or BCF; ``records`` counts records by contig, contigs in order of appearance."""
+    """``format`` is VCF or BCF; ``header`` its text; ``records`` counts by contig, contigs in order of appearance."""
 
     format: str
+    header: str
     records: Mapping[str, int]
 
     @property
-    def num_records(self) -> int:
-        return sum(self.records.values())
+    def individuals(self) -> tuple[str, ...]:
+        """Names of the samples, from the line that begins with #CHROM."""
+        columns = self.header.rstrip("\r\n\0").rpartition("\n#CHROM")[2].split("\t")
+        return tuple(columns[9:])
 
 
 def scan(path: Path) -> Scan:
@@ -47,9 +51,9 @@ def scan(path: Path) -> Scan:
     while len(start) < len(_VCF) and (block := next(blocks, b"")):
         start += block
     if start.startswith(_BCF):
-        return Scan("BCF", _bcf_records(path, _chain(start, blocks)))
+        return Scan("BCF", *_scan_bcf(path, _chain(start, blocks)))
     if start.startswith(_VCF):
-        return Scan("VCF", _vcf_records(path, _chain(start, blocks)))
+        return Scan("VCF", *_scan_vcf(path, _chain(start, blocks)))
     if not start:
         raise GenomeError(f"{path}: the file is empty; a VCF begins with ##fileformat=VCF")
     raise GenomeError(f"{path}: neither VCF nor BCF: it begins with {start[:16]!r}, a VCF with ##fileformat=VCF")
@@ -74,7 +78,18 @@ def _blocks(path: Path) -> Iterator[bytes]:
             raise GenomeError(f"{path}: damaged gzip stream ({error}); {_MISSING_END}") from None
 
 
-def _vcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
+def header_lines(header: str, kind: str) -> dict[str, dict[str, str]]:
+    """The header's lines ``##kind=<...>`` by ID, their values without quotes; a value with a comma in it ends there."""
+    found: dict[str, dict[str, str]] = {}
+    for line in header.splitlines():
+        if line.startswith(f"##{kind}=<"):
+            values = dict(_KEY_VALUE.findall(line))
+            if "ID" in values:
+                found[values["ID"]] = values
+    return found
+
+
+def _scan_vcf(path: Path, blocks: Iterator[bytes]) -> tuple[str, Mapping[str, int]]:
     counts: Counter[str] = Counter()
     header, rest, number = b"", b"", 0
     in_header = True
@@ -97,7 +112,7 @@ def _vcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
         raise GenomeError(f"{path}: the last line has no end ({rest[:40]!r}...); {_MISSING_END}")
     if in_header:
         raise GenomeError(f"{path}: no line begins with #CHROM; a VCF names its columns and samples there")
-    return counts
+    return header.decode("utf-8", "replace"), counts
 
 
 def _check_lines(path: Path, lines: bytes, num_columns: int, before: int) -> None:
@@ -129,11 +144,13 @@ def _count_lines(lines: bytes, counts: Counter[str]) -> None:
             counts[column.decode("utf-8", "replace")] += 1
 
 
-def _bcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
+def _scan_bcf(path: Path, blocks: Iterator[bytes]) -> tuple[str, Mapping[str, int]]:
     buffer = _Buffer(path, blocks)
     buffer.take(5)
     (header_length,) = struct.unpack("<I", buffer.take(4))
-    names = _bcf_contigs(buffer.take(header_length).rstrip(b"\0").decode("utf-8", "replace"))
+    header = buffer.take(header_length).rstrip(b"\0").decode("utf-8", "replace")
+    contigs = header_lines(header, "contig").values()
+    names = {int(line.get("IDX", index)): line["ID"] for index, line in enumerate(contigs)}
     counts: Counter[int] = Counter()
     while not buffer.at_end():
         shared, individual = struct.unpack("<II", buffer.take(8))
@@ -142,18 +159,7 @@ def _bcf_records(path: Path, blocks: Iterator[bytes]) -> Mapping[str, int]:
         counts[struct.unpack_from("<i", buffer.take(shared + individual))[0]] += 1
     if unknown := set(counts) - set(names):
         raise GenomeError(f"{path}: a record is on contig number {min(unknown)}, which the header does not define")
-    return {names[contig]: number for contig, number in counts.items()}
-
-
-def _bcf_contigs(header: str) -> dict[int, str]:
-    lines = [line for line in header.splitlines() if line.startswith("##contig=<")]
-    names = [re.search(r"[<,]ID=([^,>]+)", line) for line in lines]
-    numbers = [re.search(r"[<,]IDX=(\d+)", line) for line in lines]
-    return {
-        int(number.group(1)) if number else index: name.group(1)
-        for index, (name, number) in enumerate(zip(names, numbers, strict=True))
-        if name
-    }
+    return header, {names[contig]: number for contig, number in counts.items()}
 
 
 class _Buffer:

@@ -22,9 +22,9 @@ def open_reader(path: Path) -> Reader:
         return TreesReader(path)
     if start.startswith(_ZIP):
         return _zarr(path)
-    from ganinfer.genomes.isolated import IsolatedReader
+    from ganinfer.genomes.vcf import VcfReader
 
-    return IsolatedReader(path)
+    return VcfReader(path)
 
 
 def _zarr(path: Path) -> Reader:

@@ -271,7 +271,7 @@ class _Writer:
         num_sites, num_individuals, ploidy = genotypes.shape
         full = np.full((num_sites, num_individuals, self.ploidy), ABSENT, dtype=np.int8)
         full[:, :, :ploidy] = genotypes
-        flat = full.reshape(num_sites, -1)
+        flat = full.reshape(num_sites, num_individuals * self.ploidy)
         self.num_missing += int((flat == -1).sum())
         self.columns["alleles"].append(np.packbits(flat == 1, axis=1))
         self.columns["missing"].append(np.packbits(flat < 0, axis=1))

@@ -58,7 +58,8 @@ def _starts(intervals: np.ndarray, length: int, rejected: Counter[str]) -> list[
     for left, right in intervals.tolist():
         number = (right - left) // length
         starts += range(left, left + number * length, length)
-        rejected[TOO_SHORT] += (right - left) % length > 0
+        if (right - left) % length:
+            rejected[TOO_SHORT] += 1
     return starts
 
 
@@ -70,7 +71,7 @@ def _accessible(mask: np.ndarray | None, left: int, length: int) -> np.ndarray:
 
 
 def _nothing_left(rejected: Mapping[str, int], best: float, settings: WindowSettings) -> str:
-    reasons = "; ".join(f"{number} fell as {reason}" for reason, number in rejected.items() if number)
+    reasons = "; ".join(f"{number} fell as {reason}" for reason, number in rejected.items())
     return (
         f"no window of {settings.length:,} bases is left: {reasons or 'there is no region'}. The most accessible had a "
         f"share of {best:.2f}, windows.min_accessible is {settings.min_accessible:g}: lower it or windows.length, "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer.genomes import bytestream, records
+from ganinfer.genomes import bytestream, isolation, records
 from ganinfer.genomes.records import Chunk, Contents, Selection
 from ganinfer.genomes.source import ANY_FILTER, GenomeError
 from ganinfer.windows import normalise
@@ -24,57 +25,28 @@ class VcfReader:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @cached_property
+    def _scan(self) -> bytestream.Scan:
+        return bytestream.scan(self.path)
+
     def contents(self) -> Contents:
-        scan = bytestream.scan(self.path)
-        vcf = self._open(None)
-        declared, individuals = _header(vcf, "CONTIG"), tuple(vcf.samples)
-        vcf.close()
+        scan = self._scan
+        declared = bytestream.header_lines(scan.header, "contig")
         lengths = {name: _length(declared.get(name, {})) for name in [*declared, *scan.records]}
-        if not individuals:
+        if not scan.individuals:
             raise GenomeError(f"{self.path}: the #CHROM line names no sample; genotypes of individuals are needed")
         if not scan.records:
             raise GenomeError(f"{self.path}: no record follows the header; at least one variant is needed")
-        return Contents(scan.format, individuals, lengths, scan.records)
+        return Contents(scan.format, scan.individuals, lengths, scan.records)
 
-    def chunks(self, selection: Selection, num_records: int) -> Iterator[Chunk]:
-        """``num_records`` is what :meth:`contents` counted: htslib has to come that far."""
-        vcf = self._open(list(selection.individuals))
-        self._check_header(vcf, selection)
-        batch = _Batch(self.path, selection, np.array([vcf.samples.index(name) for name in selection.individuals]))
-        for variant in self._variants(vcf):
-            if batch.num_records and (batch.full or batch.contig != variant.CHROM):
-                yield batch.finish()
-            try:
-                batch.add(variant)
-            except UnicodeDecodeError as error:
-                raise GenomeError(f"{self.path}: record {batch.total} at {batch.where} is no text: {error}") from None
-        if batch.num_records:
-            yield batch.finish()
-        if batch.total != num_records:
-            raise GenomeError(
-                f"{self.path}: htslib stopped after record {batch.total} of {num_records}, at {batch.where}; "
-                "the next record is damaged (bcftools view shows where)"
-            )
+    def chunks(self, selection: Selection) -> Iterator[Chunk]:
+        self._check_header(selection)
+        num_records = sum(self._scan.records.values())
+        yield from isolation.iterate(str(self.path), read_chunks, self.path, selection, num_records)
 
-    def _open(self, samples: list[str] | None) -> Any:
-        from cyvcf2 import VCF
-
-        try:
-            return VCF(str(self.path), samples=samples, strict_gt=True)
-        except Exception as error:  # cyvcf2 raises bare Exception, OSError and UnicodeDecodeError
-            raise GenomeError(f"{self.path}: htslib cannot read the header: {error}") from error
-
-    def _variants(self, vcf: Any) -> Iterator[Any]:
-        number = 0
-        try:
-            for variant in vcf:
-                number += 1
-                yield variant
-        except Exception as error:  # as above
-            raise GenomeError(f"{self.path}: record {number + 1} cannot be read: {error}") from error
-
-    def _check_header(self, vcf: Any, selection: Selection) -> None:
-        formats, infos = _header(vcf, "FORMAT"), _header(vcf, "INFO")
+    def _check_header(self, selection: Selection) -> None:
+        formats = bytestream.header_lines(self._scan.header, "FORMAT")
+        infos = bytestream.header_lines(self._scan.header, "INFO")
         needed = [("GT", True, "genotypes")]
         needed += [("DP", selection.min_depth is not None, "data.min_depth")]
         needed += [("GQ", selection.min_genotype_quality is not None, "data.min_genotype_quality")]
@@ -91,10 +63,43 @@ class VcfReader:
             )
 
 
-def _header(vcf: Any, kind: str) -> dict[str, dict[str, str]]:
-    """The header's lines of one kind by ID."""
-    lines = (line.info(extra=True) for line in vcf.header_iter() if line.type == kind)
-    return {line["ID"]: line for line in lines if "ID" in line}
+def read_chunks(path: Path, selection: Selection, num_records: int) -> Iterator[Chunk]:
+    """Chunks by htslib, which has to come as far as ``num_records``."""
+    vcf = _open(path, selection)
+    batch = _Batch(path, selection, np.array([vcf.samples.index(name) for name in selection.individuals]))
+    for variant in _variants(path, vcf):
+        if batch.num_records and (batch.full or batch.contig != variant.CHROM):
+            yield batch.finish()
+        try:
+            batch.add(variant)
+        except UnicodeDecodeError as error:
+            raise GenomeError(f"{path}: record {batch.total} at {batch.where} is no text: {error}") from None
+    if batch.num_records:
+        yield batch.finish()
+    if batch.total != num_records:
+        raise GenomeError(
+            f"{path}: htslib stopped after record {batch.total} of {num_records}, at {batch.where}; "
+            "the next record is damaged (bcftools view shows where)"
+        )
+
+
+def _open(path: Path, selection: Selection) -> Any:
+    from cyvcf2 import VCF
+
+    try:
+        return VCF(str(path), samples=list(selection.individuals), strict_gt=True)
+    except Exception as error:  # cyvcf2 raises bare Exception, OSError and UnicodeDecodeError
+        raise GenomeError(f"{path}: htslib cannot read the header: {error}") from error
+
+
+def _variants(path: Path, vcf: Any) -> Iterator[Any]:
+    number = 0
+    try:
+        for variant in vcf:
+            number += 1
+            yield variant
+    except Exception as error:  # as above
+        raise GenomeError(f"{path}: record {number + 1} cannot be read: {error}") from error
 
 
 def _length(line: dict[str, str]) -> int | None:
