@@ -1,0 +1,186 @@
+"""``ganinfer init``: first experiments from genomes, and copies of the shipped ones."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ganinfer import experiment, starting
+from ganinfer.cli import app
+from ganinfer.models import DemesModel
+from ganinfer.starting import StartingError, Wish
+from ganinfer.starting.models import KINDS, Diversity, first_model
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+NUM_INDIVIDUALS = 25
+
+
+@pytest.fixture(scope="module")
+def genomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first region of the shipped extract, for 25 individuals of each population."""
+    folder = tmp_path_factory.mktemp("genomes")
+    contig, left, right = (EXPERIMENTS / "1kg-chr4-regions.bed").read_text().split()[:3]
+    (folder / "regions.bed").write_text(f"{contig}\t{left}\t{right}\n")
+    rows = (EXPERIMENTS / "1kg-chr4-yri-ceu.panel.tsv").read_text().splitlines()
+    chosen = [[row for row in rows if row.endswith(f"\t{p}")][:NUM_INDIVIDUALS] for p in ("YRI", "CEU")]
+    (folder / "panel.tsv").write_text("\n".join([rows[0], *chosen[0], *chosen[1]]) + "\n")
+    names = [row.split("\t")[0] for row in (*chosen[0], *chosen[1])]
+    with gzip.open(EXPERIMENTS / "1kg-chr4-yri-ceu.vcf.gz", "rt") as stream, (folder / "some.vcf").open("w") as copy:
+        for line in stream:
+            fields = line.rstrip("\n").split("\t")
+            if line.startswith("#CHROM"):
+                columns = [*range(9), *map(fields.index, names)]
+            elif not line.startswith("#") and int(fields[1]) > int(right):
+                break
+            copy.write(line if line.startswith("##") else "\t".join(fields[c] for c in columns) + "\n")
+    return folder
+
+
+def wish(genomes: Path, **changes: object) -> Wish:
+    values = {
+        "genotypes": (genomes / "some.vcf",),
+        "samples": genomes / "panel.tsv",
+        "regions": genomes / "regions.bed",
+    }
+    return Wish(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_two_populations_get_a_split_scaled_to_their_diversity(genomes: Path, tmp_path: Path) -> None:
+    made = starting.write_experiment(wish(genomes), tmp_path / "study")
+    assert [path.name for path in made.files] == ["some.yaml", "some.demes.yaml", "some.options.yaml"]
+    loaded = experiment.load(made.files[0])
+    assert experiment.genome_source(loaded).populations == {"YRI": 20, "CEU": 20}
+    parameters = experiment.simulator(loaded, "split").parameters
+    assert parameters.names == ("N_anc", "N_YRI", "N_CEU", "T_split", "m")
+    for population in made.found["populations"]:
+        size = population["pi"] / (4 * 1.25e-8)
+        bounds = parameters[parameters.names.index(f"N_{population['population']}")]
+        assert bounds.lower * 10 < size < bounds.upper / 10
+    assert len(parameters.sample(np.random.default_rng(1), 200)) == 200
+
+
+def test_a_written_experiment_is_explained_line_by_line(genomes: Path, tmp_path: Path) -> None:
+    made = starting.write_experiment(wish(genomes, recombination_map=EXPERIMENTS / "chr4-b37-hapmap.txt.gz"), tmp_path)
+    text = made.files[0].read_text()
+    for word in ("accessible", "exclude", "ancestral", "phased", "singletons", "mutation_rate", "budget", "seed"):
+        assert any(word in line and "#" in line for line in text.splitlines()), word
+    assert "AA: as the file's INFO says" in text
+    assert "recombination_rate: map" in text
+
+
+@pytest.mark.parametrize("model", ["size-change", "growth"])
+def test_one_population_gets_a_change_of_size(genomes: Path, tmp_path: Path, model: str) -> None:
+    chosen = wish(genomes, populations={"CEU": 7}, model=model, mutation_rate=2.5e-8, generation_time=25, name="ceu")
+    loaded = experiment.load(starting.write_experiment(chosen, tmp_path).files[0])
+    assert (loaded.name, experiment.genome_source(loaded).populations) == ("ceu", {"CEU": 7})
+    assert experiment.simulator(loaded, model).parameters.names == ("N_anc", "N_CEU", "T")
+    assert loaded.scenarios[model].options["mutation_rate"] == 2.5e-8
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("fst", [0.0, 0.08, 0.9])
+def test_every_first_model_is_possible_all_over_its_prior(kind: str, fst: float) -> None:
+    names = ["YRI", "Central-Europe 1", "pair"][: KINDS[kind].num_populations]
+    pairs = {(a, b): fst for x, y in combinations(names, 2) for a, b in ((x, y), (y, x))}
+    made = first_model(kind, names, Diversity(dict(zip(names, (1e-3, 7e-4, 2e-5), strict=False)), pairs), 1.25e-8)
+    model = DemesModel(made.demes, made.options)
+    draws = model.parameters.sample(np.random.default_rng(1), 300)
+    assert model.parameters.names == made.parameters
+    assert all(model.problem(model.parameters.named(theta)) is None for theta in draws)
+    assert set(made.labels) == set(names)
+    assert set(made.labels.values()) <= {deme.name for deme in model.graph(model.parameters.named(draws[0])).demes}
+
+
+def test_the_most_similar_pair_splits_last() -> None:
+    names = ("A", "B", "C")
+    fst = {("A", "B"): 0.2, ("A", "C"): 0.05, ("B", "C"): 0.2}
+    both = fst | {(b, a): value for (a, b), value in fst.items()}
+    made = first_model("sequential-splits", names, Diversity(dict.fromkeys(names, 1e-3), both), 1.25e-8)
+    theta = {p.name: float(p.quantile(0.5)) for p in DemesModel(made.demes, made.options).parameters}
+    graph = DemesModel(made.demes, made.options).graph(theta | {"T_1": 3000.0, "T_2": 1000.0})
+    assert {name: graph[name].ancestors for name in names} == {"A": ["pair"], "B": ["ancestral"], "C": ["pair"]}
+    assert (graph["B"].start_time, graph["A"].start_time) == (3000.0, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model": "spilt"}, r"no model named 'spilt'; allowed: size-change, growth, split"),
+        ({"model": "size-change"}, r"model size-change is for 1 population\(s\), the data have 2: YRI, CEU"),
+        ({"mutation_rate": 0.0}, r"--mutation-rate must be above 0"),
+        ({"regions": Path("gone.bed")}, r"gone\.bed: no such file"),
+        ({"populations": {"FIN": "all"}}, r"FIN"),
+        ({"window_length": 10_000_000}, r"window"),
+    ],
+)
+def test_wishes_that_do_not_fit(genomes: Path, tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        starting.write_experiment(wish(genomes, **changes), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_four_populations_are_too_many_for_a_first_model(genomes: Path, tmp_path: Path) -> None:
+    rows = (genomes / "panel.tsv").read_text().splitlines()
+    split = [f"{row}{i % 2}" if i else row for i, row in enumerate(rows)]
+    (tmp_path / "four.tsv").write_text("\n".join(split) + "\n")
+    with pytest.raises(StartingError, match=r"no first model for 4 populations .*--populations YRI\d,YRI\d"):
+        starting.write_experiment(wish(genomes, samples=tmp_path / "four.tsv"), tmp_path)
+
+
+def test_nothing_is_overwritten(genomes: Path, tmp_path: Path) -> None:
+    (tmp_path / "some.demes.yaml").write_text("mine")
+    with pytest.raises(StartingError, match=r"some\.demes\.yaml exists already; choose another --output or --name"):
+        starting.write_experiment(wish(genomes), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["some.demes.yaml"]
+    starting.copy_example("im", tmp_path)
+    with pytest.raises(StartingError, match=r"im\.yaml, .* exist already"):
+        starting.copy_example("im", tmp_path)
+
+
+@pytest.mark.parametrize("name", starting.example_names())
+def test_every_shipped_experiment_can_be_copied_and_read(name: str, tmp_path: Path) -> None:
+    copies = starting.copy_example(name, tmp_path / "copy")
+    assert copies[0].name == f"{name}.yaml"
+    assert experiment.load(copies[0]).name == name
+    assert all((EXPERIMENTS / path.name).read_bytes() == path.read_bytes() for path in copies)
+
+
+def test_an_unknown_example_is_answered_with_the_closest() -> None:
+    with pytest.raises(
+        StartingError, match=r"no shipped experiment named 'yri'; did you mean yri-ceu\? allowed: const"
+    ):
+        starting.copy_example("yri", Path("never"))
+
+
+def test_the_command_says_what_it_found_and_what_comes_next(genomes: Path, tmp_path: Path) -> None:
+    arguments = ["init", "-g", str(genomes / "some.vcf"), "-s", str(genomes / "panel.tsv"), "-o", str(tmp_path)]
+    done = CliRunner().invoke(
+        app, [*arguments, "--regions", str(genomes / "regions.bed"), "--populations", "YRI=5,CEU"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "split: a split with migration" in done.stdout
+    assert str(tmp_path / "some.yaml") in done.stdout
+    assert f"next: ganinfer check {tmp_path / 'some.yaml'}" in done.stderr
+    loaded = experiment.load(tmp_path / "some.yaml")
+    assert experiment.genome_source(loaded).populations == {"YRI": 5, "CEU": 25}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "give either --genotypes FILE, or --example NAME (const, exp, im"),
+        (["--example", "im", "-g", "x.vcf"], "give either --genotypes FILE, or --example NAME"),
+        (["-g", "gone.vcf"], "gone.vcf: no such file"),
+        (["-g", "x.vcf", "--populations", "YRI=many"], "--populations YRI=many: must be NAME or NAME=INDIVIDUALS"),
+        (["--example", "nothing"], "no shipped experiment named 'nothing'"),
+    ],
+)
+def test_mistakes_of_the_command_line(arguments: list[str], sentence: str) -> None:
+    done = CliRunner().invoke(app, ["init", *arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert sentence in done.stderr
