@@ -1,0 +1,200 @@
+"""The msprime simulator: a function of named parameters, from an entry point or from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from ganinfer import plugins
+from ganinfer.haplotypes import SampleSet
+from ganinfer.interfaces import Design, Simulator, WindowTemplate
+from ganinfer.models import ModelError
+from simulators.demes import DemesSimulator
+from simulators.msprime import MsprimeSimulator
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+IM = {"N1": 9000.0, "N2": 5000.0, "N_anc": 15000.0, "T_split": 2000.0, "pulse": 0.05}
+AB = Design((SampleSet("A", 3), SampleSet("B", 2, time=30)), (WindowTemplate(10_000),) * 3)
+
+CODE = """\
+import msprime
+
+
+def im(N1, N2, N_anc, T_split, pulse=0.0):
+    demography = msprime.Demography()
+    demography.add_population(name="ancestral", initial_size=N_anc)
+    demography.add_population(name="A", initial_size=N1)
+    demography.add_population(name="B", initial_size=N2)
+    demography.add_population_split(time=T_split, derived=["A", "B"], ancestral="ancestral")
+    source, dest = ("B", "A") if pulse > 0 else ("A", "B")
+    demography.add_mass_migration(time=T_split / 2, source=source, dest=dest, proportion=abs(pulse))
+    demography.sort_events()
+    return demography
+
+
+def anything(**parameters):
+    return msprime.Demography.isolated_model([parameters["N"]])
+
+
+def positional(N, /):
+    return msprime.Demography.isolated_model([N])
+
+
+def half(N):
+    if N < 500:
+        raise RuntimeError("too few")
+    return msprime.Demography.isolated_model([-N if N > 900 else N])
+
+
+def lists(N):
+    return [N]
+
+
+NUMBER = 3
+"""
+LINE = 1 + CODE[: CODE.index("raise RuntimeError")].count("\n")
+ONE = "parameters: [{name: N, lower_bound: 0, upper_bound: 1000}]"
+TWO = ONE[:-1] + ", {name: r, lower_bound: 1e-9, upper_bound: 1e-7, scale: log}]"
+
+
+def text(content: str, name: str = "mine.py") -> dict[str, str]:
+    return {"file": name, "text": dedent(content)}
+
+
+def make(function: str = "half", parameters: str | None = ONE, **options: Any) -> MsprimeSimulator:
+    given = None if parameters is None else text(parameters, "mine.yaml")
+    rates = {"mutation_rate": 1.25e-8, "recombination_rate": 1.25e-8}
+    return MsprimeSimulator(**{**rates, "file": text(CODE), "function": function, "parameters": given, **options})
+
+
+def im(**options: Any) -> MsprimeSimulator:
+    bare = "parameters:" + "".join(f"\n- {{name: {n}, lower_bound: -1, upper_bound: 1e5}}" for n in IM)
+    return make("im", bare, **options)
+
+
+def test_it_agrees_with_the_demes_simulator() -> None:
+    """The same demography in another order of populations and events has the same graph and diversity."""
+    demes = DemesSimulator(
+        model=str(EXPERIMENTS / "im.demes.yaml"),
+        parameters=str(EXPERIMENTS / "im.options.yaml"),
+        mutation_rate=1.25e-8,
+        recombination_rate=1.25e-8,
+    )
+    assert isinstance(im(), Simulator)
+    for theta in (IM, {**IM, "pulse": -0.2, "T_split": 700.0}):
+        here, there = im().graph(theta), demes.graph(theta)
+        for name in ("ancestral", "A", "B"):
+            assert here[name].epochs == there[name].epochs
+        flow = [(p.sources, p.dest, p.time, p.proportions) for p in there.pulses if p.proportions[0] > 0]
+        assert [(p.sources, p.dest, p.time, p.proportions) for p in here.pulses] == flow
+
+
+def test_windows_follow_the_design_and_the_seed() -> None:
+    first = list(im().simulate(IM, AB, 1))
+    names = [p.metadata["name"] for p in first[0].populations()]
+    assert [names[first[0].node(u).population] for u in first[0].samples()] == ["A"] * 6 + ["B"] * 4
+    assert [first[0].node(u).time for u in first[0].samples()] == [0] * 6 + [30] * 4
+    assert [w.sequence_length for w in first] == [10_000] * 3
+    again = [w.genotype_matrix().tobytes() for w in im().simulate(IM, AB, 1)]
+    assert again == [w.genotype_matrix().tobytes() for w in first]
+
+
+def test_an_entry_point_names_the_function(toys: Path) -> None:
+    options = {
+        "demography": "toy-demography",
+        "parameters": text(ONE, "mine.yaml"),
+        "demes": {"YRI": "pop_0"},
+        "mutation_rate": 1e-8,
+        "recombination_rate": 0,
+    }
+    simulator = plugins.load_simulator("msprime", options)
+    window = next(simulator.simulate({"N": 800.0}, Design((SampleSet("YRI", 2),), (WindowTemplate(500),)), 1))
+    assert (window.num_samples, window.num_trees) == (4, 1)
+    with pytest.raises(ValueError, match="no demography 'toy-demografy' is installed"):
+        make(None, file=None, demography="toy-demografy")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"toy-number.*is not a function of named parameters"):
+        make(None, file=None, demography="toy-number")  # type: ignore[arg-type]
+
+
+def test_a_file_beside_the_experiment(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(CODE)
+    (tmp_path / "mine.yaml").write_text(ONE)
+    simulator = MsprimeSimulator(
+        file=str(tmp_path / "mine.py"), function="half", parameters=str(tmp_path / "mine.yaml"), mutation_rate=1e-8
+    )
+    assert simulator.demography({"N": 600.0})[0].initial_size == 600
+
+
+def test_fixed_parameters_and_rates() -> None:
+    simulator = make("half", TWO, recombination_rate="r", fixed={"N": 700})
+    assert simulator.parameters.names == ("r",)
+    assert simulator.demography({"r": 1e-8})[0].initial_size == 700
+    assert make("anything", TWO, recombination_rate="r").demography({"N": 50.0, "r": 1e-8})[0].initial_size == 50
+    assert im(fixed={"pulse": 0}).parameters.names == tuple(IM)[:-1]
+
+
+def test_impossible_demographies_are_sentences() -> None:
+    simulator = make()
+    assert simulator.problem({"N": 700.0}) is None
+    assert simulator.problem({"N": 400.0}) == f"mine.py:half, line {LINE}: RuntimeError: too few"
+    assert "ValueError" in str(simulator.problem({"N": 950.0}))
+    assert simulator.parameters.possible([[700.0], [400.0], [950.0]]).tolist() == [True, False, False]
+    assert make("lists").problem({"N": 1.0}) == "mine.py:lists must return an msprime.Demography, got list"
+
+
+def test_constraints_with_a_fixed_parameter() -> None:
+    ordered = ONE[:-1] + ", {name: M, upper_bound: 1000}]\nconstraints: [{params: [N, M], constraint: less_than}]"
+    simulator = make("anything", ordered, fixed={"M": 300})
+    assert simulator.problem({"N": 200.0}) is None
+    assert simulator.problem({"N": 400.0}) == "M=300 must be above N=400"
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (SampleSet("C", 1), "'C', which mine.py:im does not have; name its deme under demes; Allowed: ancestral, A, B"),
+        (SampleSet("A", 1, time=2000), "'A' of mine.py:im exists only from 2000 to 0"),
+        (SampleSet("ancestral", 1), "'ancestral' of mine.py:im exists only from inf to 2000"),
+    ],
+)
+def test_samples_that_the_model_cannot_give(sample: SampleSet, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        next(im().simulate(IM, Design((sample,), AB.templates), 1))
+    assert im().sampling_problem(IM, (sample,)) is not None
+    assert im().sampling_problem(IM, AB.samples) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters", "options", "message"),
+    [
+        ("half", ONE, {"demography": "x"}, "name the function either by demography, .* or by file and function"),
+        (None, ONE, {}, "name the function either by demography"),
+        ("half", ONE, {"file": None}, "name the function either by demography"),
+        ("halve", ONE, {}, "mine.py: defines no 'halve'; .*did you mean 'half'"),
+        ("NUMBER", ONE, {}, "mine.py:NUMBER is no function"),
+        ("positional", ONE, {}, "mine.py:positional must take its parameters by name"),
+        ("half", None, {}, "mine.py:half needs 'N', which is no parameter; Allowed: none"),
+        (
+            "half",
+            TWO,
+            {},
+            r"mine.yaml:1: parameters\[1\]: parameter 'r' changes nothing: mine.py:half does not",
+        ),
+        ("half", ONE[:-2] + ", values: [{demes: {A: start_time}}]}]", {}, "a function takes parameters by name"),
+        ("half", ONE, {"mutation_rate": None}, "mutation_rate is missing"),
+        ("half", ONE, {"fixed": {"M": 1}}, "fixed: 'M' is no parameter"),
+        ("half", ONE, {"file": text("def half(N:\n")}, "mine.py, line 1"),
+        ("half", ONE, {"file": {**text(CODE), "sha256": "0"}}, "one of them was changed"),
+    ],
+)
+def test_wrong_options(function: Any, parameters: str | None, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(function, parameters, **options)
+
+
+def test_theta_has_exactly_the_free_parameters() -> None:
+    with pytest.raises(ModelError, match=r"mine.py:half needs values of N; missing: N; unknown: M"):
+        make().demography({"M": 1.0})
