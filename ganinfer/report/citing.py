@@ -1,0 +1,61 @@
+"""Whom to cite for a run: this software, the simulator, the data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ganinfer import __version__
+from ganinfer.report.reading import Run
+
+
+@dataclass(frozen=True)
+class Citation:
+    text: str
+    doi: str = ""
+
+
+_GANINFER = Citation(f"The ganinfer developers. ganinfer, version {__version__}. Its CITATION.cff has the entry.")
+_MSPRIME = Citation(
+    "Baumdicker F, Bisschop G, Goldstein D, et al. 2022. Efficient ancestry and mutation simulation with msprime 1.0. "
+    "Genetics 220: iyab229.",
+    "10.1093/genetics/iyab229",
+)
+_DEMES = Citation(
+    "Gower G, Ragsdale AP, Bisschop G, et al. 2022. Demes: a standard format for demographic models. "
+    "Genetics 222: iyac131.",
+    "10.1093/genetics/iyac131",
+)
+_COALESCENT = ("demes", "msprime")
+_DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"'<>;,]+[^\s\"'<>;,.)]")
+
+
+def citations(run: Run) -> list[Citation]:
+    """Works to cite: the engine, the simulator where it is a built-in one, the model format, sources that are named."""
+    scenario = (run.experiment.get("scenarios") or {}).get(run.scenario) or {}
+    simulator = scenario.get("simulator")
+    found = [_GANINFER]
+    if simulator in _COALESCENT or "msprime" in ((run.result or {}).get("versions") or {}):
+        found.append(_MSPRIME)
+    if run.graph is not None:
+        found.append(_DEMES)
+    for doi in _graph_dois(run):
+        found.append(Citation("The demographic model names this source.", doi))
+    for doi in _data_dois(run):
+        found.append(Citation("The experiment names this source.", doi))
+    known: dict[str, Citation] = {}
+    for c in found:
+        known.setdefault(c.doi or c.text, c)
+    return list(known.values())
+
+
+def _graph_dois(run: Run) -> list[str]:
+    return [m[0] for entry in (run.graph.doi if run.graph is not None else []) if (m := _DOI.search(str(entry)))]
+
+
+def _data_dois(run: Run) -> list[str]:
+    """DOIs that the experiment's text names, in its comments too, and those of the data summary's ``source``."""
+    source = (run.data or {}).get("source")
+    text = run.experiment_text + (str(source) if isinstance(source, str | Mapping) else "")
+    return list(dict.fromkeys(_DOI.findall(text)))

@@ -1,0 +1,304 @@
+"""The report itself: findings in words, then figures, data, settings, all in one file that opens anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganinfer import __version__
+from ganinfer.report import citing, drawing, fit_drawn, words
+from ganinfer.report.reading import Estimate, Run
+from ganinfer.report.style import Drawing, applied
+
+_WORST = 6
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as the template needs it, or the sentence saying why there is none."""
+
+    title: str
+    uri: str = ""
+    alternative: str = ""
+    caption: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of estimates; ``place`` is where interval and estimate lie in the prior, in percent."""
+
+    name: str
+    description: str
+    estimate: str
+    interval: str
+    other: str
+    unit: str
+    prior: tuple[str, str] | None
+    place: tuple[float, float, float] | None
+    informative: bool | None
+
+
+#: Section to its figures by name, each with its heading.
+SECTIONS = {
+    "The model": {"model": "Sizes, splits and migration at the estimates"},
+    "The parameters": {
+        "prior_to_posterior": "Before and after seeing the genomes",
+        "trajectory": "How the estimates were reached",
+        "pairs": "Which parameters depend on each other",
+    },
+    "Real against simulated": {
+        "residuals": "All statistics at once",
+        "spectrum": "Site frequency spectrum",
+        "joint_spectrum": "Joint site frequency spectrum",
+        "linkage": "Linkage disequilibrium",
+        "haplotypes": "Haplotypes",
+    },
+    "The run": {
+        "progress": "Round by round",
+        "training": "Training of the network",
+        "timing": "Where the time went",
+    },
+}
+
+
+def write(run: Run) -> Path:
+    """Render the page and put it into the run folder as a whole."""
+    target = run.folder / "report.html"
+    temporary = run.folder / f".report.html.{os.getpid()}.tmp"
+    try:
+        temporary.write_text(render(run), encoding="utf-8")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def render(run: Run) -> str:
+    """The page as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ganinfer.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    result = run.result or {}
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        version=__version__,
+        lead=lead(run),
+        rows=[row(e, run.generation_time) for e in run.estimates],
+        level=f"{100 * run.estimates[0].level:g} %" if run.estimates else "",
+        findings=findings(run),
+        warnings=run.warnings,
+        adequacy=words.adequacy(run),
+        verdict=(result.get("adequacy") or {}).get("verdict") or "unknown",
+        comparison=comparison(run),
+        sections=_sections(run),
+        worst=worst(run),
+        data=data_tables(run),
+        versions=result.get("versions") or {},
+        citations=citing.citations(run),
+        reasons=run.absent,
+    )
+
+
+def _sections(run: Run) -> dict[str, list[Figure]]:
+    with applied():
+        return {
+            section: [_figure(title, drawing.FIGURES[name], run) for name, title in figures.items()]
+            for section, figures in SECTIONS.items()
+        }
+
+
+def _figure(title: str, draw: Callable[[Run], Drawing | str], run: Run) -> Figure:
+    drawn = draw(run)
+    if isinstance(drawn, str):
+        return Figure(title, reason=drawn)
+    return Figure(title, drawn.data_uri(), drawn.alternative, drawn.caption)
+
+
+def lead(run: Run) -> str:
+    """What was done, in two sentences."""
+    sampled = _sampled(run)
+    real = f"{run.num_windows:,} windows{_length(run)}" if run.num_windows else "windows"
+    origin = "simulated data set with known truth" if "simulate" in (run.experiment.get("data") or {}) else "genomes"
+    what = f"The {origin}{f' of {sampled}' if sampled else ''}, {real}"
+    if run.result is None:
+        return f"{what}, are being compared with simulations. The run has not finished: these are its latest estimates."
+    done = (
+        f"{run.result['simulated_windows']:,} simulated ones" if run.result.get("simulated_windows") else "simulations"
+    )
+    rounds = len(set(run.trajectory["round"].tolist())) if run.trajectory is not None else None
+    total = (run.result.get("seconds") or {}).get("total")
+    took = " ".join(
+        [f"in {rounds} rounds" if rounds else "", f"within {words.duration(total)}" if total else ""]
+    ).strip()
+    verb = "was" if origin.startswith("simulated") else "were"
+    ended = f"The run ended because {words.stopped(run.result.get('stopped'))}."
+    return f"{what}, {verb} compared with {done}{f', {took}' if took else ''}. {ended}"
+
+
+def _sampled(run: Run) -> str:
+    samples = (run.data or {}).get("samples") or []
+    counts: dict[str, int] = {}
+    for s in samples:
+        if isinstance(s, Mapping) and "population" in s:
+            counts[str(s["population"])] = counts.get(str(s["population"]), 0) + int(s.get("individuals") or 0)
+    return words.listing([f"{n} {p} individual{'s' if n != 1 else ''}" for p, n in counts.items()]) if counts else ""
+
+
+def _length(run: Run) -> str:
+    windows = (run.data or {}).get("windows")
+    length = windows.get("length") if isinstance(windows, Mapping) else None
+    return f" of {length / 1000:,.4g} kb" if length else ""
+
+
+def row(estimate: Estimate, generation_time: float | None) -> Row:
+    other = words.in_other_unit(estimate, generation_time)
+    place = words.share_of_prior(estimate)
+    return Row(
+        name=estimate.name,
+        description=estimate.description,
+        estimate=words.point(estimate),
+        interval=words.interval(estimate),
+        other=f"{words.with_unit(other)} ({words.interval(other)})" if other else "",
+        unit=estimate.unit,
+        prior=(words.short(estimate.prior[0]), words.short(estimate.prior[1])) if estimate.prior else None,
+        place=(round(100 * place[0], 2), round(100 * place[1], 2), round(100 * place[2], 2)) if place else None,
+        informative=estimate.informative,
+    )
+
+
+def findings(run: Run) -> list[str]:
+    """What a reader must know of the estimates beside the numbers."""
+    found = []
+    silent = [e.name for e in run.estimates if e.informative is False]
+    if silent:
+        found.append(
+            f"The genomes say little about {words.listing(silent)}: after seeing them the uncertainty is nearly what the prior "
+            "allowed before. Do not report such an estimate as a finding; another design (more individuals, longer "
+            "windows, another model) may be able to tell."
+        )
+    for e in run.estimates:
+        sides = [] if e.informative is False or e.prior is None else words.edges(e)
+        if sides and e.prior is not None:
+            bounds = words.listing([f"{s} bound, {words.short(e.prior[s == 'upper'])}" for s in sides])
+            found.append(
+                f"The interval of {e.name} reaches the prior's {bounds}: the truth may lie beyond. "
+                "Widen the prior unless you have reasons for that bound."
+            )
+    if run.generation_time is None and any(e.unit.startswith("generation") for e in run.estimates):
+        found.append("Times are in generations only: set the scenario's generation_time to have them in years too.")
+    return found
+
+
+def comparison(run: Run) -> list[tuple[str, str]]:
+    """Scenario and its probability, where several were compared."""
+    values = ((run.result or {}).get("comparison") or {}).get("probabilities") or {}
+    return [(name, f"{p:.3f}" if p is not None else "–") for name, p in values.items()] if len(values) > 1 else []
+
+
+def worst(run: Run) -> list[str]:
+    """The statistics in which real and simulated genomes differ most, in words; only remarkable ones."""
+    found = fit_drawn.residuals(run)
+    if found is None:
+        return []
+    lines = []
+    for i in found.worst(_WORST):
+        if abs(found.z[i]) <= fit_drawn.REMARKABLE:
+            break
+        direction = "more" if found.z[i] > 0 else "less"
+        real, simulated = (words.number(float(v), float(found.se[i])) for v in (found.real[i], found.simulated[i]))
+        name = words.statistic(found.names[i], folded=run.folded)
+        lines.append(
+            f"{name}: {real} in real windows, {simulated} in simulated ones ({abs(found.z[i]):.1f} standard errors {direction})"
+        )
+    return lines
+
+
+def data_tables(run: Run) -> dict[str, list[tuple[str, str]]]:
+    """What is known of the data, as tables of name and value under headings."""
+    data = run.data
+    if data is None:
+        return {}
+    windows = data["windows"] if isinstance(data.get("windows"), Mapping) else {"kept": data.get("windows")}
+    records = data["records"] if isinstance(data.get("records"), Mapping) else {}
+    tables = {"Genomes": _genomes(run, data), "Windows": _windows(windows)}
+    if records:
+        dropped = records.get("dropped") or {}
+        tables["Records"] = [("read", _count(records.get("read"))), ("kept", _count(records.get("kept")))]
+        tables["Records"] += [(f"dropped: {reason}", _count(n)) for reason, n in dropped.items()]
+    tables |= _diversity(data.get("diversity"))
+    return {title: [(k, v) for k, v in lines if v] for title, lines in tables.items() if any(v for _, v in lines)}
+
+
+def _genomes(run: Run, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    phased = {True: "yes", False: "no", None: ""}[data.get("phased")]
+    ancestral = data.get("ancestral")
+    told = (
+        "unknown: spectra are folded"
+        if run.folded
+        else ("known" if ancestral in (None, "none") else f"from {ancestral}")
+    )
+    rate = data.get("mean_recombination_rate")
+    missing = data.get("missing")
+    return [
+        ("individuals", _sampled(run)),
+        ("files", words.listing([Path(str(f)).name for f in data.get("genotypes") or []])),
+        ("phased", phased),
+        ("ancestral alleles", told),
+        ("missing genotypes", f"{100 * missing:.2g} %" if missing is not None else ""),
+        ("mean recombination rate", f"{words.short(float(f'{rate:.3g}'))} per base and generation" if rate else ""),
+    ]
+
+
+def _windows(windows: Mapping[str, Any]) -> list[tuple[str, str]]:
+    length, bases = windows.get("length"), windows.get("accessible_bases")
+    lines = [("kept", _count(windows.get("kept"))), ("length", f"{length:,} bases" if length else "")]
+    lines += [("blocks (linked neighbours)", _count(windows.get("blocks")))]
+    lines += [("accessible bases", f"{bases / 1e6:,.1f} million" if bases else "")]
+    return lines + [(f"left out: {reason}", _count(n)) for reason, n in (windows.get("rejected") or {}).items()]
+
+
+def _diversity(values: Any) -> dict[str, list[tuple[str, str]]]:
+    if not isinstance(values, Mapping):
+        return {}
+    tables = {}
+    for name, v in (values.get("populations") or {}).items():
+        lines = [("diversity π per base", v.get("pi"), ".2e"), ("Tajima's D", v.get("tajimas_d"), ".2f")]
+        texts = [(label, _formatted(value, style)) for label, value, style in lines]
+        share = v.get("singletons")
+        tables[str(name)] = [
+            *texts,
+            ("singletons", f"{100 * share:.0f} % of variable sites" if share is not None else ""),
+        ]
+    fst = [(pair.replace(",", " and "), f"{v:.3f}") for pair, v in (values.get("fst") or {}).items() if v is not None]
+    return tables | ({"Differentiation (Hudson's Fst)": fst} if fst else {})
+
+
+def _formatted(value: float | None, style: str) -> str:
+    if value is None:
+        return ""
+    return words.short(float(format(value, style))) if style.endswith("e") else format(value, style).replace("-", "−")
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+def loads_nothing(html: str) -> list[str]:
+    """What a page would load from elsewhere; empty for a page that opens offline. Links to follow are not loads."""
+    sources = re.findall(
+        r"""<(?:img|script|iframe|link|source|object|embed)\b[^>]*?\b(?:src|href|data)=["']([^"']*)""", html
+    )
+    sources += re.findall(r"url\(\s*[\"']?([^)\"']+)|@import\s+[\"']([^\"']+)", html)  # type: ignore[arg-type]
+    flat = [s for found in sources for s in ([found] if isinstance(found, str) else found) if s]
+    return [s for s in flat if not s.startswith(("data:", "#"))]

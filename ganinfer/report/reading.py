@@ -1,0 +1,241 @@
+"""A run folder's files as plain data; what is not there is ``None`` and has a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Version of result.json and of the other files that this report reads.
+SCHEMA_VERSION = 1
+_LOG_FROM_RATIO = 50.0
+
+Table = dict[str, np.ndarray]
+
+
+class ReportError(ValueError):
+    """A folder cannot be reported on."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One parameter as result.json has it, or before that the trajectory's last round."""
+
+    name: str
+    estimate: float
+    interval: tuple[float, float] | None = None
+    level: float = 0.9
+    unit: str = ""
+    prior: tuple[float, float] | None = None
+    informative: bool | None = None
+    description: str = ""
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether to draw it on a logarithmic axis: a positive prior that spans much."""
+        return self.prior is not None and self.prior[0] > 0 and self.prior[1] / self.prior[0] >= _LOG_FROM_RATIO
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything a report may draw on; ``absent`` says, file by file, why something is ``None``."""
+
+    folder: Path
+    result: dict[str, Any] | None
+    experiment: dict[str, Any]
+    experiment_text: str
+    data: dict[str, Any] | None
+    warnings: tuple[str, ...]
+    trajectory: Table | None
+    proposals: Table | None
+    posterior: Table | None
+    training: Table | None
+    metrics: Table | None
+    fit: dict[str, np.ndarray] | None
+    fit_info: dict[str, Any]
+    graph: Any
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return str(self.experiment.get("name") or self.folder.name)
+
+    @property
+    def scenario(self) -> str | None:
+        """The scenario that the estimates belong to."""
+        names = list(self.experiment.get("scenarios") or {})
+        return (self.result or {}).get("best") or (names[0] if names else None)
+
+    @cached_property
+    def generation_time(self) -> float | None:
+        """Years a generation, where the scenario or the fitted model says so."""
+        scenario = (self.experiment.get("scenarios") or {}).get(self.scenario) or {}
+        value = scenario.get("generation_time")
+        if value is None and self.graph is not None and self.graph.time_units != "generations":
+            value = self.graph.generation_time
+        return float(value) if isinstance(value, int | float) and value > 0 else None
+
+    @cached_property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """The parameters' estimates in order; while a run is unfinished those of its last round."""
+        parameters = (self.result or {}).get("parameters")
+        if parameters:
+            return tuple(_estimate(name, values) for name, values in parameters.items())
+        if self.trajectory is None:
+            return ()
+        last = {str(n): i for i, n in enumerate(self.trajectory["parameter"])}
+        t = self.trajectory
+        return tuple(
+            Estimate(n, float(t["estimate"][i]), (float(t["low"][i]), float(t["high"][i]))) for n, i in last.items()
+        )
+
+    @property
+    def populations(self) -> tuple[str, ...]:
+        samples = (self.data or {}).get("samples") or []
+        names = [s["population"] for s in samples if isinstance(s, Mapping) and "population" in s]
+        return tuple(dict.fromkeys(names)) or tuple((self.experiment.get("data") or {}).get("populations") or ())
+
+    @property
+    def num_windows(self) -> int | None:
+        """Real windows that the statistics are means over."""
+        windows = (self.data or {}).get("windows")
+        kept = windows.get("kept") if isinstance(windows, Mapping) else windows
+        return kept if isinstance(kept, int) and kept > 0 else None
+
+    @property
+    def folded(self) -> bool:
+        """Whether counts are of the minor allele, ancestral alleles being unknown."""
+        if "folded" in self.fit_info:
+            return bool(self.fit_info["folded"])
+        data = self.experiment.get("data") or {}
+        default = "known" if "simulate" in data else "none"
+        return ((data.get("simulate") or {}).get("ancestral") or data.get("ancestral") or default) == "none"
+
+
+def load(folder: Path) -> Run:
+    """Read a run folder; raises :class:`ReportError` where it holds no run, or one of another version."""
+    if not folder.is_dir():
+        raise ReportError(f"{folder} is not a folder; name a run's output folder, such as runs/NAME")
+    absent: dict[str, str] = {}
+    result = _json(folder / "result.json", absent)
+    trajectory = _table(folder / "trajectory.parquet", absent)
+    if result is None and trajectory is None:
+        raise ReportError(f"{folder} holds no run to report on: neither result.json nor trajectory.parquet is there")
+    text = _text(folder / "experiment.yaml", absent)
+    warnings = (_json(folder / "warnings.json", absent) or {}).get("warnings") or []
+    return Run(
+        folder=folder,
+        result=result,
+        experiment=_yaml(text),
+        experiment_text=text,
+        data=_json(folder / "data.json", absent),
+        warnings=tuple(map(str, warnings)),
+        trajectory=trajectory,
+        proposals=_table(folder / "proposals.parquet", absent),
+        posterior=_table(folder / "posterior.parquet", absent),
+        training=_table(folder / "training.parquet", absent),
+        metrics=_table(folder / "metrics.parquet", absent),
+        fit=_arrays(folder / "fit.npz", absent),
+        fit_info=_json(folder / "fit.json", absent) or {},
+        graph=_graph(folder / "best.demes.yaml", absent),
+        absent=absent,
+    )
+
+
+def _estimate(name: str, values: Mapping[str, Any]) -> Estimate:
+    def pair(key: str) -> tuple[float, float] | None:
+        value = values.get(key)
+        return (float(value[0]), float(value[1])) if value and None not in value else None
+
+    point = values.get("estimate")
+    return Estimate(
+        name=name,
+        estimate=float("nan") if point is None else float(point),
+        interval=pair("interval"),
+        level=float(values.get("level") or 0.9),
+        unit=str(values.get("unit") or ""),
+        prior=pair("prior"),
+        informative=values.get("informative"),
+        description=str(values.get("description") or ""),
+    )
+
+
+def _missing(path: Path, absent: dict[str, str]) -> bool:
+    if path.exists():
+        return False
+    absent[path.name] = f"the run left no {path.name}"
+    return True
+
+
+def _json(path: Path, absent: dict[str, str]) -> dict[str, Any] | None:
+    if _missing(path, absent):
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        absent[path.name] = f"{path.name} cannot be read: {error}"
+        return None
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version != SCHEMA_VERSION:
+        remedy = "report on it with the ganinfer that wrote it"
+        raise ReportError(f"{path} has schema_version {version!r}, this report reads {SCHEMA_VERSION}; {remedy}")
+    return dict(value)
+
+
+def _table(path: Path, absent: dict[str, str]) -> Table | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if _missing(path, absent):
+        return None
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        absent[path.name] = f"{path.name} cannot be read: {error}"
+        return None
+    if table.num_rows == 0:
+        absent[path.name] = f"{path.name} is empty"
+        return None
+    return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _arrays(path: Path, absent: dict[str, str]) -> dict[str, np.ndarray] | None:
+    if _missing(path, absent):
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        absent[path.name] = f"{path.name} cannot be read: {error}"
+        return None
+
+
+def _text(path: Path, absent: dict[str, str]) -> str:
+    return "" if _missing(path, absent) else path.read_text(encoding="utf-8")
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        value = YAML(typ="safe").load(text)
+    except YAMLError:
+        return {}
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _graph(path: Path, absent: dict[str, str]) -> Any:
+    import demes
+
+    if _missing(path, absent):
+        return None
+    try:
+        return demes.load(path)
+    except Exception as error:  # demes passes on errors of several libraries
+        absent[path.name] = f"{path.name} cannot be read: {error}"
+        return None

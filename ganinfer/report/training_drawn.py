@@ -1,0 +1,152 @@
+"""Figures of how the run went: training, how well real could be told from simulated, and time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ganinfer.report import words
+from ganinfer.report.reading import Run, Table
+from ganinfer.report.style import BLUE, GREEN, GREY, INK, POPULATIONS, Drawing, canvas, panels, rounds_axis
+
+_LINES = ("solid", "dashed", "dotted", "dashdot")
+
+
+def training(run: Run) -> Drawing | str:
+    """Losses and AUC of the network over the training steps of all rounds, fold by fold."""
+    table = run.training
+    if table is None:
+        return run.absent.get("training.parquet", "no network was trained")
+    kinds = [
+        ("loss_critic", "critic: real or simulated?", "loss"),
+        ("loss_regressor", "regressor: which parameters?", "loss"),
+    ]
+    kinds += [("auc", "telling apart, in training", "AUC")]
+    kinds = [k for k in kinds if k[0] in table and np.isfinite(table[k[0]].astype(float)).any()]
+    if not kinds:
+        return "training.parquet holds no losses"
+    figure, axes = panels(len(kinds), height=2.6)
+    position, edges = _positions(table)
+    for ax, (column, title, label) in zip(axes, kinds, strict=True):
+        for k, fold in enumerate(np.unique(table["fold"])):
+            mine = table["fold"] == fold
+            order = np.argsort(position[mine], kind="stable")
+            style = {"color": POPULATIONS[k % len(POPULATIONS)], "ls": _LINES[k % len(_LINES)], "lw": 1.1}
+            ax.plot(position[mine][order], table[column][mine][order].astype(float), label=f"fold {fold}", **style)
+        for edge in edges[1:]:
+            ax.axvline(edge, color="#dadada", lw=0.7, zorder=0)
+        if column == "auc":
+            ax.axhline(0.5, color=GREY, lw=0.9, ls=(0, (4, 3)))
+        ax.set(title=title, ylabel=label)
+        ax.set_xticks(_middles(edges, float(position.max())), [str(r) for r in np.unique(table["round"])])
+        ax.tick_params(axis="x", length=0)
+        ax.set_xlabel("round")
+    axes[0].legend()
+    caption = (
+        "Within each round the network is trained on fresh simulations, each fold's network without that fold. As the "
+        "proposals close in on the answer, real and simulated windows become harder to tell apart: the AUC falls "
+        "towards 0.5, guessing."
+    )
+    last = _final(table, "auc")
+    alternative = "Training curves of critic and regressor" + (
+        f"; the AUC ends at {last:.2f}." if last is not None else "."
+    )
+    return Drawing(figure, alternative, caption)
+
+
+def _positions(table: Table) -> tuple[np.ndarray, list[float]]:
+    """Steps counted through all rounds, and where each round begins."""
+    position = np.zeros(len(table["step"]))
+    edges, offset = [], 0.0
+    for r in np.unique(table["round"]):
+        mine = table["round"] == r
+        edges.append(offset)
+        position[mine] = offset + table["step"][mine]
+        offset += float(table["step"][mine].max()) + 1
+    return position, edges
+
+
+def _middles(edges: list[float], end: float) -> list[float]:
+    return [(a + b) / 2 for a, b in zip(edges, [*edges[1:], end], strict=True)]
+
+
+def _final(table: Table, column: str) -> float | None:
+    values = table[column].astype(float) if column in table else np.array([])
+    values = values[np.isfinite(values)]
+    return float(values[-1]) if len(values) else None
+
+
+def _metric(run: Run, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rounds and values of one metric."""
+    if run.metrics is None:
+        return None
+    mine = (run.metrics["name"] == name) & np.isfinite(run.metrics["value"].astype(float))
+    if not mine.any():
+        return None
+    order = np.argsort(run.metrics["round"][mine], kind="stable")
+    return run.metrics["round"][mine][order], run.metrics["value"][mine][order].astype(float)
+
+
+_METRICS = (
+    ("match_distance", "match distance", "distance", True),
+    ("auc", "telling real from simulated", "AUC", False),
+    ("windows_per_second", "simulation speed", "windows a second", False),
+)
+
+
+def progress(run: Run) -> Drawing | str:
+    """Match distance, AUC and speed, round by round."""
+    recorded = [(metric, _metric(run, metric[0])) for metric in _METRICS]
+    found = [(metric, pair) for metric, pair in recorded if pair is not None]
+    if not found:
+        return run.absent.get("metrics.parquet", "the run recorded no metrics")
+    figure, axes = panels(len(found), height=2.4)
+    sentences = []
+    for ax, ((_, title, label, logarithmic), (rounds, values)) in zip(axes, found, strict=True):
+        ax.plot(rounds, values, color=BLUE, marker="o", ms=3.5)
+        rounds_axis(ax, rounds.tolist())
+        ax.set(title=title, ylabel=label, xlabel="round")
+        if logarithmic and (values > 0).all() and values.max() / values.min() > 10:
+            ax.set_yscale("log")
+        elif label == "AUC":
+            ax.axhline(0.5, color=GREY, lw=0.9, ls=(0, (4, 3)))
+            ax.set_ylim(min(0.45, values.min() - 0.02), None)
+        else:
+            ax.set_ylim(0, None)
+        _plain(ax)
+        sentences.append(f"{title} ends at {words.number(values[-1])}.")
+    caption = (
+        "The match distance says how far simulated statistics at the estimate are from the real ones; it falls and "
+        "then levels off at what the model cannot do better. AUC 0.5: real and simulated windows cannot be told apart."
+    )
+    return Drawing(figure, "Progress by round. " + " ".join(sentences), caption)
+
+
+def _plain(ax: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short(value)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def timing(run: Run) -> Drawing | str:
+    """Where the time went: simulation, training, the rest."""
+    seconds = (run.result or {}).get("seconds") or {}
+    total = seconds.get("total")
+    if not total:
+        return "the run has not finished"
+    parts = [("simulation", seconds.get("simulate") or 0.0, BLUE), ("training", seconds.get("train") or 0.0, GREEN)]
+    parts.append(("the rest", max(total - sum(p[1] for p in parts), 0.0), "#b9b9b5"))
+    figure = canvas(1.15)
+    ax = figure.subplots()
+    left = 0.0
+    for name, value, colour in parts:
+        ax.barh(0, value, left=left, color=colour, height=0.5)
+        if value > 0.09 * total:
+            ax.text(left + value / 2, 0.42, f"{name} {words.duration(value)}", ha="center", fontsize=9.5, color=INK)
+        left += value
+    ax.set_ylim(-0.3, 0.75)
+    ax.set_axis_off()
+    spoken = ", ".join(f"{name} {words.duration(value)}" for name, value, _ in parts)
+    return Drawing(figure, f"Time: {spoken}.", f"In all {words.duration(total)}: {spoken}.")

@@ -1,0 +1,217 @@
+"""Numbers and findings in words that a biologist reads without a manual."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ganinfer.report.reading import Estimate, Run
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+#: A bound of the prior counts as reached when an interval comes this close to it, as a share of the prior's range.
+EDGE = 0.01
+
+
+def number(value: float, resolution: float | None = None) -> str:
+    """A number to about two digits of its ``resolution`` (four significant digits without one).
+
+    Thousands are separated; far from one, powers of ten are written out.
+    """
+    if not math.isfinite(value):
+        return "–"
+    if value == 0 and not resolution:
+        return "0"
+    size = abs(value) or abs(resolution or 1.0)
+    step = resolution if resolution and resolution > 0 and math.isfinite(resolution) else size * 1e-2
+    decimals = 1 - math.floor(math.log10(step))
+    magnitude = math.floor(math.log10(size))
+    decimals = max(min(decimals, 5 - magnitude), 1 - magnitude)  # between two and six significant digits
+    if 1e-3 <= size < 1e7:
+        rounded = round(value, decimals)
+        return _minus(f"{rounded:,.{max(decimals, 0)}f}")
+    if value == 0:
+        return "0"
+    mantissa = f"{value / 10.0**magnitude:.{max(decimals + magnitude, 0)}f}"
+    if abs(float(mantissa)) >= 10:  # rounding carried over
+        mantissa, magnitude = f"{float(mantissa) / 10:.{max(decimals + magnitude - 1, 0)}f}", magnitude + 1
+    return f"{_minus(mantissa)} × 10{str(magnitude).translate(_SUPERSCRIPT)}"
+
+
+def _minus(text: str) -> str:
+    text = text.replace("-", "−")
+    return text[1:] if re.fullmatch(r"−0(\.0+)?", text) else text
+
+
+def short(value: float) -> str:
+    """A number in four significant digits without trailing zeros, for axes and priors."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return _minus(f"{float(f'{value:.4g}'):,}".removesuffix(".0"))
+    mantissa, exponent = f"{value:.3e}".split("e")
+    mantissa = _minus(mantissa.rstrip("0").removesuffix("."))
+    power = f"10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    return {"1": power, "−1": f"−{power}"}.get(mantissa, f"{mantissa} × {power}")
+
+
+def resolution(estimate: Estimate) -> float | None:
+    """What the estimate is uncertain by: half its interval."""
+    if estimate.interval is None:
+        return None
+    half = (estimate.interval[1] - estimate.interval[0]) / 2
+    return half if half > 0 else None
+
+
+def interval(estimate: Estimate) -> str:
+    if estimate.interval is None:
+        return "no interval"
+    step = resolution(estimate)
+    return f"{number(estimate.interval[0], step)} to {number(estimate.interval[1], step)}"
+
+
+def point(estimate: Estimate) -> str:
+    return number(estimate.estimate, resolution(estimate))
+
+
+def in_other_unit(estimate: Estimate, generation_time: float | None) -> Estimate | None:
+    """A time in years for one in generations and the reverse, where the generation time is known."""
+    unit = estimate.unit.strip().lower()
+    if generation_time is None or unit not in ("generations", "generation", "years", "year"):
+        return None
+    forward = unit.startswith("generation")
+    factor = generation_time if forward else 1 / generation_time
+
+    def scaled(pair: tuple[float, float] | None) -> tuple[float, float] | None:
+        return (pair[0] * factor, pair[1] * factor) if pair else None
+
+    return Estimate(
+        name=estimate.name,
+        estimate=estimate.estimate * factor,
+        interval=scaled(estimate.interval),
+        level=estimate.level,
+        unit="years" if forward else "generations",
+        prior=scaled(estimate.prior),
+    )
+
+
+def with_unit(estimate: Estimate) -> str:
+    return f"{point(estimate)} {estimate.unit}".strip()
+
+
+def edges(estimate: Estimate) -> list[str]:
+    """Which bounds of the prior the interval reaches: "lower", "upper"."""
+    if estimate.interval is None or estimate.prior is None:
+        return []
+    low, high = _on_axis(estimate, estimate.prior)
+    inner = _on_axis(estimate, estimate.interval)
+    margin = EDGE * (high - low)
+    return [side for side, near in (("lower", inner[0] - low <= margin), ("upper", high - inner[1] <= margin)) if near]
+
+
+def share_of_prior(estimate: Estimate) -> tuple[float, float, float] | None:
+    """Where interval and estimate lie within the prior, as (low, estimate, high) in [0, 1] on the drawn axis."""
+    if estimate.prior is None or not math.isfinite(estimate.estimate):
+        return None
+    low, high = _on_axis(estimate, estimate.prior)
+    inside = estimate.interval or (estimate.estimate, estimate.estimate)
+    values = _on_axis(estimate, (inside[0], estimate.estimate, inside[1]))
+    a, b, c = (min(max((v - low) / (high - low), 0.0), 1.0) for v in values)
+    return a, b, c
+
+
+def _on_axis(estimate: Estimate, values: Sequence[float]) -> list[float]:
+    if estimate.logarithmic:
+        return [math.log(max(v, 1e-300)) for v in values]
+    return list(values)
+
+
+def listing(items: Sequence[str]) -> str:
+    """Items as a phrase: "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "48 s", "5 min 43 s" or "3 h 20 min"."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+_STOPPED = {
+    "converged": "the estimates no longer moved relative to their spread",
+    "budget": "the budget of simulated windows was spent",
+    "rounds": "the budget of rounds was spent",
+    "time": "the time allowed was over; a longer run may give a different answer",
+    "interrupted": "it was interrupted",
+}
+
+
+def stopped(reason: str | None) -> str:
+    """Why the run ended, as the end of a sentence."""
+    return _STOPPED.get(str(reason), str(reason)) if reason else "the run has not finished"
+
+
+_VERDICTS = {
+    "adequate": "The fitted model is adequate: data simulated under it could not be told from the real genomes.",
+    "strained": "The fitted model is strained: real and simulated genomes differ detectably, but the difference is "
+    "small and does not move the estimates. The statistics below say in what.",
+    "wrong": "The fitted model is wrong: no values of its parameters make data like the real genomes. "
+    "Do not interpret the estimates before the model has been changed; the statistics below say where it fails.",
+}
+
+
+def adequacy(run: Run) -> str:
+    values = (run.result or {}).get("adequacy")
+    if not values:
+        return (
+            "Whether the fitted model could have made these genomes was not tested in this run: "
+            "compare real and simulated statistics below before trusting the estimates."
+        )
+    sentence = _VERDICTS.get(str(values.get("verdict")), f"Adequacy: {values.get('verdict')}.")
+    details = []
+    if values.get("p_value") is not None:
+        p = values["p_value"]
+        details.append(f"p = {p:.2g}" if p >= 0.001 else "p < 0.001")
+    if values.get("critic_auc") is not None:
+        auc = f"{values['critic_auc']:.3f}"
+        details.append(f"the discriminator's AUC is {auc}, where 0.5 means that it only guesses")
+    return f"{sentence} ({'; '.join(details)})" if details else sentence
+
+
+_PARTS = (
+    (re.compile(r"haplotypes distinct ([^,]+), (.+)"), "distinct haplotypes in {0} ({1})"),
+    (re.compile(r"haplotypes homozygosity ([^,]+), (.+)"), "haplotype homozygosity in {0} ({1})"),
+    (re.compile(r"haplotypes shared ([^,]+),([^,]+), (.+)"), "haplotypes that {0} and {1} share ({2})"),
+    (re.compile(r"r2 ([^,]+), (\d+)-(\d+) bp"), "linkage disequilibrium (r²) in {0} between sites {1} to {2} bp apart"),
+    (re.compile(r"four gametes (.+)"), "neighbouring sites in {0} with all four gametes"),
+)
+
+
+_WIDTHS = {"window": "whole window", "1/2 window": "half a window", "1/5 window": "a fifth of a window"}
+
+
+def statistic(name: str, *, folded: bool = False) -> str:
+    """A classical statistic's name in words."""
+    if name.startswith("sfs "):
+        allele = "minor" if folded else "derived"
+        cells = [cell.split("=") for cell in name[4:].split(",")]
+        parts = [
+            f"{count.replace('-', ' to ')} in {population}" for population, count in (c for c in cells if len(c) == 2)
+        ]
+        return f"sites with {allele}-allele count {listing(parts)}" if parts else name
+    for pattern, phrase in _PARTS:
+        match = pattern.fullmatch(name)
+        if match:
+            return phrase.format(*(_WIDTHS.get(group, group) for group in match.groups()))
+    return name
+
+
+def signed(value: Any) -> str:
+    """A correlation or residual with its sign and two digits."""
+    text = f"{value:+.2f}"
+    return text.replace("-", "−")
