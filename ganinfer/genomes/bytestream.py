@@ -134,6 +134,8 @@ def _check_lines(path: Path, lines: bytes, num_columns: int, before: int) -> Non
 
 def _count_lines(lines: bytes, counts: Counter[str]) -> None:
     """Count the records of whole lines by contig; most blocks hold one contig only and need no look at each line."""
+    if not lines:
+        return
     first = lines.partition(b"\t")[0]
     if not first.startswith(b"#") and (b"\n" + lines).count(b"\n" + first + b"\t") == lines.count(b"\n"):
         counts[first.decode("utf-8", "replace")] += lines.count(b"\n")

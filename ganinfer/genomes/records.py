@@ -155,7 +155,7 @@ def restrict(chunk: Chunk, regions: Mapping[str, np.ndarray] | None) -> Chunk:
     """The chunk's sites inside ``regions``; the others are counted as dropped."""
     if regions is None:
         return chunk
-    inside = contains(regions[chunk.contig], chunk.positions)
+    inside = contains(regions.get(chunk.contig, np.empty((0, 2), dtype=np.int64)), chunk.positions)
     dropped = chunk.dropped + Counter({OUTSIDE: int((~inside).sum())})
     return replace(chunk.select(inside), dropped=dropped)
 
@@ -188,11 +188,18 @@ def without_duplicates(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         yield _unique(held)
 
 
+def _widen(genotypes: np.ndarray, ploidy: int) -> np.ndarray:
+    """With slots that nobody has, up to ``ploidy``."""
+    missing = ploidy - genotypes.shape[2]
+    return np.pad(genotypes, ((0, 0), (0, 0), (0, missing)), constant_values=ABSENT) if missing > 0 else genotypes
+
+
 def _join(a: Chunk, b: Chunk) -> Chunk:
+    ploidy = max(a.genotypes.shape[2], b.genotypes.shape[2])
     return Chunk(
         b.contig,
         np.concatenate([a.positions, b.positions]),
-        np.concatenate([a.genotypes, b.genotypes]),
+        np.concatenate([_widen(a.genotypes, ploidy), _widen(b.genotypes, ploidy)]),
         np.concatenate([a.ancestral, b.ancestral]),
         np.concatenate([a.biallelic, b.biallelic]),
         np.concatenate([a.callable_bases, b.callable_bases]),

@@ -268,9 +268,10 @@ class _Writer:
         self.contigs[-1]["lowest"].update(-np.where(called, slots, np.int8(127)), chunk.positions)
 
     def _add_genotypes(self, genotypes: np.ndarray) -> None:
-        num_sites, num_individuals, ploidy = genotypes.shape
+        num_sites, num_individuals, slots = genotypes.shape
+        used = min(slots, self.ploidy)  # others are absent in every individual
         full = np.full((num_sites, num_individuals, self.ploidy), ABSENT, dtype=np.int8)
-        full[:, :, :ploidy] = genotypes
+        full[:, :, :used] = genotypes[:, :, :used]
         flat = full.reshape(num_sites, num_individuals * self.ploidy)
         self.num_missing += int((flat == -1).sum())
         self.columns["alleles"].append(np.packbits(flat == 1, axis=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from ganinfer.windows import normalise
 
 _USUAL_PLOIDY = 2
 _INTERVALS_PER_SITE = 16
+#: The VCF specification's largest position.
+_LAST_POSITION = 2**31 - 2
 
 
 class VcfReader:
@@ -41,8 +43,10 @@ class VcfReader:
 
     def chunks(self, selection: Selection) -> Iterator[Chunk]:
         self._check_header(selection)
-        num_records = sum(self._scan.records.values())
-        yield from isolation.iterate(str(self.path), read_chunks, self.path, selection, num_records)
+        contents = self.contents()
+        num_records = sum(contents.records.values())
+        arguments = (self.path, selection, dict(contents.contigs), num_records)
+        yield from isolation.iterate(str(self.path), read_chunks, *arguments)
 
     def _check_header(self, selection: Selection) -> None:
         formats = bytestream.header_lines(self._scan.header, "FORMAT")
@@ -63,10 +67,12 @@ class VcfReader:
             )
 
 
-def read_chunks(path: Path, selection: Selection, num_records: int) -> Iterator[Chunk]:
-    """Chunks by htslib, which has to come as far as ``num_records``."""
+def read_chunks(
+    path: Path, selection: Selection, contigs: Mapping[str, int | None], num_records: int
+) -> Iterator[Chunk]:
+    """Chunks by htslib, which has to come as far as ``num_records``; ``contigs`` with their lengths."""
     vcf = _open(path, selection)
-    batch = _Batch(path, selection, np.array([vcf.samples.index(name) for name in selection.individuals]))
+    batch = _Batch(path, selection, contigs, np.array([vcf.samples.index(name) for name in selection.individuals]))
     for variant in _variants(path, vcf):
         if batch.num_records and (batch.full or batch.contig != variant.CHROM):
             yield batch.finish()
@@ -112,9 +118,10 @@ def _length(line: dict[str, str]) -> int | None:
 class _Batch:
     """Records gathered into one chunk of one contig."""
 
-    def __init__(self, path: Path, selection: Selection, order: np.ndarray) -> None:
+    def __init__(self, path: Path, selection: Selection, contigs: Mapping[str, int | None], order: np.ndarray) -> None:
         self.path = path
         self.selection = selection
+        self.contigs = contigs
         self.order = order
         self.keep_all = ANY_FILTER in selection.filters
         self.total = 0
@@ -122,6 +129,7 @@ class _Batch:
         self.position = -1
         self._seen: set[str] = set()
         self._region = (0, 0)
+        self._end = _LAST_POSITION
         self._buffer = np.empty((selection.chunk_sites, len(order), _USUAL_PLOIDY), dtype=np.int8)
         self._unphased = np.empty((selection.chunk_sites, len(order)), dtype=bool)
         self._clear()
@@ -177,6 +185,11 @@ class _Batch:
                 )
             self._seen.add(contig)
             self._region = (0, 0)
+            self._end = self.contigs.get(contig) or _LAST_POSITION
+        if position > self._end:
+            raise GenomeError(
+                f"{self.path}: record {self.total} at {contig}:{position} lies beyond the contig's end {self._end}"
+            )
         self.contig, self.position = contig, position
 
     def _reason(self, variant: Any) -> str | None:
