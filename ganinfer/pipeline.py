@@ -157,7 +157,7 @@ def _unphased(haplotypes: Haplotypes) -> Haplotypes:
     carriers, genotypes = haplotypes.carriers, haplotypes.genotypes
     ploidy = carriers.ploidy
     if (ploidy == 2).all():
-        shaped = genotypes.reshape(len(genotypes), -1, 2)
+        shaped = genotypes.reshape(len(genotypes), genotypes.shape[1] // 2, 2)
         ordered = np.stack([shaped.min(axis=2), shaped.max(axis=2)], axis=2).reshape(genotypes.shape)
     else:
         ordered = genotypes.copy()

@@ -238,7 +238,9 @@ def _converted(
         kind = type(observation).__name__
         raise ObservationError(f"{where} an observation must be Haplotypes or a tskit.TreeSequence, not {kind}")
     if observation.num_samples != num_chromosomes:
-        raise ObservationError(f"{where} {observation.num_samples} samples, the design has {num_chromosomes} chromosomes")
+        raise ObservationError(
+            f"{where} {observation.num_samples} samples, the design has {num_chromosomes} chromosomes"
+        )
     if observation.sequence_length != template.length:
         length = observation.sequence_length
         raise ObservationError(f"{where} sequence length {length:g}, the window has {template.length} base pairs")

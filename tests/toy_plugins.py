@@ -246,17 +246,20 @@ class PriorOnly:
 
     def init(self, parameters, rng):
         self._parameters = parameters
-        return State({"bounds": parameters.bounds}, {"rounds": 0})
+        values = {"rounds": (0,)} if self.stray else {"rounds": 0}
+        return State({"bounds": parameters.bounds}, values)
 
     def propose(self, state, rng, k):
-        bounds = np.asarray(state.arrays["bounds"])
-        return bounds[:, 0] + (2.0 if self.stray else 1.0) * rng.random((k, len(bounds))) * np.ptp(bounds, axis=1)
+        if self.stray:
+            return 2.0 * self._parameters.bounds[:, 1] * np.ones((k, 1))
+        return self._parameters.sample(rng, k)
 
     def step(self, state, result, rng):
         fold = result.folds[0]
-        best = np.argmin(((fold.means - fold.real_mean) ** 2).sum(axis=1))
+        means = [fold.statistics[fold.proposal == i].mean(axis=0) for i in range(len(fold.theta))]
+        best = np.argmin(((np.array(means) - fold.real.mean(axis=0)) ** 2).sum(axis=1))
         spread = np.ptp(np.asarray(state.arrays["bounds"]), axis=1) / 4
-        return State(state.arrays, {"rounds": state.values["rounds"] + 1}), Info(fold.theta[best], spread)
+        return State(state.arrays, {"rounds": 1}), Info(fold.theta[best], spread)
 '''
 
 ENTRY_POINTS = """
