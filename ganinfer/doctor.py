@@ -12,8 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -50,15 +49,11 @@ class Check:
 
 def examine(*, ray: str | None = None, mlflow: str | None = None, runs: Path = Path("runs")) -> list[Check]:
     """Every check. ``ray`` is the address of a cluster, ``mlflow`` a tracking URI, to try instead of local ones."""
-    probes: list[Callable[[], Iterable[Check]]] = [
-        lambda: _tensorflow(_probe("tensorflow")),
-        lambda: _ray(_probe("ray", ray or "")),
-        lambda: _mlflow(_probe("mlflow", mlflow or "", str(runs))),
-    ]
     checks = [python(), *packages(), duplicate_tensorflow(), cores(), memory(), shared_memory(), disk(runs)]
-    with ThreadPoolExecutor(len(probes)) as pool:
-        for found in pool.map(lambda probe: list(probe()), probes):
-            checks += found
+    # One after the other: a machine that is just large enough must not fail for being asked everything at once.
+    checks += _tensorflow(_probe("tensorflow"))
+    checks += _ray(_probe("ray", ray or ""))
+    checks += _mlflow(_probe("mlflow", mlflow or "", str(runs)))
     return [*checks, *_plugins(_probe("plugins")), *tools()]
 
 
