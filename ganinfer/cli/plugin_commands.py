@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -92,16 +93,48 @@ def _options(function: Any, skip: int) -> list[dict[str, str]]:
 
 @plugins_app.command("check")
 @guarded
-def check_plugin(name: Name, kind: KindOption = None, as_json: Json = False) -> None:
+def check_plugin(
+    name: Name,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the plugin; may be repeated.")
+    ] = None,
+    experiment: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Options and populations as in this experiment.")
+    ] = None,
+    kind: KindOption = None,
+    as_json: Json = False,
+) -> None:
     """Try a plugin against the contract of its kind."""
-    from ganinfer import testing
-    from ganinfer.cli import show
+    from ganinfer.cli import show, values
 
     info = _find(name, kind)
-    found = testing.check_plugin(info.kind, info.name)
+    options = values.options(option) if option else None
+    found = _checked(info, options) if experiment is None else _checked_as_in(experiment, info, options or {})
     show.report(found, as_json)
     if found["failed"]:
         raise typer.Exit(FAILED)
+
+
+def _checked(info: PluginInfo, options: dict[str, Any] | None) -> dict[str, Any]:
+    from ganinfer import testing
+
+    return testing.check_plugin(info.kind, info.name, options)
+
+
+def _checked_as_in(file: Path, info: PluginInfo, options: dict[str, Any]) -> dict[str, Any]:
+    """With the options that an experiment gives the plugin; simulators also with its populations."""
+    from ganinfer import experiment, plugins, testing
+
+    loaded = experiment.load(file)
+    if info.kind == "generators" and loaded.generator.name == info.name:
+        return _checked(info, loaded.generator.options | options)
+    if info.kind == "discriminators" and loaded.discriminator.name == info.name:
+        return _checked(info, loaded.discriminator.options | options)
+    for scenario in loaded.scenarios.values():
+        if info.kind == "simulators" and scenario.simulator == info.name:
+            design = experiment.small_design(loaded)
+            return testing.check_simulator(info.name, scenario.options | options, design=design).values()
+    raise plugins.PluginError(f"{file} does not use {info.name!r}")
 
 
 def _find(name: str, kind: Kind | None) -> PluginInfo:

@@ -81,3 +81,13 @@ def populations(given: Sequence[str]) -> dict[str, Any]:
             raise OptionError(f"--populations {item}: must be NAME or NAME=INDIVIDUALS, for example YRI=20,CEU")
         found[name] = int(number) if number.isdigit() else "all"
     return found
+
+
+def options(given: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` options of a plugin, values as YAML; a ``.`` enters a mapping."""
+    from ganinfer.experiment.document import Document, override
+
+    document = Document("--option", "", {})
+    for text in given:
+        override(document, text, "--option")
+    return dict(document.data)

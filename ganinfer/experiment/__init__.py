@@ -8,6 +8,7 @@ from ganinfer.experiment.settings import (
     genome_source,
     pipeline_settings,
     sample_sets,
+    small_design,
     training_settings,
     window_settings,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "sample_sets",
     "simulator",
     "simulator_key",
+    "small_design",
     "training_settings",
     "window_settings",
 ]

@@ -53,7 +53,7 @@ class Document:
 def read(path: Path, overrides: Sequence[str] = ()) -> Document:
     """The document in ``path`` with ``a.b=VALUE`` overrides applied; raises :class:`ExperimentError`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ExperimentError([f"{path}: no such experiment file"]) from None
     except IsADirectoryError:
@@ -62,9 +62,9 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Document:
         raise ExperimentError([f"{path}: not UTF-8 text (byte {error.start}); an experiment is a YAML file"]) from None
     except OSError as error:
         raise ExperimentError([f"{path}: cannot be read: {error.strerror}"]) from None
-    document = parse(text, str(path))
-    for override in overrides:
-        _apply(document, override)
+    document = parse(content, str(path))
+    for text in overrides:
+        override(document, text)
     return document
 
 
@@ -123,22 +123,23 @@ def _refuse_repeated(node: MappingNode, location: Location, document: Document) 
         lines[key.value] = line
 
 
-def _apply(document: Document, override: str) -> None:
-    """Changes one value; missing sections are made on the way."""
-    path, equals, text = override.partition("=")
-    if not equals or not path.strip() or "" in path.strip().split("."):
-        raise ExperimentError([f"--set {override}: must be KEY=VALUE, for example --set budget.rounds=2"])
+def override(document: Document, text: str, option: str = "--set") -> None:
+    """Changes one value as ``a.b=VALUE`` says; missing sections are made on the way."""
+    path, equals, value_text = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or "" in keys:
+        example = "budget.rounds=2" if option == "--set" else "depth=3"
+        raise ExperimentError([f"{option} {text}: must be KEY=VALUE, for example {option} {example}"])
     # Parsed as the value of a key, so that scalars, lists and mappings are all read as in the file.
     try:
-        value = parse(f"value: {text}", f"--set {override}").data["value"]
+        value = parse(f"value: {value_text}", f"{option} {text}").data["value"]
     except ExperimentError:
-        raise ExperimentError([f"--set {override}: the value is not valid YAML"]) from None
-    keys = path.strip().split(".")
+        raise ExperimentError([f"{option} {text}: the value is not valid YAML"]) from None
     target: Any = document.data
     for position, key in enumerate(keys[:-1]):
-        target = _enter(target, key, f"--set {override}: {'.'.join(keys[:position])}")
-    _assign(target, keys[-1], value, f"--set {override}: {'.'.join(keys[:-1])}")
-    document.overridden[tuple(keys)] = override
+        target = _enter(target, key, f"{option} {text}: {'.'.join(keys[:position])}")
+    _assign(target, keys[-1], value, f"{option} {text}: {'.'.join(keys[:-1])}")
+    document.overridden[tuple(keys)] = text
 
 
 def _enter(target: Any, key: str, where: str) -> Any:

@@ -254,10 +254,12 @@ class BudgetSection(Section):
 class Training(Section):
     """The network's training, in the words of ``ganinfer.training.TrainingSettings``; null: its own default."""
 
-    windows: Count | None = Field(None, description="simulated windows that train a network in one round, at most")
+    windows: Count | None = Field(default=None, description="simulated windows that train a network in one round")
     epochs: Count | None = None
-    batch: Count | None = Field(None, description="groups of windows a step")
-    group: Count | None = Field(None, description="windows of one proposal whose mean embedding the regressor sees")
+    batch: Count | None = Field(default=None, description="groups of windows a step")
+    group: Count | None = Field(
+        default=None, description="windows of one proposal whose mean embedding the regressor sees"
+    )
     real_share: Annotated[float, Field(gt=0)] | None = None
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     critic_weight: Annotated[float, Field(ge=0)] | None = None

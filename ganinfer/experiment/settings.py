@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ganinfer.experiment.schema import Experiment, RealData, Study
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import Budget
+from ganinfer.interfaces import Budget, Design, WindowTemplate
 from ganinfer.pipeline import PipelineSettings
+from ganinfer.windows import RecombinationMap
 
 if TYPE_CHECKING:
     from ganinfer.genomes import GenomeSource, WindowSettings
@@ -78,3 +82,22 @@ def budget(experiment: Experiment) -> Budget:
 def training_settings(experiment: Experiment) -> dict[str, Any]:
     """Keyword arguments of ``ganinfer.training.TrainingSettings``: what the experiment sets, nothing else."""
     return {name: value for name, value in experiment.training.model_dump().items() if value is not None}
+
+
+def small_design(experiment: Experiment, num_windows: int = 3) -> Design:
+    """A few windows for three individuals at most of each population: enough to try a simulator.
+
+    Real populations that the experiment doesn't name (``populations: all``) are left to the genomes, so that such an
+    experiment raises ValueError here. Templates have a recombination map, which simulators with a rate ignore.
+    """
+    data = experiment.data
+    if isinstance(data, RealData):
+        names: dict[str, Any] = dict(data.populations)
+        samples = tuple(SampleSet(name, 3 if number == "all" else min(number, 3)) for name, number in names.items())
+    else:
+        samples = tuple(replace(s, num_individuals=min(s.num_individuals, 3)) for s in sample_sets(data.simulate))
+    if not samples:
+        raise ValueError(f"{experiment.place('data', 'populations')}: name the populations to try a simulator")
+    length = experiment.windows.length
+    rates = RecombinationMap(np.array([0.0, length / 2, length]), np.array([2e-8, 5e-9]))
+    return Design(samples, (WindowTemplate(length, recombination=rates),) * num_windows)
