@@ -156,8 +156,8 @@ def joint_spectrum(run: Run) -> Drawing | str:
         _joint_row(run, figure, row, _axes_of(run, suffix, 2), real, simulated)
     pairs = words.listing([" and ".join(_axes_of(run, s, 2)) for s in joint])
     caption = (
-        f"How many sites have which {_allele(run)} in both populations, per window. Right: where real genomes have "
-        "more sites than simulated ones (orange) or fewer (purple). Cells that hardly any site falls into are left white."
+        f"Sites a window by {_allele(run)} in both populations. Right: where real genomes have more sites than "
+        "simulated ones (orange) or fewer (purple). Cells that hardly any site falls into are left white."
     )
     return Drawing(figure, f"Joint site frequency spectrum of {pairs}, real, simulated and ratio.", caption, True)
 
@@ -188,8 +188,6 @@ def _joint_row(run: Run, figure: Any, row: Any, names: list[str], real: np.ndarr
             bar.outline.set_visible(False)
             if table is ratio:
                 bar.set_ticks([0.5, 0.7, 1, 1.4, 2])
-            else:
-                bar.set_label("sites a window")
     row[0].set_ylabel(f"{_allele(run)} in {names[1]}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +151,8 @@ def _sampled(run: Run) -> str:
     for s in samples:
         if isinstance(s, Mapping) and "population" in s:
             counts[str(s["population"])] = counts.get(str(s["population"]), 0) + int(s.get("individuals") or 0)
-    return words.listing([f"{n} {p} individual{'s' if n != 1 else ''}" for p, n in counts.items()]) if counts else ""
+    plural = "s" if sum(counts.values()) != 1 else ""
+    return f"{words.listing([f'{n} {p}' for p, n in counts.items()])} individual{plural}" if counts else ""
 
 
 def _length(run: Run) -> str:
@@ -183,9 +183,9 @@ def findings(run: Run) -> list[str]:
     silent = [e.name for e in run.estimates if e.informative is False]
     if silent:
         found.append(
-            f"The genomes say little about {words.listing(silent)}: after seeing them the uncertainty is nearly what the prior "
-            "allowed before. Do not report such an estimate as a finding; another design (more individuals, longer "
-            "windows, another model) may be able to tell."
+            f"The genomes say little about {words.listing(silent)}: after seeing them the uncertainty is nearly what "
+            "the prior allowed before. Do not report such an estimate as a finding; another design (more individuals, "
+            "longer windows, another model) may be able to tell."
         )
     for e in run.estimates:
         sides = [] if e.informative is False or e.prior is None else words.edges(e)
@@ -215,12 +215,11 @@ def worst(run: Run) -> list[str]:
     for i in found.worst(_WORST):
         if abs(found.z[i]) <= fit_drawn.REMARKABLE:
             break
-        direction = "more" if found.z[i] > 0 else "less"
+        direction = "above" if found.z[i] > 0 else "below"
         real, simulated = (words.number(float(v), float(found.se[i])) for v in (found.real[i], found.simulated[i]))
         name = words.statistic(found.names[i], folded=run.folded)
-        lines.append(
-            f"{name}: {real} in real windows, {simulated} in simulated ones ({abs(found.z[i]):.1f} standard errors {direction})"
-        )
+        off = f"{abs(found.z[i]):.1f} standard errors {direction}"
+        lines.append(f"{name}: {real} in real windows, {simulated} in simulated ones ({off})")
     return lines
 
 
@@ -262,7 +261,7 @@ def _genomes(run: Run, data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _windows(windows: Mapping[str, Any]) -> list[tuple[str, str]]:
     length, bases = windows.get("length"), windows.get("accessible_bases")
-    lines = [("kept", _count(windows.get("kept"))), ("length", f"{length:,} bases" if length else "")]
+    lines = [("kept", _count(windows.get("kept"))), ("length", f"{length / 1000:,.4g} kb" if length else "")]
     lines += [("blocks (linked neighbours)", _count(windows.get("blocks")))]
     lines += [("accessible bases", f"{bases / 1e6:,.1f} million" if bases else "")]
     return lines + [(f"left out: {reason}", _count(n)) for reason, n in (windows.get("rejected") or {}).items()]
@@ -292,13 +291,3 @@ def _formatted(value: float | None, style: str) -> str:
 
 def _count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else ""
-
-
-def loads_nothing(html: str) -> list[str]:
-    """What a page would load from elsewhere; empty for a page that opens offline. Links to follow are not loads."""
-    sources = re.findall(
-        r"""<(?:img|script|iframe|link|source|object|embed)\b[^>]*?\b(?:src|href|data)=["']([^"']*)""", html
-    )
-    sources += re.findall(r"url\(\s*[\"']?([^)\"']+)|@import\s+[\"']([^\"']+)", html)  # type: ignore[arg-type]
-    flat = [s for found in sources for s in ([found] if isinstance(found, str) else found) if s]
-    return [s for s in flat if not s.startswith(("data:", "#"))]

@@ -24,7 +24,6 @@ def trajectory(run: Run) -> Drawing | str:
     sentences = []
     for ax, estimate in zip(axes, run.estimates, strict=True):
         sentences.append(_trajectory_panel(ax, run.trajectory, estimate))
-    axes[0].set_xlabel("round")
     for ax in axes:
         ax.set_xlabel("round")
     caption = (
@@ -135,7 +134,7 @@ def pairs(run: Run) -> Drawing | str:
     draw = _grid if len(estimates) <= _FULL_GRID else _strongest
     caption = (
         "Draws from the posterior. A tilted cloud means that two parameters can be exchanged for one another to some "
-        "degree: only their combination is well known. r is their correlation, on logarithms where the axis has them."
+        "degree: only their combination is well known. r is their correlation."
     )
     figure = draw(run, estimates, correlation, order)
     return Drawing(

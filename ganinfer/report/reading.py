@@ -34,11 +34,14 @@ class Estimate:
     prior: tuple[float, float] | None = None
     informative: bool | None = None
     description: str = ""
+    scale: str | None = None
 
     @property
     def logarithmic(self) -> bool:
-        """Whether to draw it on a logarithmic axis: a positive prior that spans much."""
-        return self.prior is not None and self.prior[0] > 0 and self.prior[1] / self.prior[0] >= _LOG_FROM_RATIO
+        """Whether to draw it on a logarithmic axis: as its scale says, else if a positive prior spans much."""
+        if self.prior is None or self.prior[0] <= 0:
+            return False
+        return self.scale == "log" or (self.scale is None and self.prior[1] / self.prior[0] >= _LOG_FROM_RATIO)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +165,7 @@ def _estimate(name: str, values: Mapping[str, Any]) -> Estimate:
         prior=pair("prior"),
         informative=values.get("informative"),
         description=str(values.get("description") or ""),
+        scale=values.get("scale"),
     )
 
 

@@ -146,7 +146,7 @@ def timing(run: Run) -> Drawing | str:
         if value > 0.09 * total:
             ax.text(left + value / 2, 0.42, f"{name} {words.duration(value)}", ha="center", fontsize=9.5, color=INK)
         left += value
-    ax.set_ylim(-0.3, 0.75)
+    ax.set(xlim=(0, total), ylim=(-0.3, 0.75))
     ax.set_axis_off()
     spoken = ", ".join(f"{name} {words.duration(value)}" for name, value, _ in parts)
     return Drawing(figure, f"Time: {spoken}.", f"In all {words.duration(total)}: {spoken}.")

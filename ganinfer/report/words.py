@@ -93,6 +93,7 @@ def in_other_unit(estimate: Estimate, generation_time: float | None) -> Estimate
         level=estimate.level,
         unit="years" if forward else "generations",
         prior=scaled(estimate.prior),
+        scale=estimate.scale,
     )
 
 
