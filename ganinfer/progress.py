@@ -67,9 +67,9 @@ class Silent(_Quiet):
 
 def number(value: float) -> str:
     """Four significant figures, thousands grouped: ``12,340``, ``0.0512``, ``1.25e-08``."""
-    if value == 0 or 1e-4 <= abs(value) < 1e4:
+    if value == 0 or 1e-4 <= abs(value) < 1e3:
         return f"{value:.4g}"
-    if 1e4 <= abs(value) < 1e12:
+    if 1e3 <= abs(value) < 1e12:
         return f"{float(f'{value:.4g}'):,.0f}"
     return f"{value:.3e}"
 

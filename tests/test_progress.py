@@ -39,7 +39,7 @@ def test_plain_lines_name_the_round_and_the_parameters() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[0] == "reading the genomes"
     assert lines[1] == "round 1 of 2: simulating 1,000 windows"
-    assert lines[2].startswith("round 1 of 2: N1 9012 (8800 – 9250); m 3.200e-05 | 1 min 35 s | 512.3 windows/s")
+    assert lines[2].startswith("round 1 of 2: N1 9,012 (8,800 – 9,250); m 3.200e-05 | 1 min 35 s | 512.3 windows/s")
     assert lines[-1] == "stopped: converged"
 
 
@@ -65,7 +65,7 @@ def test_a_terminal_shows_messages_bar_and_parameters() -> None:
     assert isinstance(events, progress.Rich)
     tell(events)
     shown = stream.getvalue()
-    for text in ("reading the genomes", "round 2 of 2", "9012", "8800 – 9250", "stopped: converged"):
+    for text in ("reading the genomes", "round 2 of 2", "9,012", "8,800 – 9,250", "stopped: converged"):
         assert text in shown
 
 
@@ -87,7 +87,8 @@ def fail_in_mid_round(events: progress.Progress) -> None:
     ("value", "shown"),
     [
         (0.0, "0"),
-        (9012.3, "9012"),
+        (9012.3, "9,012"),
+        (999.94, "999.9"),
         (123_456.0, "123,500"),
         (0.05123, "0.05123"),
         (1.25e-8, "1.250e-08"),

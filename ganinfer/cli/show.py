@@ -92,7 +92,7 @@ def _parameter_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
         informed = {True: "yes", False: "no: the data say little", None: "–"}[p.get("informative")]
         row = {
             "parameter": name,
-            "estimate": p["estimate"],
+            "estimate": number(p["estimate"]),
             level: " – ".join(map(number, interval)) if interval else None,
         }
         rows.append({**row, "unit": p.get("unit") or "", "prior": prior, "informative": informed})

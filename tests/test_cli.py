@@ -1,0 +1,282 @@
+"""The command line: exit codes, messages, what goes to which stream. Nothing here waits for a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import ganinfer
+from ganinfer import experiment
+from ganinfer.cli import app, guard, show, values
+from ganinfer.simulation import SimulationError
+from tests import run_folder
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+IM = EXPERIMENTS / "im.yaml"
+PROGRAM = [sys.executable, "-c", "from ganinfer.cli import main; main()"]
+COMMANDS = ("check", "doctor", "init", "plugins", "report", "run", "simulate", "trace")
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command in this process."""
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def one_line(text: str) -> str:
+    """Help as a terminal wraps it, unwrapped."""
+    return " ".join(text.replace("│", " ").split())
+
+
+# --- help -------------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    code, out, _ = invoke("--help")
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
+    assert guard.EXIT_CODES in one_line(out)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "plugins list", "plugins show", "plugins check"])
+def test_every_command_explains_itself(command: str) -> None:
+    code, out, _ = invoke(*command.split(), "--help")
+    assert code == 0
+    assert f"Usage: ganinfer {command}" in one_line(out)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = """
+import sys
+from ganinfer.cli import app
+try:
+    app(["--help"], prog_name="ganinfer")
+except SystemExit:
+    pass
+heavy = "numpy scipy pydantic ruamel msprime tskit demes tensorflow keras mlflow ray matplotlib pyarrow pandas".split()
+print("LOADED:", [name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED: []"
+
+
+def test_the_installed_program_says_its_version() -> None:
+    done = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ganinfer {ganinfer.__version__}\n"
+
+
+def test_completion_offers_experiments_and_not_their_parts() -> None:
+    variables = {"_GANINFER_COMPLETE": "complete_bash", "COMP_WORDS": f"ganinfer run {EXPERIMENTS}/", "COMP_CWORD": "2"}
+    done = subprocess.run(PROGRAM, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert str(IM) in done.stdout.split()
+    assert "demes.yaml" not in done.stdout
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["runn"], "No such command 'runn'. Did you mean 'run'?"),
+        (["run"], "Missing argument 'FILE'"),
+        (["run", IM, "--executor", "dask"], "'dask' is not one of 'ray', 'process', 'serial'"),
+        (["run", IM, "--seed", "-1"], "Invalid value for '--seed'"),
+        (["check", "gone.yaml"], "error: gone.yaml: no such experiment file"),
+        (["run", IM, "--set", "budget.round=2"], "budget.round: unknown key; did you mean rounds?"),
+        (["run", IM, "--set", "budget.round=2", "--set", "sed=1"], "error: 2 problems"),
+        (["check", EXPERIMENTS / "im.demes.yaml"], "data: required key is missing"),
+        (["simulate", IM, "-o", "x", "--scenario", "exp"], "--scenario exp: no such scenario; allowed: im"),
+        (["simulate", IM, "-o", "x", "--theta", "N9=3"], "--theta N9: scenario im has no such parameter"),
+        (["simulate", IM, "-o", "x", "--theta", "N1"], "--theta N1: must be NAME=VALUE,..."),
+        (["simulate", IM, "-o", "x", "--theta", "N1=5"], "--theta: values missing for N2, N_anc, T_split, pulse"),
+        (["simulate", IM, "-o", "x", "--theta", "gone.json"], "gone.json does not exist"),
+        (["plugins", "show", "deems"], "no plugin named 'deems' is installed; did you mean demes?"),
+        (["plugins", "check", "matching", "--option", "x"], "--option x: must be KEY=VALUE"),
+        (["plugins", "check", "msprime", "--experiment", IM], "does not use 'msprime'"),
+        (["report", "gone"], "gone"),
+        (["trace", "gone"], "gone"),
+    ],
+)
+def test_mistakes_end_with_code_2_and_one_message(arguments: list[object], sentence: str) -> None:
+    code, out, err = invoke(*arguments)
+    assert (code, out) == (2, "")
+    assert sentence in one_line(err)
+    assert "Traceback" not in err
+
+
+def test_debug_shows_where() -> None:
+    code, _, err = invoke("check", "gone.yaml", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+    assert err.rstrip().endswith("error: gone.yaml: no such experiment file")
+
+
+def test_several_problems_come_one_a_line() -> None:
+    _, _, err = invoke("check", IM, "--set", "budget.round=2", "--set", "sed=1")
+    assert err.splitlines()[0] == "error: 2 problems"
+    assert [line[:7] for line in err.splitlines()[1:]] == ["  --set"] * 2
+
+
+def error_of(function: object, *arguments: object) -> Exception:
+    try:
+        function(*arguments)  # type: ignore[operator]
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_exit_codes_tell_mistakes_from_failures() -> None:
+    assert guard.explain(error_of(experiment.load, "gone.yaml")) == ("gone.yaml: no such experiment file", 2)
+    assert guard.explain(SimulationError("it failed"))[1] == 1
+    message, code = guard.explain(error_of(import_module, "vcztools_of_another_name"))
+    assert (code, "pip install vcztools_of_another_name" in message) == (3, True)
+    assert 'pip install "ganinfer[zarr]"' in guard.explain(ImportError("gone", name="tszip"))[0]
+    message, code = guard.explain(error_of(Path("/gone/away").write_text, "x"))
+    assert (message, code) == ("/gone/away: No such file or directory", 1)
+
+
+def test_a_bug_is_called_a_bug() -> None:
+    for error in (error_of(int, "seven"), error_of({}.__getitem__, "key"), AttributeError("no such thing")):
+        message, code = guard.explain(error)
+        assert code == 1
+        assert message.endswith("(this is a bug in ganinfer or in a plugin; --debug shows where)")
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "plugins", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        error = process.stderr.read()
+    assert (process.returncode, error) == (0, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_says_so(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    genotypes, samples = EXPERIMENTS / "1kg-chr4-yri-ceu.vcf.gz", EXPERIMENTS / "1kg-chr4-yri-ceu.panel.tsv"
+    command = [*PROGRAM, "init", "-g", str(genotypes), "-s", str(samples), "-o", str(tmp_path / "new")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "reading the genomes ...\n"
+        process.send_signal(number)
+        error = process.stderr.read()
+    assert process.returncode == code
+    assert "Traceback" not in error
+    assert not (tmp_path / "new").exists()
+
+
+# --- what options mean ------------------------------------------------------------------------------------------
+
+
+def test_theta_is_the_truth_of_a_study_or_what_is_given(tmp_path: Path) -> None:
+    study = experiment.load(IM)
+    truth = {"N1": 9000.0, "N2": 5000.0, "N_anc": 15000.0, "T_split": 2000.0, "pulse": 0.05}
+    assert values.theta(study, "im", []) == truth
+    given = values.theta(study, "im", ["N1=1e4,N2=5_500", "N_anc=12000", "T_split=900, pulse=-0.1"])
+    assert given == {"N1": 10000.0, "N2": 5500.0, "N_anc": 12000.0, "T_split": 900.0, "pulse": -0.1}
+    finished = run_folder.make(tmp_path / "run") / "result.json"
+    estimates = {t.name: t.value for t in run_folder.IM}
+    assert values.theta(study, "im", [str(finished)]) == estimates
+    assert values.theta(study, "im", [str(finished), "pulse=0"]) == estimates | {"pulse": 0.0}
+
+
+def test_a_scenario_need_only_be_named_where_there_are_several() -> None:
+    study = experiment.load(IM)
+    assert values.scenario(study, None) == "im"
+    text = IM.read_text().replace("scenarios:\n", "scenarios:\n  other: {model: im.demes.yaml, mutation_rate: 1e-8}\n")
+    assert values.scenario(experiment.loads(text, EXPERIMENTS), None) == "im"
+    assert values.scenario(experiment.loads(text, EXPERIMENTS), "other") == "other"
+
+
+def test_populations_are_names_with_or_without_numbers() -> None:
+    assert values.populations(["YRI=20,CEU", "CHB=all"]) == {"YRI": 20, "CEU": "all", "CHB": "all"}
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_a_table_with_where_it_lies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run_folder.make(tmp_path / "run")
+    show.result(folder, as_json=False)
+    out = capsys.readouterr().out
+    header, first = out.splitlines()[:2]
+    assert header.split() == ["parameter", "estimate", "90%", "interval", "unit", "prior", "informative"]
+    assert first.split()[:2] == ["N1", "9,000"]
+    assert "no: the data say little" in out
+    assert str(folder / "result.json") in out
+
+
+def test_a_result_for_machines_is_the_file_and_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run_folder.make(tmp_path / "run")
+    show.result(folder, as_json=True)
+    written = json.loads((folder / "result.json").read_text())
+    assert json.loads(capsys.readouterr().out) == {"folder": str(folder), **written}
+
+
+def test_nested_values_become_indented_lines() -> None:
+    found = {"windows": {"kept": 1405, "rejected": {}}, "phased": True, "pi": 9.8e-4, "rows": [{"a": 1, "b": None}]}
+    expected = [
+        "windows:",
+        "  kept: 1,405",
+        "  rejected: none",
+        "phased: yes",
+        "pi: 0.00098",
+        "rows:",
+        "  a  b",
+        "  1  –",
+    ]
+    assert show.lines(found) == expected
+
+
+def test_plugins_are_listed_without_being_loaded(toys: Path) -> None:
+    code, out, _ = invoke("plugins", "list", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert {"demes", "msprime", "exchangeable", "pg-gan", "matching", "annealing", "cma-es"} <= {
+        r["name"] for r in rows
+    }
+    assert any(row["status"].startswith("broken: ") for row in rows)
+    code, out, _ = invoke("plugins", "list", "--kind", "generators")
+    assert (code, "demes" in out, "matching" in out) == (0, False, True)
+
+
+def test_a_plugin_shows_its_options() -> None:
+    code, out, _ = invoke("plugins", "show", "demes", "--json")
+    shown = json.loads(out)
+    assert (code, shown["kind"], shown["from"]) == (0, "simulators", f"ganinfer {ganinfer.__version__}")
+    options = {option["option"]: option["default"] for option in shown["options"]}
+    assert (options["model"], options["ploidy"]) == ("required", "2")
+
+
+def test_a_plugin_is_checked_as_an_experiment_uses_it() -> None:
+    code, out, _ = invoke("plugins", "check", "demes", "--experiment", IM, "--json")
+    assert code == 0, out
+    assert "same seed" in json.loads(out)["passed"]
+    code, out, _ = invoke("plugins", "check", "demes", "--json")
+    assert code == 1
+    assert "needs the option model" in json.loads(out)["failed"]["interface"]
+
+
+def test_a_run_can_be_traced_and_reported_again(tmp_path: Path) -> None:
+    folder = run_folder.make(tmp_path / "run")
+    code, out, _ = invoke("trace", folder)
+    assert (code, "N_anc" in out) == (0, True)
+    code, out, _ = invoke("trace", folder, "--csv", "-")
+    assert (code, "parameter" in out.splitlines()[0]) == (0, True)
+    code, out, _ = invoke("trace", folder, "--csv", tmp_path / "t.csv", "--plot", tmp_path / "t.png")
+    assert (code, out.split()) == (0, [str(tmp_path / "t.csv"), str(tmp_path / "t.png")])
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+    bare = run_folder.make(tmp_path / "bare", minimal=True)
+    code, out, _ = invoke("report", bare)
+    assert (code, out.strip()) == (0, str(bare / "report.html"))
