@@ -153,7 +153,7 @@ class Genomes:
     def _unpack(self, rows: np.ndarray) -> np.ndarray:
         """uint8 (num_sites, num_chromosomes) of packed rows, chosen chromosomes in the design's order."""
         bits = np.unpackbits(rows, axis=1, count=len(self._store.individuals) * self._store.ploidy)
-        return bits[:, self._columns]
+        return np.take(bits, self._columns, axis=1)
 
     def _missing(self, start: int, stop: int, keep: np.ndarray) -> np.ndarray | None:
         plane = self._store.missing
