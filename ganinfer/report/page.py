@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from ganinfer import __version__
 from ganinfer.report import citing, drawing, fit_drawn, words
-from ganinfer.report.reading import Estimate, Run
+from ganinfer.report.reading import Estimate, ReportError, Run
 from ganinfer.report.style import Drawing, applied
 
 _WORST = 6
@@ -69,11 +70,17 @@ def write(run: Run) -> Path:
     """Render the page and put it into the run folder as a whole."""
     target = run.folder / "report.html"
     temporary = run.folder / f".report.html.{os.getpid()}.tmp"
+    html = render(run)
     try:
-        temporary.write_text(render(run), encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8")
         temporary.replace(target)
+    except OSError as error:
+        raise ReportError(
+            f"cannot write {target}: {error.strerror or error}; free space or make it writable"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return target
 
 

@@ -35,7 +35,7 @@ def number(value: float, resolution: float | None = None) -> str:
         return "0"
     mantissa = f"{value / 10.0**magnitude:.{max(decimals + magnitude, 0)}f}"
     if abs(float(mantissa)) >= 10:  # rounding carried over
-        mantissa, magnitude = f"{float(mantissa) / 10:.{max(decimals + magnitude - 1, 0)}f}", magnitude + 1
+        mantissa, magnitude = f"{float(mantissa) / 10:.{max(decimals + magnitude + 1, 0)}f}", magnitude + 1
     return f"{_minus(mantissa)} × 10{str(magnitude).translate(_SUPERSCRIPT)}"
 
 
