@@ -89,7 +89,8 @@ def estimates(info: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     for name, values in (info.get("parameters") or {}).items():
         interval = values.get("interval")
-        shown = f"{number(interval[0])} – {number(interval[1])}" if interval else ""
+        known = interval is not None and None not in interval
+        shown = f"{number(interval[0])} – {number(interval[1])}" if known else ""
         rows.append((name, number(values["estimate"]), shown))
     return rows
 

@@ -166,7 +166,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 def test_an_interrupted_command_says_so(number: signal.Signals, code: int, tmp_path: Path) -> None:
     genotypes, samples = EXPERIMENTS / "1kg-chr4-yri-ceu.vcf.gz", EXPERIMENTS / "1kg-chr4-yri-ceu.panel.tsv"
     command = [*PROGRAM, "init", "-g", str(genotypes), "-s", str(samples), "-o", str(tmp_path / "new")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "reading the genomes ...\n"
         process.send_signal(number)

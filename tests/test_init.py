@@ -51,7 +51,7 @@ def wish(genomes: Path, **changes: object) -> Wish:
 
 
 def test_two_populations_get_a_split_scaled_to_their_diversity(genomes: Path, tmp_path: Path) -> None:
-    made = starting.write_experiment(wish(genomes), tmp_path / "study")
+    made = starting.write_experiment(wish(genomes), tmp_path / "study", genomes / "cache")
     assert [path.name for path in made.files] == ["some.yaml", "some.demes.yaml", "some.options.yaml"]
     loaded = experiment.load(made.files[0])
     assert experiment.genome_source(loaded).populations == {"YRI": 20, "CEU": 20}
@@ -65,7 +65,9 @@ def test_two_populations_get_a_split_scaled_to_their_diversity(genomes: Path, tm
 
 
 def test_a_written_experiment_is_explained_line_by_line(genomes: Path, tmp_path: Path) -> None:
-    made = starting.write_experiment(wish(genomes, recombination_map=EXPERIMENTS / "chr4-b37-hapmap.txt.gz"), tmp_path)
+    made = starting.write_experiment(
+        wish(genomes, recombination_map=EXPERIMENTS / "chr4-b37-hapmap.txt.gz"), tmp_path, genomes / "cache"
+    )
     text = made.files[0].read_text()
     for word in ("accessible", "exclude", "ancestral", "phased", "singletons", "mutation_rate", "budget", "seed"):
         assert any(word in line and "#" in line for line in text.splitlines()), word
@@ -76,7 +78,7 @@ def test_a_written_experiment_is_explained_line_by_line(genomes: Path, tmp_path:
 @pytest.mark.parametrize("model", ["size-change", "growth"])
 def test_one_population_gets_a_change_of_size(genomes: Path, tmp_path: Path, model: str) -> None:
     chosen = wish(genomes, populations={"CEU": 7}, model=model, mutation_rate=2.5e-8, generation_time=25, name="ceu")
-    loaded = experiment.load(starting.write_experiment(chosen, tmp_path).files[0])
+    loaded = experiment.load(starting.write_experiment(chosen, tmp_path, genomes / "cache").files[0])
     assert (loaded.name, experiment.genome_source(loaded).populations) == ("ceu", {"CEU": 7})
     assert experiment.simulator(loaded, model).parameters.names == ("N_anc", "N_CEU", "T")
     assert loaded.scenarios[model].options["mutation_rate"] == 2.5e-8
@@ -120,7 +122,7 @@ def test_the_most_similar_pair_splits_last() -> None:
 )
 def test_wishes_that_do_not_fit(genomes: Path, tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        starting.write_experiment(wish(genomes, **changes), tmp_path / "new")
+        starting.write_experiment(wish(genomes, **changes), tmp_path / "new", genomes / "cache")
     assert not (tmp_path / "new").exists()
 
 
@@ -129,13 +131,13 @@ def test_four_populations_are_too_many_for_a_first_model(genomes: Path, tmp_path
     split = [f"{row}{i % 2}" if i else row for i, row in enumerate(rows)]
     (tmp_path / "four.tsv").write_text("\n".join(split) + "\n")
     with pytest.raises(StartingError, match=r"no first model for 4 populations .*--populations YRI\d,YRI\d"):
-        starting.write_experiment(wish(genomes, samples=tmp_path / "four.tsv"), tmp_path)
+        starting.write_experiment(wish(genomes, samples=tmp_path / "four.tsv"), tmp_path, genomes / "cache")
 
 
 def test_nothing_is_overwritten(genomes: Path, tmp_path: Path) -> None:
     (tmp_path / "some.demes.yaml").write_text("mine")
     with pytest.raises(StartingError, match=r"some\.demes\.yaml exists already; choose another --output or --name"):
-        starting.write_experiment(wish(genomes), tmp_path)
+        starting.write_experiment(wish(genomes), tmp_path, genomes / "cache")
     assert [path.name for path in tmp_path.iterdir()] == ["some.demes.yaml"]
     starting.copy_example("im", tmp_path)
     with pytest.raises(StartingError, match=r"im\.yaml, .* exist already"):
@@ -157,7 +159,10 @@ def test_an_unknown_example_is_answered_with_the_closest() -> None:
         starting.copy_example("yri", Path("never"))
 
 
-def test_the_command_says_what_it_found_and_what_comes_next(genomes: Path, tmp_path: Path) -> None:
+def test_the_command_says_what_it_found_and_what_comes_next(
+    genomes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     arguments = ["init", "-g", str(genomes / "some.vcf"), "-s", str(genomes / "panel.tsv"), "-o", str(tmp_path)]
     done = CliRunner().invoke(
         app, [*arguments, "--regions", str(genomes / "regions.bed"), "--populations", "YRI=5,CEU"]
@@ -180,7 +185,11 @@ def test_the_command_says_what_it_found_and_what_comes_next(genomes: Path, tmp_p
         (["--example", "nothing"], "no shipped experiment named 'nothing'"),
     ],
 )
-def test_mistakes_of_the_command_line(arguments: list[str], sentence: str) -> None:
+def test_mistakes_of_the_command_line(
+    arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["init", *arguments])
     assert (done.exit_code, done.stdout) == (2, "")
     assert sentence in done.stderr
+    assert list(tmp_path.iterdir()) == []

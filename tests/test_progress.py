@@ -14,7 +14,7 @@ from ganinfer import progress
 INFO = {
     "parameters": {
         "N1": {"estimate": 9012.3, "interval": [8800.0, 9250.0]},
-        "m": {"estimate": np.float64(3.2e-5), "interval": None},
+        "m": {"estimate": np.float64(3.2e-5), "interval": [None, None]},
     },
     "seconds": 95.0,
     "windows_per_second": 512.3,

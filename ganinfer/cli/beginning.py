@@ -65,6 +65,8 @@ def init(
     if example is not None:
         show.written(starting.copy_example(example, output))
         return
+    from ganinfer.runner.assembling import CACHE
+
     wish = starting.Wish(
         genotypes=tuple(genotypes or ()),
         samples=samples,
@@ -79,6 +81,6 @@ def init(
         window_length=window_length,
     )
     typer.echo("reading the genomes ...", err=True)
-    made = starting.write_experiment(wish, output)
+    made = starting.write_experiment(wish, output, Path("runs") / CACHE)
     show.report(made.found, as_json=False)
     show.written(made.files)

@@ -26,10 +26,11 @@ def report(values: Mapping[str, Any], as_json: bool) -> None:
 
 
 def lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
-    """``key: value`` lines; underscores of keys are shown as spaces."""
+    """``key: value`` lines; underscores of our own keys, all in small letters, are shown as spaces."""
     shown: list[str] = []
+    names = any(str(key) != str(key).lower() for key in values)
     for key, value in values.items():
-        name = f"{indent}{key.replace('_', ' ')}"
+        name = indent + (str(key) if names else str(key).replace("_", " "))
         if isinstance(value, Mapping):
             shown += [f"{name}:", *lines(value, indent + "  ")] if value else [f"{name}: none"]
         elif isinstance(value, list | tuple) and value and all(isinstance(v, Mapping) for v in value):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,9 +47,10 @@ class Written:
     found: dict[str, Any]
 
 
-def write_experiment(wish: Wish, output: Path) -> Written:
+def write_experiment(wish: Wish, output: Path, cache: Path) -> Written:
     """Reads the genomes and writes NAME.yaml, NAME.demes.yaml and NAME.options.yaml into ``output``.
 
+    What is read stays in ``cache``, where ``check`` and ``run`` find it unless the experiment is changed.
     Raises ValueError, before anything is written, for genomes that cannot be read and wishes that do not fit them.
     """
     from ganinfer import experiment
@@ -61,7 +61,7 @@ def write_experiment(wish: Wish, output: Path) -> Written:
         raise StartingError(f"no model named {wish.model!r}; allowed: {', '.join(KINDS)}")
     name = wish.name or _name(wish.genotypes[0])
     refuse_existing(output, [f"{name}{end}" for end in (".yaml", ".demes.yaml", ".options.yaml")])
-    genomes = _open(wish)
+    genomes = _open(wish, cache)
     chosen = _individuals(wish, genomes)
     kind = _kind(wish.model, list(chosen))
     summary = genomes.summary()
@@ -88,7 +88,7 @@ def _name(genotypes: Path) -> str:
     return file_name(Path(name + ".yaml"))
 
 
-def _open(wish: Wish) -> Genomes:
+def _open(wish: Wish, cache: Path) -> Genomes:
     """The genomes with every population of the sample sheet that is wanted."""
     from ganinfer.genomes import GenomeSource, WindowSettings, open_genomes
 
@@ -102,10 +102,7 @@ def _open(wish: Wish) -> Genomes:
     )
     _check_files(source)
     windows = WindowSettings(length=wish.window_length, block_length=max(1_000_000, wish.window_length))
-    with tempfile.TemporaryDirectory(prefix="ganinfer-init-") as folder:
-        genomes = open_genomes(source, windows, Path(folder))
-        genomes.summary()  # while the store is there: what it counts is kept
-        return genomes
+    return open_genomes(source, windows, cache)
 
 
 def _check_files(source: GenomeSource) -> None:
