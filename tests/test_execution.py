@@ -36,6 +36,10 @@ def heavy_modules(_):
     return [m for m in heavy if m in sys.modules], os.environ.get("OMP_NUM_THREADS"), os.getpid()
 
 
+def search_path(_):
+    return [os.path.abspath(p) for p in sys.path]
+
+
 def fail_at(x):
     if x == 7:
         raise LookupError("seven is not here")
@@ -118,6 +122,21 @@ def test_workers_import_nothing_heavy_and_use_one_thread(executor):
     if executor.num_workers == 1:
         pytest.skip("serial runs in this process, which other tests share")
     assert all(modules == [] and threads == "1" and pid != os.getpid() for modules, threads, pid in found)
+
+
+def test_workers_look_for_modules_where_we_do(executor):
+    """Not in the folder where a user works, whose `simulators` may not be ours, unless we look there too."""
+    assert [result for _, result in executor.run(search_path, range(2))] == [search_path(None)] * 2
+
+
+def test_an_error_in_the_items_themselves_ends_the_run(executor):
+    def items():
+        yield 1
+        raise LookupError("no more templates")
+
+    with pytest.raises(LookupError, match="no more templates"):
+        list(executor.run(square, items()))
+    assert list(executor.run(square, [3])) == [(0, 9)]
 
 
 def test_an_error_reaches_the_caller(executor):

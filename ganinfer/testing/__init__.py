@@ -22,11 +22,11 @@ from ganinfer.testing.demographies import DemographyCase
 from ganinfer.testing.discriminators import DiscriminatorCase
 from ganinfer.testing.generators import GeneratorCase
 from ganinfer.testing.report import Case, Check, Outcome, Report, run
-from ganinfer.testing.simulators import SimulatorCase
+from ganinfer.testing.simulators import SimulatorCase, example_design
 
 __all__ = [
     "Check", "Outcome", "Report", "check_discriminator", "check_generator", "check_plugin", "check_simulator", "checks",
-    "parametrize",
+    "example_design", "parametrize",
 ]  # fmt: skip
 
 CASES: Mapping[str, type[Case]] = {

@@ -62,8 +62,10 @@ class DiscriminatorCase(Case):
         return self.module.build(simulation.encoding_specs(setup), **self.options)
 
     def _embed(self, model: Any, setup: simulation.Setup, windows: list[Haplotypes]) -> np.ndarray:
+        import keras
+
         arrays = simulation.encode(setup, windows, len(windows))
-        return np.asarray(model({i.name: arrays[i.name] for i in model.inputs}, training=False))
+        return keras.ops.convert_to_numpy(model({i.name: arrays[i.name] for i in model.inputs}, training=False))
 
     def _claims(self, what: str) -> None:
         claimed = getattr(self.module, "invariant", ())

@@ -73,9 +73,7 @@ class SimulatorCase(Case):
     def design(self) -> Design:
         if self._design is not None:
             return self._design
-        individuals = self._example.get("samples", {"A": 3, "B": 2})
-        samples = tuple(SampleSet(population, n) for population, n in individuals.items())
-        return Design(samples, _templates(), self.simulator.produces)
+        return example_design(self._example.get("samples", {"A": 3, "B": 2}))
 
     @cached_property
     def theta(self) -> dict[str, float]:
@@ -202,18 +200,23 @@ def in_fresh_process() -> None:
         pickle.dump((observations, [m for m in _HEAVY if m in sys.modules]), answer)
 
 
-def _templates() -> tuple[WindowTemplate, ...]:
-    """Windows of two lengths, one partly accessible, with a map whose rate changes and is zero for a while."""
+def example_design(individuals: Mapping[str, int]) -> Design:
+    """Diploid ``individuals`` of each population, and three windows.
 
-    def recombination(length: int) -> RecombinationMap:
-        positions = np.array([0.0, length / 4, length / 2, length])
-        return RecombinationMap(positions, np.array([1e-8, 0.0, 3e-8]))
-
-    return (
-        WindowTemplate(20_000, recombination=recombination(20_000)),
-        WindowTemplate(10_000, np.array([[500, 4_000], [6_000, 10_000]]), recombination(10_000)),
-        WindowTemplate(20_000, recombination=recombination(20_000)),
+    They have two lengths, one is partly accessible, and along their maps the rate changes and is zero for a while.
+    """
+    samples = tuple(SampleSet(population, n) for population, n in individuals.items())
+    templates = (
+        WindowTemplate(20_000, recombination=_map(20_000)),
+        WindowTemplate(10_000, np.array([[500, 4_000], [6_000, 10_000]]), _map(10_000)),
+        WindowTemplate(20_000, recombination=_map(20_000)),
     )
+    return Design(samples, templates)
+
+
+def _map(length: int) -> RecombinationMap:
+    positions = np.array([0.0, length / 4, length / 2, length])
+    return RecombinationMap(positions, np.array([1e-8, 0.0, 3e-8]))
 
 
 def _corners(parameters: Parameters, theta: Mapping[str, float]) -> Iterable[dict[str, float]]:
