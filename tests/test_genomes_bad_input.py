@@ -83,7 +83,10 @@ def test_contigs_of_different_ploidy(tmp_path):
         (lambda b: gzip.decompress(b) + b"\n", ["line 905: the line is empty"]),
         (lambda b: gzip.decompress(b).replace(b"ID=GT", b"ID=GX"), ["no FORMAT/GT", "it defines DP, GQ, GX"]),
         (lambda b: gzip.decompress(b).replace(b"\ta\tb\tc\n", b"\ta\ta\tc\n"), ["sample a is there twice"]),
-        (lambda b: gzip.decompress(b).replace(b"1\t800\t.\tA", b"1\t800\t.\t\xff"), ["record 796 at 1:800 is no text"]),
+        (
+            lambda b: gzip.decompress(b).replace(b"1\t800\t.\tA", b"1\t800\t.\t\xff"),
+            ["record 796 near 1:800 is no text"],
+        ),
     ],
 )
 def test_damaged_files(tmp_path, change, patterns):

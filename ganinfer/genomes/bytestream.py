@@ -152,7 +152,11 @@ def _scan_bcf(path: Path, blocks: Iterator[bytes]) -> tuple[str, Mapping[str, in
     (header_length,) = struct.unpack("<I", buffer.take(4))
     header = buffer.take(header_length).rstrip(b"\0").decode("utf-8", "replace")
     contigs = header_lines(header, "contig").values()
-    names = {int(line.get("IDX", index)): line["ID"] for index, line in enumerate(contigs)}
+    numbers = [line.get("IDX", "") for line in contigs]
+    names = {
+        int(number) if number.isdecimal() else index: line["ID"]
+        for index, (number, line) in enumerate(zip(numbers, contigs, strict=True))
+    }
     counts: Counter[int] = Counter()
     while not buffer.at_end():
         shared, individual = struct.unpack("<II", buffer.take(8))

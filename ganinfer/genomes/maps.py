@@ -15,6 +15,8 @@ from ganinfer.windows import RecombinationMap
 
 _FORMAT = "a HapMap row is contig, position, rate in cM/Mb and map in cM (the contig may be left out)"
 _CENTIMORGAN = 0.01
+#: Morgan a base; the hottest hotspots known are a hundred times cooler.
+_HIGHEST_RATE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,12 @@ def _map(path: Path, rows: list[_Row]) -> RecombinationMap:
     else:
         _check_increase(path, numbers, distances, "map", strictly=False)
         rates = np.diff(distances) * _CENTIMORGAN / np.diff(positions)
+    if not rates.max() < _HIGHEST_RATE:
+        i = int(rates.argmax())
+        raise GenomeError(
+            f"{path}, line {numbers[i]}: {rates[i]:g} Morgan a base up to the next row; positions must be in bases, "
+            "maps in centimorgan, rates in centimorgan a million bases"
+        )
     return RecombinationMap(np.maximum(positions - 1, 0) if positions[0] > 0 else positions, rates)
 
 

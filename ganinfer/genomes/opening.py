@@ -27,6 +27,7 @@ _MAXIMUM_CHUNK_SITES = 20_000
 #: A contig without any record is an error where this many were to be expected from the other contigs.
 _EXPECTED_RECORDS = 50
 _EDGE = 1 << 16
+_LONGEST_CONTIG = 1 << 40
 
 Groups = Mapping[str, tuple[Individual, ...]]
 
@@ -252,9 +253,15 @@ def _length(source: GenomeSource, described: _Descriptions, contents: Mapping[st
     told = source.contig_lengths or {}
     name = reconcile(contig, told)
     if name is not None:
+        if told[name] < 1:
+            raise GenomeError(f"data.contig_lengths.{name} must be at least 1 base, got {told[name]}")
         return told[name]
     length: int | None = contents["contigs"][contig]
-    return length if length is not None or described.maps is None else described.maps.length(contig)
+    if length is None and described.maps is not None:
+        length = described.maps.length(contig)
+    if length is not None and not 0 < length < _LONGEST_CONTIG:
+        raise GenomeError(f"contig {contig}: its length in the genotypes' header is {length}; no contig is that long")
+    return length
 
 
 def _known(contig: str, length: int | None) -> int:

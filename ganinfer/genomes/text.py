@@ -12,9 +12,9 @@ from ganinfer.genomes.source import GenomeError
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of each line that is not blank, without its end."""
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if line and not line.isspace():
-            yield number, line
+            yield number, line.rstrip("\r")
 
 
 def _text(path: Path) -> str:

@@ -13,6 +13,7 @@ from ganinfer.windows import RecombinationMap, Window, intersect, num_bases
 
 TOO_SHORT = "end of a region, shorter than a window"
 INACCESSIBLE = "too few accessible bases"
+_MOST_WINDOWS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ def tile(
     ``regions`` and ``accessible`` are normalised intervals by contig; without ``accessible`` every base is. Raises
     GenomeError when no window is left.
     """
+    _check_number(regions, settings)
     windows: list[Window] = []
     rejected: Counter[str] = Counter()
     best = 0.0
@@ -51,6 +53,15 @@ def tile(
     if not windows:
         raise GenomeError(_nothing_left(rejected, best, settings))
     return Tiling(tuple(_with_blocks(windows, settings.block_length)), dict(rejected))
+
+
+def _check_number(regions: Mapping[str, np.ndarray], settings: WindowSettings) -> None:
+    number = sum(int(((i[:, 1] - i[:, 0]) // settings.length).sum()) for i in regions.values())
+    if number > _MOST_WINDOWS:
+        raise GenomeError(
+            f"regions hold {number:,} windows of {settings.length:,} bases (windows.length), at most {_MOST_WINDOWS:,} "
+            "are possible: choose longer windows, or limit data.regions"
+        )
 
 
 def _starts(intervals: np.ndarray, length: int, rejected: Counter[str]) -> list[int]:

@@ -72,14 +72,14 @@ def read_chunks(
 ) -> Iterator[Chunk]:
     """Chunks by htslib, which has to come as far as ``num_records``; ``contigs`` with their lengths."""
     vcf = _open(path, selection)
-    batch = _Batch(path, selection, contigs, np.array([vcf.samples.index(name) for name in selection.individuals]))
-    for variant in _variants(path, vcf):
-        if batch.num_records and (batch.full or batch.contig != variant.CHROM):
-            yield batch.finish()
-        try:
+    batch = _Batch(path, selection, contigs, _order(path, vcf, selection))
+    try:
+        for variant in _variants(path, vcf):
+            if batch.num_records and (batch.full or batch.contig != variant.CHROM):
+                yield batch.finish()
             batch.add(variant)
-        except UnicodeDecodeError as error:
-            raise GenomeError(f"{path}: record {batch.total} at {batch.where} is no text: {error}") from None
+    except UnicodeDecodeError as error:
+        raise GenomeError(f"{path}: record {batch.total} near {batch.where} is no text: {error}") from None
     if batch.num_records:
         yield batch.finish()
     if batch.total != num_records:
@@ -96,6 +96,14 @@ def _open(path: Path, selection: Selection) -> Any:
         return VCF(str(path), samples=list(selection.individuals), strict_gt=True)
     except Exception as error:  # cyvcf2 raises bare Exception, OSError and UnicodeDecodeError
         raise GenomeError(f"{path}: htslib cannot read the header: {error}") from error
+
+
+def _order(path: Path, vcf: Any, selection: Selection) -> np.ndarray:
+    """Where htslib puts each individual wanted."""
+    try:
+        return np.array([vcf.samples.index(name) for name in selection.individuals])
+    except ValueError as error:  # a UnicodeDecodeError is one too
+        raise GenomeError(f"{path}: htslib reads other sample names than stand in the #CHROM line: {error}") from None
 
 
 def _variants(path: Path, vcf: Any) -> Iterator[Any]:
