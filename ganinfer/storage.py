@@ -34,10 +34,8 @@ _TEMPORARY = re.compile(r"\..*\.tmp")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 #: What a run that completed no round may leave; anything else in a folder belongs to somebody.
-_LEFTOVERS = ("rounds", "experiment.yaml", "data.json", "warnings.json", "mlflow-pending.json", "cache")
+_LEFTOVERS = ("rounds", "experiment.yaml", "data.json", "warnings.json", "mlflow.json", "mlflow-pending.json", "cache")
 _in_use: set[Path] = set()
-
-Write = Callable[[Path], None]
 
 
 class StorageError(ValueError):
@@ -47,9 +45,10 @@ class StorageError(ValueError):
 class RunFolder:
     """One run's folder, locked against other runs until :meth:`close`."""
 
-    def __init__(self, path: Path, lock: _Lock) -> None:
+    def __init__(self, path: Path, lock: _Lock, *, fresh: bool) -> None:
         self.path = path
         self._lock = lock
+        self._fresh = fresh
 
     @classmethod
     def create(cls, path: str | Path, *, resume: bool = False) -> RunFolder:
@@ -64,7 +63,7 @@ class RunFolder:
         _check_contents(path, resume=resume)
         with _told(path):
             path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path, _Lock(path))
+        folder = cls(path, _Lock(path), fresh=not resume)
         try:
             _check_contents(path, resume=resume)  # another run may have ended while we took the lock
             folder._tidy(fresh=not resume)
@@ -77,6 +76,8 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if error is not None and self._fresh and self.last_round() is None:
+            self._tidy(fresh=True)  # nothing was finished that could be gone on with
         self.close()
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class RunFolder:
         index: int,
         arrays: Mapping[str, np.ndarray],
         values: Any,
-        files: Mapping[str, Write] | None = None,
+        files: Mapping[str, Callable[[Path], Any]] | None = None,
     ) -> Path:
         """Write round ``index`` as a whole and return its folder ``rounds/NNNN``.
 

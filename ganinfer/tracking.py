@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import ganinfer
+
 PENDING = "mlflow-pending.json"
 PENDING_VERSION = 1
 #: Limits of MLflow's interface.
@@ -132,8 +134,7 @@ class Tracker:
 
     def _send(self) -> None:
         queue = self._queue
-        if queue.params:
-            self._send_params()
+        self._send_params()
         if queue.tags:
             self._batch(tags=list(queue.tags.items()))
             queue.tags = {}
@@ -155,6 +156,8 @@ class Tracker:
 
     def _send_params(self) -> None:
         """Params cannot change in MLflow: what a resumed run sets anew is kept beside it as a tag."""
+        if not self._queue.params:
+            return
         known = self._client.get_run(self.run_id).data.params if self._resumed else {}
         fresh = [(key, value) for key, value in self._queue.params.items() if key not in known]
         changed = {key: value for key, value in self._queue.params.items() if key in known and known[key] != value}
@@ -250,11 +253,9 @@ class Tracker:
             problem = "is damaged or belongs to another run or version"
             self.warnings.append(f"{self._pending} {problem} and was left out of MLflow's record")
             return
-        queue.params = record["params"] | queue.params
-        queue.tags = record["tags"] | queue.tags
-        queue.metrics = [tuple(point) for point in record["metrics"]] + queue.metrics
-        queue.artifacts = [tuple(entry) for entry in record["artifacts"]] + queue.artifacts
-        queue.models = record["models"] + queue.models
+        queue.params, queue.tags, queue.models = record["params"], record["tags"], record["models"]
+        queue.metrics = [tuple(point) for point in record["metrics"]]
+        queue.artifacts = [tuple(entry) for entry in record["artifacts"]]
 
 
 def open_tracker(
@@ -397,11 +398,14 @@ def _save_model(path: Path, folder: str, logged: Any, run_id: str) -> str | None
     try:
         import keras
         import mlflow.keras
+        import tensorflow
         from mlflow.models import Model
 
         network = keras.models.load_model(path, compile=False)
         record = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
-        options = {"signature": _signature(network), "pip_requirements": _requirements()}
+        # left to itself MLflow finds out what loading needs by importing everything, half a minute
+        needed = [f"{m.__name__}=={m.__version__}" for m in (ganinfer, tensorflow, keras)]
+        options = {"signature": _signature(network), "pip_requirements": needed}
         mlflow.keras.save_model(network, folder, mlflow_model=record, **options)
     except Exception as error:  # a network that cannot be loaded here is no reason to lose the record
         return _sentence(error)
@@ -419,15 +423,6 @@ def _signature(model: Any) -> Any:
         return Schema([TensorSpec(np.dtype(t.dtype), s, name=t.name) for t, s in zip(tensors, shapes, strict=True)])
 
     return ModelSignature(inputs=schema(model.inputs), outputs=schema(model.outputs))
-
-
-def _requirements() -> list[str]:
-    """What loading the network needs. Left to itself MLflow would find out by importing everything, half a minute."""
-    from importlib.metadata import version
-
-    from ganinfer import __version__
-
-    return [f"ganinfer=={__version__}", *(f"{name}=={version(name)}" for name in ("tensorflow", "keras"))]
 
 
 def _key(name: str) -> str:

@@ -230,6 +230,27 @@ def test_a_simulation_study_says_that_the_truth_was_known(tmp_path):
     assert not reading.load(path).folded
 
 
+def test_the_truth_of_a_simulation_study_is_shown_beside_the_estimate(tmp_path):
+    path = run_folder.make(tmp_path / "run", minimal=True)
+    truth = {"N1": 8888.0, "N2": 5000.0}
+    (path / "data.json").write_text(json.dumps({"schema_version": 1, "simulated": True, "truth": truth}))
+    report.write_report(path)
+    found = parsed(path)
+    assert "N1 9,000 8,730 to 9,270 diploid individuals 8,890" in found.words
+    assert "Orange: the truth that the data were simulated with." in found.words
+
+
+def test_generators_without_intervals_have_a_report(tmp_path):
+    path = run_folder.make(tmp_path / "run", minimal=True, finished=False)
+    columns = storage.read_table(path / "trajectory.parquet")
+    columns |= {key: np.full(len(columns["round"]), np.nan) for key in ("low", "high")}
+    with storage.RunFolder.create(path, resume=True) as run:
+        run.write_table("trajectory.parquet", columns)
+    report.write_report(path)
+    assert "no interval" in parsed(path).words
+    assert "±" not in report.trace_text(path)
+
+
 def test_damaged_files_are_said_not_raised(tmp_path):
     path = run_folder.make(tmp_path / "run")
     for name in ("fit.npz", "posterior.parquet", "best.demes.yaml", "training.parquet", "data.json"):

@@ -232,6 +232,33 @@ def test_a_start_that_wrote_nothing_leaves_nothing(tmp_path):
     assert not (tmp_path / "a" / "run").exists()
 
 
+def test_a_start_that_fails_leaves_nothing(tmp_path):
+    def fail():
+        with RunFolder.create(tmp_path / "run") as run:
+            run.write_text("experiment.yaml", "seed: 1")
+            run.write_json("mlflow.json", {})
+            raise KeyError("a bad file")
+
+    with pytest.raises(KeyError, match="a bad file"):
+        fail()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failure_after_a_round_leaves_everything(tmp_path):
+    with RunFolder.create(tmp_path / "run") as run:
+        run.write_round(0, {}, {})
+
+    def fail():
+        with RunFolder.create(tmp_path / "run", resume=True) as run:
+            run.write_text("experiment.yaml", "seed: 1")
+            raise KeyError("later")
+
+    with pytest.raises(KeyError, match="later"):
+        fail()
+    assert (tmp_path / "run" / "experiment.yaml").exists()
+    assert storage.completed_rounds(tmp_path / "run") == [0]
+
+
 def test_other_peoples_folders_are_refused_untouched(tmp_path):
     (tmp_path / "thesis.tex").write_text("words")
     with pytest.raises(StorageError, match=r"is not empty \(thesis\.tex\) and holds no run; .*--output"):

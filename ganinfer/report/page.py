@@ -41,6 +41,8 @@ class Row:
     prior: tuple[str, str] | None
     place: tuple[float, float, float] | None
     informative: bool | None
+    left: str
+    truth: str
 
 
 #: Section to its figures by name, each with its heading.
@@ -99,6 +101,7 @@ def render(run: Run) -> str:
     return environment.get_template("report.html.j2").render(
         run=run,
         version=__version__,
+        show_left=any(e.sd_ratio is not None for e in run.estimates),
         lead=lead(run),
         rows=[row(e, run.generation_time) for e in run.estimates],
         level=f"{100 * run.estimates[0].level:g} %" if run.estimates else "",
@@ -181,6 +184,8 @@ def row(estimate: Estimate, generation_time: float | None) -> Row:
         prior=(words.short(estimate.prior[0]), words.short(estimate.prior[1])) if estimate.prior else None,
         place=(round(100 * place[0], 2), round(100 * place[1], 2), round(100 * place[2], 2)) if place else None,
         informative=estimate.informative,
+        left=f"{100 * estimate.sd_ratio:.2g} %" if estimate.sd_ratio is not None else "",
+        truth=words.number(estimate.truth, words.resolution(estimate)) if estimate.truth is not None else "",
     )
 
 

@@ -9,11 +9,24 @@ import numpy as np
 
 from ganinfer.report import words
 from ganinfer.report.reading import Estimate, Run
-from ganinfer.report.style import BLUE, GREY, INK, LIGHT, Drawing, canvas, heading, panels, parameter_axis, rounds_axis
+from ganinfer.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    VERMILLION,
+    Drawing,
+    canvas,
+    heading,
+    panels,
+    parameter_axis,
+    rounds_axis,
+)
 
 #: So many parameters fit a full grid of pairs; of more, the strongest pairs are drawn.
 _FULL_GRID = 6
 _POINTS = 1500
+_DASHES = (0, (4, 2))
 
 
 def trajectory(run: Run) -> Drawing | str:
@@ -29,8 +42,12 @@ def trajectory(run: Run) -> Drawing | str:
     caption = (
         "The estimate after each round (line) and the interval it was known to (band). "
         "The grey background is the prior: what was allowed before any genome was seen."
-    )
+    ) + _of_truth(run)
     return Drawing(figure, "Trajectory of each parameter. " + " ".join(sentences), caption)
+
+
+def _of_truth(run: Run) -> str:
+    return " Orange: the truth that the data were simulated with." if run.truth else ""
 
 
 def _trajectory_panel(ax: Any, table: dict[str, np.ndarray], estimate: Estimate) -> str:
@@ -43,6 +60,8 @@ def _trajectory_panel(ax: Any, table: dict[str, np.ndarray], estimate: Estimate)
         ax.axhspan(*estimate.prior, color=LIGHT, lw=0, zorder=0)
         ax.set_ylim(*_padded(estimate))
     parameter_axis(ax.yaxis, estimate.logarithmic)
+    if estimate.truth is not None:
+        ax.axhline(estimate.truth, color=VERMILLION, lw=1.1, ls=_DASHES)
     if len(rounds):
         ax.fill_between(rounds, low, high, color=BLUE, alpha=0.25, lw=0)
         ax.plot(rounds, values, color=BLUE, marker="o", ms=3.5)
@@ -84,7 +103,7 @@ def prior_to_posterior(run: Run) -> Drawing | str:
         "Blue: what is believed after seeing the genomes; the line is the estimate, the bar below its interval. Grey: "
         "the prior's range. A narrow peak means that the genomes say much about a parameter, a blue shape as wide as "
         "the grey one that they say nothing."
-    )
+    ) + _of_truth(run)
     alternative = "Share of the prior's range that each interval takes: " + ", ".join(shares) + "."
     return Drawing(figure, alternative, caption)
 
@@ -108,6 +127,8 @@ def _density_panel(ax: Any, estimate: Estimate, draws: np.ndarray | None) -> Non
     if estimate.interval is not None:
         ax.hlines(-0.09, *estimate.interval, color=BLUE, lw=3)
     ax.vlines(estimate.estimate, 0, 1.05, color=INK, lw=1)
+    if estimate.truth is not None:
+        ax.axvline(estimate.truth, color=VERMILLION, lw=1.1, ls=_DASHES)
     parameter_axis(ax.xaxis, estimate.logarithmic, 5)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)

@@ -35,6 +35,8 @@ class Estimate:
     informative: bool | None = None
     description: str = ""
     scale: str | None = None
+    sd_ratio: float | None = None
+    truth: float | None = None
 
     @property
     def logarithmic(self) -> bool:
@@ -88,14 +90,23 @@ class Run:
         """The parameters' estimates in order; while a run is unfinished those of its last round."""
         parameters = (self.result or {}).get("parameters")
         if parameters:
-            return tuple(_estimate(name, values) for name, values in parameters.items())
+            return tuple(_estimate(name, values, self.truth.get(name)) for name, values in parameters.items())
         if self.trajectory is None:
             return ()
-        last = {str(n): i for i, n in enumerate(self.trajectory["parameter"])}
         t = self.trajectory
-        return tuple(
-            Estimate(n, float(t["estimate"][i]), (float(t["low"][i]), float(t["high"][i]))) for n, i in last.items()
-        )
+        last = {str(name): i for i, name in enumerate(t["parameter"])}
+        found = []
+        for name, i in last.items():
+            inside = (float(t["low"][i]), float(t["high"][i]))
+            known = inside if np.isfinite(inside).all() else None
+            found.append(Estimate(name, float(t["estimate"][i]), known, truth=self.truth.get(name)))
+        return tuple(found)
+
+    @property
+    def truth(self) -> dict[str, float]:
+        """The parameters that made the data, in a simulation study."""
+        values = (self.data or {}).get("truth")
+        return {str(k): float(v) for k, v in values.items()} if isinstance(values, Mapping) else {}
 
     @property
     def populations(self) -> tuple[str, ...]:
@@ -106,7 +117,9 @@ class Run:
     @property
     def num_windows(self) -> int | None:
         """Real windows that the statistics are means over."""
-        windows = (self.data or {}).get("windows")
+        used, windows = (self.data or {}).get("used_windows"), (self.data or {}).get("windows")
+        if isinstance(used, int) and used > 0:
+            return used
         kept = windows.get("kept") if isinstance(windows, Mapping) else windows
         return kept if isinstance(kept, int) and kept > 0 else None
 
@@ -150,7 +163,7 @@ def load(folder: Path) -> Run:
     )
 
 
-def _estimate(name: str, values: Mapping[str, Any]) -> Estimate:
+def _estimate(name: str, values: Mapping[str, Any], truth: float | None) -> Estimate:
     def pair(key: str) -> tuple[float, float] | None:
         value = values.get(key)
         return (float(value[0]), float(value[1])) if value and None not in value else None
@@ -166,6 +179,8 @@ def _estimate(name: str, values: Mapping[str, Any]) -> Estimate:
         informative=values.get("informative"),
         description=str(values.get("description") or ""),
         scale=values.get("scale"),
+        sd_ratio=values.get("sd_ratio"),
+        truth=truth,
     )
 
 

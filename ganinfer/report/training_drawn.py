@@ -136,8 +136,11 @@ def timing(run: Run) -> Drawing | str:
     total = seconds.get("total")
     if not total:
         return "the run has not finished"
-    parts = [("simulation", seconds.get("simulate") or 0.0, BLUE), ("training", seconds.get("train") or 0.0, GREEN)]
-    parts.append(("the rest", max(total - sum(p[1] for p in parts), 0.0), "#b9b9b5"))
+    names = {"simulate": "simulation", "train": "training", "move": "estimation"}
+    spent = [(names.get(key, key), float(value or 0)) for key, value in seconds.items() if key != "total"]
+    spent.append(("the rest", max(total - sum(value for _, value in spent), 0.0)))
+    colours = [*[BLUE, GREEN, POPULATIONS[4], *POPULATIONS[3:]][:len(spent) - 1], "#b9b9b5"]
+    parts = [(name, value, c) for (name, value), c in zip(spent, colours, strict=False) if value > 0.005 * total]
     figure = canvas(1.15)
     ax = figure.subplots()
     left = 0.0
