@@ -129,7 +129,26 @@ def sample_sets(
                 f"sheet), another deme under demes, or bounds that keep the deme alive then"
             )
         sets.append(msprime.SampleSet(s.num_individuals, population=deme, time=s.time, ploidy=s.ploidy))
+    if sum(np.isinf(start) for start, _ in lives.values()) > 1:
+        _check_that_lineages_meet(demography, sets, where)
     return sets
+
+
+def _check_that_lineages_meet(demography: msprime.Demography, sets: Sequence[msprime.SampleSet], where: str) -> None:
+    """Raise :class:`ModelError` where lineages may never find a common ancestor: msprime would run for ever."""
+    debugger = demography.debug()
+    numbers = {p.name: i for i, p in enumerate(demography.populations)}
+    sampled = [numbers[s.population] for s in sets]
+    located = list(debugger.possible_lineage_locations(sampled).values())[-1]
+    reach = (np.asarray(debugger.epochs[-1].migration_matrix) > 0) | np.eye(len(numbers), dtype=bool)
+    for _ in numbers:
+        reach |= reach @ reach
+    if not reach[np.flatnonzero(located)].all(axis=0).any():
+        apart = ", ".join(name for name, i in numbers.items() if located[i])
+        raise ModelError(
+            f"{where}: lineages in {apart} never meet, since nothing joins these populations in the past; give them a "
+            "common ancestor, or migration that goes on for ever"
+        )
 
 
 def sampling_problem(

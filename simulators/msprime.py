@@ -19,7 +19,7 @@ from ganinfer.coalescent import (
 )
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design
-from ganinfer.models import Held, ModelError, Options, closest, file_text, hold, read_options
+from ganinfer.models import Held, ModelError, Options, closest, file_text, hold, read_generation_time, read_options
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class MsprimeSimulator:
         mutation_rate: float | str | None = None,
         recombination_rate: float | str = MAP,
         recombination_scale: float | str = 1.0,
+        generation_time: float | None = None,
         ploidy: int = 2,
     ) -> None:
         self.name, self._function = _demography(demography, file, function)
@@ -61,6 +62,7 @@ class MsprimeSimulator:
         self.rates = read_rates(mutation_rate, recombination_rate, recombination_scale)
         self.rates.check(self._held.free, self._held.values)
         self._arguments = _arguments(self._function, self.name, options, self.rates.names)
+        self.generation_time = None if generation_time is None else read_generation_time(generation_time)
         self.demes = read_labels(demes)
         self.ploidy = read_ploidy(ploidy)
         self._parameters = replace(self._held.free, problem=self.problem)

@@ -259,6 +259,24 @@ def test_expressions_without_a_value_are_sentences() -> None:
     assert model.problem({"f": 0.0}) == "A.epochs[0].start_size has no value: '1000 / f' at f=0 divides by zero"
 
 
+ISLANDS = """
+time_units: generations
+demes: [{name: A, epochs: [{start_size: 1000}]}, {name: B, epochs: [{start_size: 1000}]}]
+migrations: [{demes: [A, B], rate: 1e-4}]
+"""
+
+
+def test_demes_that_never_meet_are_impossible() -> None:
+    options = "parameters: [{name: m, values: [{migrations: {0: rate}}], upper_bound: 0.1}]"
+    model = DemesModel(ISLANDS, options, model_file="islands.yaml")
+    assert model.problem({"m": 1e-3}) is None
+    assert model.problem({"m": 0.0}) == (
+        "islands.yaml is no possible model: A and B have no common ancestor, and no migration joins them in the past"
+    )
+    with pytest.raises(ModelError, match="have no common ancestor"):
+        DemesModel(ISLANDS.replace("rate: 1e-4", "rate: 1e-4, start_time: 1000"))
+
+
 def test_a_prior_that_is_nearly_impossible_is_an_error_with_an_example() -> None:
     options = """
     parameters:

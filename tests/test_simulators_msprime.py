@@ -49,6 +49,23 @@ def half(N):
     return msprime.Demography.isolated_model([-N if N > 900 else N])
 
 
+def islands(N, m):
+    return msprime.Demography.island_model([N, N], migration_rate=m)
+
+
+def one_way(N, m):
+    demography = msprime.Demography.isolated_model([N, N, N])
+    demography.set_migration_rate("pop_0", "pop_2", m)
+    demography.set_migration_rate("pop_1", "pop_2", 1e-2)
+    return demography
+
+
+def old_style(N, m):
+    demography = msprime.Demography.isolated_model([N, N])
+    demography.add_mass_migration(time=100, source="pop_1", dest="pop_0", proportion=1 if m else 0.5)
+    return demography
+
+
 def lists(N):
     return [N]
 
@@ -167,6 +184,17 @@ def test_samples_that_the_model_cannot_give(sample: SampleSet, message: str) -> 
     assert im().sampling_problem(IM, AB.samples) is None
 
 
+@pytest.mark.parametrize("function", ["islands", "one_way", "old_style"])
+def test_lineages_that_never_meet_are_refused_at_once(function: str) -> None:
+    simulator = make(function, ONE[:-1] + ", {name: m, upper_bound: 1}]")
+    both = Design((SampleSet("pop_0", 2), SampleSet("pop_1", 2)), (WindowTemplate(100),))
+    assert next(simulator.simulate({"N": 100.0, "m": 0.1}, both, 1)).num_samples == 8
+    with pytest.raises(ModelError, match=rf"mine.py:{function}: lineages in pop_0, pop_\d.* never meet"):
+        next(simulator.simulate({"N": 100.0, "m": 0.0}, both, 1))
+    one = Design(both.samples[:1], both.templates)
+    assert next(simulator.simulate({"N": 100.0, "m": 0.0}, one, 1)).num_samples == 4
+
+
 @pytest.mark.parametrize(
     ("function", "parameters", "options", "message"),
     [
@@ -185,6 +213,7 @@ def test_samples_that_the_model_cannot_give(sample: SampleSet, message: str) -> 
         ),
         ("half", ONE[:-2] + ", values: [{demes: {A: start_time}}]}]", {}, "a function takes parameters by name"),
         ("half", ONE, {"mutation_rate": None}, "mutation_rate is missing"),
+        ("half", ONE, {"generation_time": 0}, "generation_time is in years and above 0, got 0"),
         ("half", ONE, {"fixed": {"M": 1}}, "fixed: 'M' is no parameter"),
         ("half", ONE, {"file": text("def half(N:\n")}, "mine.py, line 1"),
         ("half", ONE, {"file": {**text(CODE), "sha256": "0"}}, "one of them was changed"),

@@ -2,7 +2,7 @@
 
 from ganinfer.models.catalogue import CatalogueModel, catalogue_model
 from ganinfer.models.files import file_text
-from ganinfer.models.graphs import DemesModel
+from ganinfer.models.graphs import DemesModel, read_generation_time
 from ganinfer.models.options import Held, Options, finite_number, hold, read_options
 from ganinfer.models.places import ModelError, closest
 
@@ -17,5 +17,6 @@ __all__ = [
     "file_text",
     "finite_number",
     "hold",
+    "read_generation_time",
     "read_options",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -168,9 +169,27 @@ def _build(data: dict[str, Any], file: str) -> demes.Graph:
         with warnings.catch_warnings():
             # Two opposite pulses at one time, of which one is zero, are how a signed pulse is written.
             warnings.filterwarnings("ignore", message="Multiple pulses", category=UserWarning)
-            return demes.Graph.fromdict(data)
+            graph = demes.Graph.fromdict(data)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise ModelError(f"{file} is no possible model: {_sentence(error)}") from None
+    _check_common_ancestor(graph, file)
+    return graph
+
+
+def _check_common_ancestor(graph: demes.Graph, file: str) -> None:
+    """Demes without ancestors must be joined by migration that goes on for ever: else lineages never meet."""
+    roots = [d.name for d in graph.demes if not d.ancestors]
+    joined = {roots[0]}
+    for _ in roots:
+        for m in graph.migrations:
+            if math.isinf(m.start_time) and m.rate > 0 and {m.source, m.dest} & joined:
+                joined |= {m.source, m.dest}
+    apart = [name for name in roots if name not in joined]
+    if apart:
+        raise ModelError(
+            f"{file} is no possible model: {roots[0]} and {', '.join(apart)} have no common ancestor, and no migration "
+            "joins them in the past"
+        )
 
 
 def _sentence(error: BaseException | None) -> str:
