@@ -262,11 +262,12 @@ def _constructed(factory: Callable[..., Any], options: dict[str, Any], title: st
     _check_options(factory, options, title)
     try:
         simulator = factory(**options)
+        complete = hasattr(simulator, "parameters")
     except ValueError as error:
         raise PluginError(f"{title}: {error}") from error
     except (Exception, SystemExit) as error:
         raise PluginError(f"{title} failed on its options: {_described(error)}") from error
-    if not hasattr(simulator, "parameters"):
+    if not complete:
         raise PluginError(
             f"{title} has no parameters; a simulator needs {_listed([*_MEMBERS['simulators'], 'parameters'])}"
         )

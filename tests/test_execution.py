@@ -97,7 +97,7 @@ def alive(pid):
         return False
 
 
-def wait_until(condition, seconds=15):
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -117,10 +117,10 @@ def test_no_items(executor):
     assert list(executor.run(square, [])) == []
 
 
-def test_workers_import_nothing_heavy_and_use_one_thread(executor):
-    found = [result for _, result in executor.run(heavy_modules, range(4))]
-    if executor.num_workers == 1:
-        pytest.skip("serial runs in this process, which other tests share")
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_workers_import_nothing_heavy_and_use_one_thread(kind, embedded_ray):
+    with execution.make(kind, 2) as executor:
+        found = [result for _, result in executor.run(heavy_modules, range(4))]
     assert all(modules == [] and threads == "1" and pid != os.getpid() for modules, threads, pid in found)
 
 
@@ -169,11 +169,11 @@ def test_a_fast_item_overtakes_a_slow_one(kind, embedded_ray):
 
 
 def test_slow_items_wait_for_no_particular_worker():
-    """The second slow item goes to whoever is free, not behind the first one."""
+    """What is left goes to whoever is free, not behind the slowest."""
     with execution.make("process", 2) as executor:
         list(executor.run(square, range(2)))
-        order = [index for index, _ in executor.run(wait, [0.6, 0.6, 1.2, 0.6, 0.6])]
-    assert order == [0, 1, 3, 2, 4] or order == [1, 0, 3, 2, 4]
+        order = [index for index, _ in executor.run(wait, [0.7, 0.7, 2.5, 0.7, 0.7])]
+    assert order[2:] == [3, 4, 2]
 
 
 # --- dead and hanging workers ---------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_an_item_that_hangs_is_named(kind, embedded_ray):
             list(executor.run(hang_at, range(20)))
         assert caught.value.item == 5
         assert sorted(executor.run(square, range(3))) == [(0, 0), (1, 1), (2, 4)]
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
 
 
 def test_a_hang_in_compiled_code_is_ended_and_located():
@@ -282,13 +282,13 @@ def test_no_process_outlives_the_run(kind, end, tmp_path):
         [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
     try:
-        wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 60)
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 120)
         driver.send_signal(end)
-        _, said = driver.communicate(timeout=30)
+        _, said = driver.communicate(timeout=60)
     finally:
         driver.kill()
     workers = [int(p.name) for p in tmp_path.iterdir()]
-    wait_until(lambda: not any(alive(pid) for pid in workers), 30)
+    wait_until(lambda: not any(alive(pid) for pid in workers))
     if end == signal.SIGINT:
         assert b"KeyboardInterrupt" in said
     assert driver.returncode != 0
@@ -329,6 +329,13 @@ try:
 except ValueError as error:
     print(error, "IN TIME" if time.monotonic() - start < 15 else "LATE")
 """
+
+
+def test_a_wrong_address_in_the_environment_is_named_as_such(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    script = ADDRESS.replace(", address=sys.argv[1]", "")
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert said.stdout.startswith("no Ray cluster lets us in at the environment variable RAY_ADDRESS '127.0.0.1:1'")
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,15 @@ def test_a_simulator_that_raises(executor, options, what):
     assert "Traceback" in caught.value.details
 
 
+@pytest.mark.parametrize(("how", "tries"), [("raises", 1), ("dies", 3)])
+def test_what_raises_is_not_tried_again_and_what_dies_is(how, tries, tmp_path):
+    log = tmp_path / "log"
+    work = [task(simulator="toy-failing", options={"how": how, "log": str(log)})]
+    with execution.make("process", 1) as executor, pytest.raises(SimulationError, match="'toy-failing' failed"):
+        list(simulation.simulate(work, executor))
+    assert log.read_text().split() == ["11"] * tries
+
+
 @pytest.mark.parametrize("kind", execution.KINDS)
 def test_a_simulator_that_hangs(kind, embedded_ray):
     work = [task(simulator="toy-failing", options={"how": "hangs"}, rate=20.123456789, label=LABEL)]

@@ -57,10 +57,13 @@ class Trees(Toy):
 class Failing(Toy):
     """Fails in the way asked for; with `once`, a file that it leaves behind, only the first time."""
 
-    def __init__(self, *, how, once=None, rate=0.0):
-        self.how, self.once, self.rate = how, once, rate
+    def __init__(self, *, how, once=None, rate=0.0, log=None):
+        self.how, self.once, self.rate, self.log = how, once, rate, log
 
     def simulate(self, theta, design, seed):
+        if self.log:
+            with open(self.log, "a") as log:
+                print(seed, file=log)
         if theta["rate"] > self.rate and not (self.once and Path(self.once).exists()):
             if self.once:
                 Path(self.once).touch()

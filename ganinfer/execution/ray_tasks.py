@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,14 +35,17 @@ class RayExecutor:
         self._workers = workers
         self._timeout = timeout
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
-        self._ray = _imported()
+        self._setting = "execution.address" if address else "the environment variable RAY_ADDRESS"
+        self._ray = _imported(self._address)
         self._owner = not self._ray.is_initialized()
         self._embedded = False
         if self._owner:
             self._connect()
         elif ":" in self._address and self._address != self._ray.get_runtime_context().gcs_address:
             present = self._ray.get_runtime_context().gcs_address
-            raise ExecutionError(f"execution.address is {address!r}, but this process is connected to Ray at {present}")
+            raise ExecutionError(
+                f"{self._setting} is {self._address}, but this process is connected to Ray at {present}"
+            )
         # Crashes are retried here, item by item; Ray would send whole groups again, hung ones too.
         self._task = self._ray.remote(num_cpus=1, max_retries=0)(run_group_on_ray)
         self._paths = search_path() if self._alone() else None
@@ -130,22 +134,29 @@ class RayExecutor:
             store = _BASE_STORE + workers * (GROUPS_PER_WORKER + 1) * TARGET_BYTES
             settings |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": store}
         else:
-            _reach(address)
+            _reach(address, self._setting)
         try:
             with _environment(dict.fromkeys(THREAD_VARIABLES, "1") if self._embedded else {}):
                 ray.init(address=address, **settings)
         except Exception as error:
-            raise ExecutionError(_unreachable(address, error)) from error
+            raise ExecutionError(_unreachable(address, self._setting, error)) from error
 
 
-def _imported() -> Any:
-    # Before the import: Ray reads them then. Its clusters ask for a token unless told otherwise.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+def _imported(address: str) -> Any:
+    """Ray, which reads these variables when it is imported."""
+    if address == "local" or _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     return ray
+
+
+def _has_token() -> bool:
+    """Whether a cluster that asks for a token could be given one; one that asks for none would refuse the attempt."""
+    named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return named or (Path.home() / ".ray" / "auth_token").exists()
 
 
 @contextmanager
@@ -166,29 +177,29 @@ def _results(group: Group, results: list[Any], error: BaseException | None) -> I
         raise error
 
 
-def _reach(address: str) -> None:
+def _reach(address: str, setting: str) -> None:
     """Raise :class:`ExecutionError` at once where Ray would try for a long time."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
-        raise ExecutionError(f"execution.address must be auto or HOST:PORT of a Ray cluster, not {address!r}")
+        raise ExecutionError(f"{setting} must be auto or HOST:PORT of a Ray cluster, not {address!r}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
     except (OSError, OverflowError) as error:
-        raise ExecutionError(_unreachable(address, error)) from error
+        raise ExecutionError(_unreachable(address, setting, error)) from error
 
 
-def _unreachable(address: str, error: Exception) -> str:
+def _unreachable(address: str, setting: str, error: Exception) -> str:
     reason = _described(error)
     if address == "local":
         return f"Ray did not start on this machine: {reason}; executor process does without it"
     if address == "auto":
-        return f"execution.address is auto, but no Ray cluster runs here ({reason}); start one with: ray start --head"
+        return f"{setting} is auto, but no Ray cluster runs here ({reason}); start one with: ray start --head"
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-        return f"execution.address {address!r} cannot be reached ({reason})"
+        return f"{setting} {address!r} cannot be reached ({reason})"
     return (
-        f"no Ray cluster lets us in at execution.address {address!r} ({reason}); `ray start --head` prints it, "
+        f"no Ray cluster lets us in at {setting} {address!r} ({reason}); `ray start --head` prints it, "
         f"and both ends need the same version of Ray and the same token (RAY_AUTH_TOKEN or ~/.ray/auth_token)"
     )
 
