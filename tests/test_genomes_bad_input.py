@@ -122,6 +122,15 @@ def test_keys_that_the_header_does_not_define(tmp_path):
     fails(lambda: open_file(tmp_path / "y.vcf", tmp_path, min_genotype_quality=3), "no FORMAT/GQ")
 
 
+def test_depths_that_are_no_numbers(tmp_path):
+    record = "1 5 A C 0|1:9 1|1:2 0|0:. FORMAT=GT:DP"
+    text = vcf_text([record]).replace("ID=DP,Number=1,Type=Integer", "ID=DP,Number=1,Type=String")
+    (tmp_path / "y.vcf").write_text(text)
+    fails(
+        lambda: open_file(tmp_path / "y.vcf", tmp_path, min_depth=3), "record 1 at 1:5: DP is read as text", "Integer"
+    )
+
+
 def test_ancestral_alleles_that_never_fit(tmp_path):
     fails(lambda: read(tmp_path, [SNP], ancestral="AA"), "data.ancestral: AA gives no site", "none to fold")
 

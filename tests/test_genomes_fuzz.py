@@ -174,4 +174,4 @@ def test_mutated_files_for_long(bcf):
 
     while time.monotonic() < end:
         one_round()
-    print(f"{number} mutated files")
+        print(f"{number} mutated files, {end - time.monotonic():.0f} s left", flush=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganinfer.genomes import GenomeError, WindowSettings
 from ganinfer.genomes.tiling import tile
 from ganinfer.windows import RecombinationMap, contains, normalise
+
+
+unhurried = settings(deadline=None)  # a busy machine is no failure
 
 
 def cut(regions, length=100, accessible=None, maps=None, **settings):
@@ -42,6 +45,7 @@ def test_windows_are_chosen_by_their_accessible_share():
     assert len(cut({"1": [[0, 500]]}, accessible=accessible, min_accessible=0.0).windows) == 5
 
 
+@unhurried
 @given(
     st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)).map(sorted), min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)).map(sorted), max_size=6),
@@ -87,6 +91,7 @@ def test_contigs_never_share_a_block():
     assert blocks({"1": [[0, 200]], "2": [[200, 400]], "3": [[0, 100]]}, block_length=10_000) == [0, 0, 1, 1, 2]
 
 
+@unhurried
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=40, unique=True), st.integers(1, 30))
 def test_blocks_are_consecutive_and_bounded(starts, block):
     """Windows of 10 at multiples of 11: numbers rise by at most one, and no block spans much more than asked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganinfer.windows import (
@@ -18,6 +18,7 @@ from ganinfer.windows import (
     subtract,
 )
 
+unhurried = settings(deadline=None)  # a busy machine is no failure
 LENGTH = 40
 pairs = st.lists(st.tuples(st.integers(0, LENGTH), st.integers(0, LENGTH)).map(sorted), max_size=8)
 
@@ -31,6 +32,7 @@ def is_normal(intervals):
     return intervals.shape[1] == 2 and bool((np.diff(flat) > 0).all())
 
 
+@unhurried
 @given(pairs)
 def test_normalise_keeps_bases_and_merges(intervals):
     result = normalise(np.array(intervals))
@@ -40,6 +42,7 @@ def test_normalise_keeps_bases_and_merges(intervals):
     np.testing.assert_array_equal(normalise(result), result)
 
 
+@unhurried
 @given(pairs, pairs)
 def test_set_operations(a, b):
     first, second = normalise(np.array(a)), normalise(np.array(b))
@@ -50,6 +53,7 @@ def test_set_operations(a, b):
     np.testing.assert_array_equal(intersect(first, second), intersect(second, first))
 
 
+@unhurried
 @given(pairs, st.integers(0, LENGTH), st.integers(0, LENGTH))
 def test_complement(intervals, a, b):
     left, right = sorted((a, b))
@@ -58,6 +62,7 @@ def test_complement(intervals, a, b):
     assert len(result) == 0 or is_normal(result)
 
 
+@unhurried
 @given(pairs)
 def test_contains(intervals):
     inside = contains(normalise(np.array(intervals)), np.arange(LENGTH + 5))
@@ -73,6 +78,7 @@ def test_empty_intervals():
     assert complement(empty, 3, 7).tolist() == [[3, 7]]
 
 
+@unhurried
 @given(
     st.lists(st.integers(0, LENGTH), min_size=2, max_size=8, unique=True).map(sorted),
     st.integers(0, LENGTH + 10),

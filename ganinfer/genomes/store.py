@@ -189,6 +189,7 @@ class _Writer:
         self.ploidy = 0
         self.columns: dict[str, _Column] = {}
         self.contigs: list[dict[str, Any]] = []
+        self.entered: set[str] = set()
         self.last_position = -1
         self.num_rows = 0
         self.num_missing = 0
@@ -231,11 +232,12 @@ class _Writer:
     def _enter(self, chunk: Chunk) -> None:
         """Contigs stand together and their positions increase, from file to file too."""
         if not self.contigs or self.contigs[-1]["name"] != chunk.contig:
-            if any(c["name"] == chunk.contig for c in self.contigs):
+            if chunk.contig in self.entered:
                 raise GenomeError(
                     f"data.genotypes: contig {chunk.contig} comes back after {self.contigs[-1]['name']}; "
                     "name the files of one contig one after the other"
                 )
+            self.entered.add(chunk.contig)
             self.contigs.append({
                 "name": chunk.contig, "start": self.num_rows, "stop": self.num_rows,
                 "highest": _Extreme(self.num_individuals, 0), "lowest": _Extreme(self.num_individuals, -127),

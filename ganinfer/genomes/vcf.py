@@ -228,8 +228,21 @@ class _Batch:
             raise GenomeError(f"{self.path}: record {self.total} at {self.where} has no GT; each needs one") from None
         for key, least in (("DP", self.selection.min_depth), ("GQ", self.selection.min_genotype_quality)):
             if least is not None:
-                genotypes[_below(variant, key, least), :-1] = -1
+                genotypes[self._below(variant, key, least), :-1] = -1
         return genotypes
+
+    def _below(self, variant: Any, key: str, least: int) -> np.ndarray:
+        """bool (num_individuals,): whether a FORMAT value is below ``least`` or absent."""
+        values = variant.format(key) if key in variant.FORMAT else None
+        if values is None:
+            return np.ones(len(self.order), dtype=bool)
+        if values.ndim != 2 or values.dtype.kind not in "if":
+            raise GenomeError(
+                f"{self.path}: record {self.total} at {self.where}: {key} is read as text; the header has to define "
+                f"FORMAT/{key} with Number=1,Type=Integer"
+            )
+        below: np.ndarray = ~(values[:, 0] >= least)
+        return below
 
     def _add_site(self, variant: Any, genotypes: np.ndarray, biallelic: bool) -> None:
         row, ploidy = len(self.positions), genotypes.shape[1] - 1
@@ -269,12 +282,3 @@ class _Batch:
         )
         self._clear()
         return chunk
-
-
-def _below(variant: Any, key: str, least: int) -> np.ndarray:
-    """bool (num_individuals,): whether a FORMAT value is below ``least`` or absent."""
-    values = variant.format(key) if key in variant.FORMAT else None
-    if values is None:
-        return np.ones(len(variant.genotypes), dtype=bool)
-    below: np.ndarray = ~(values[:, 0] >= least)
-    return below
