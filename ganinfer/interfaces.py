@@ -110,25 +110,21 @@ class RoundPlan:
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
-    """Out-of-fold statistics of one fold; d statistics, k proposals of this fold from every round so far.
+    """Out-of-fold statistics of one fold: k proposals of this fold from every round so far, d statistics a window.
 
-    ``theta`` (k, parameters) natural units; ``round_index`` (k,); ``means`` (k, d) of each proposal's windows;
-    ``num_windows`` (k,); ``within`` (d, d) covariance between windows of one proposal, pooled near the solution;
-    ``real_mean`` (d,) over the fold's real windows; ``real_covariance`` (d, d) of ``real_mean``, by blocks;
-    ``num_real`` its windows; ``num_blocks`` its blocks; ``logits`` (k,) mean critic logit; ``real_logit`` its mean.
+    ``theta`` (k, parameters) natural units; ``round_index`` (k,); ``statistics`` (n, d) of the simulated windows and
+    ``proposal`` (n,) the row of ``theta`` each was simulated under; ``real`` (m, d) of the fold's real windows and
+    ``block`` (m,) the block each lies in; ``logits`` (n,) and ``real_logits`` (m,) of the critic, empty without one.
     """
 
     theta: np.ndarray
     round_index: np.ndarray
-    means: np.ndarray
-    num_windows: np.ndarray
-    within: np.ndarray
-    real_mean: np.ndarray
-    real_covariance: np.ndarray
-    num_real: int
-    num_blocks: int
+    statistics: np.ndarray
+    proposal: np.ndarray
+    real: np.ndarray
+    block: np.ndarray
     logits: np.ndarray
-    real_logit: float
+    real_logits: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Generators: the proposal distribution over parameters and the rules that move it."""

@@ -1,0 +1,286 @@
+"""The emulator: a local Bayesian polynomial regression of mean statistics on parameters.
+
+Statistics are first whitened by the covariance between windows and rotated to the directions in which they move with
+the parameters. In each direction the mean statistic is a polynomial in the coordinates of
+:class:`Coordinates`: flat intercept and linear part, Hermite terms of higher degree shrunk by their evidence (one
+variance a degree; MacKay 1992, doi:10.1162/neco.1992.4.3.415). The noise of a proposal's mean is known: one over its
+windows. What the polynomial cannot follow is measured as excess scatter and added to the emulator's variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+from ganinfer.parameters import Parameters
+
+#: Within-window directions with less than this share of the mean correlation eigenvalue are numerically empty.
+_EMPTY_DIRECTION = 1e-4
+_EVIDENCE_ITERATIONS = 20
+_MAX_DEGREE = 4
+#: Directions are kept while the statistics' variance over the cloud exceeds this share of the real mean's variance.
+_LEAST_SIGNAL = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Affine map between parameters and a cloud's principal axes, in logarithms where the prior spans a decade.
+
+    ``logarithmic`` (p,) bool; ``centre`` (p,); ``axes`` (p, p) with columns scaled so that the cloud has unit variance.
+    """
+
+    logarithmic: np.ndarray
+    centre: np.ndarray
+    axes: np.ndarray
+
+    @classmethod
+    def of_cloud(cls, parameters: Parameters, cloud: np.ndarray) -> Coordinates:
+        """Coordinates in which ``cloud`` (k, p), natural units, has mean zero and unit covariance."""
+        logarithmic = spans_decade(parameters)
+        flat = _flatten(cloud, logarithmic)
+        covariance = np.atleast_2d(np.cov(flat, rowvar=False))
+        scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+        # A degenerate cloud keeps a sliver of width: the emulator must be able to leave its plane.
+        axes = scale[:, None] * vectors * np.sqrt(np.maximum(values, 1e-6))
+        return cls(logarithmic, flat.mean(axis=0), axes)
+
+    def encode(self, theta: np.ndarray) -> np.ndarray:
+        """Natural vectors (..., p) to coordinates (..., p)."""
+        flat = _flatten(theta, self.logarithmic) - self.centre
+        return np.linalg.solve(self.axes, flat.reshape(-1, flat.shape[-1]).T).T.reshape(flat.shape)
+
+    def decode(self, x: np.ndarray) -> np.ndarray:
+        """Inverse of :meth:`encode`; may lie outside the prior."""
+        flat = x @ self.axes.T + self.centre
+        return np.where(self.logarithmic, np.exp(np.minimum(flat, 700.0)), flat)
+
+
+def spans_decade(parameters: Parameters) -> np.ndarray:
+    """Which parameters are handled as logarithms: positive ones whose prior spans a factor of ten."""
+    return np.array([p.scale == "log" or (p.lower > 0 and p.upper >= 10 * p.lower) for p in parameters])
+
+
+def _flatten(theta: np.ndarray, logarithmic: np.ndarray) -> np.ndarray:
+    theta = np.asarray(theta, dtype=float)
+    return np.where(logarithmic, np.log(np.where(logarithmic, theta, 1.0)), theta)
+
+
+class Basis:
+    """Products of probabilists' Hermite polynomials up to a total degree, orthonormal under the unit cloud."""
+
+    def __init__(self, dimension: int, degree: int):
+        self.terms = [c for d in range(degree + 1) for c in combinations_with_replacement(range(dimension), d)]
+        self.degrees = np.array([len(t) for t in self.terms])
+        self._exponents = np.array([[t.count(i) for i in range(dimension)] for t in self.terms])
+        self._degree = degree
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, p) coordinates to (n, terms)."""
+        powers = np.empty((self._degree + 1, *x.shape))
+        powers[0] = 1.0
+        if self._degree >= 1:
+            powers[1] = x
+        for d in range(2, self._degree + 1):
+            powers[d] = (x * powers[d - 1] - np.sqrt(d - 1) * powers[d - 2]) / np.sqrt(d)
+        out = np.ones((len(x), len(self.terms)))
+        for i in range(x.shape[1]):
+            out *= powers[self._exponents[:, i], :, i].T
+        return out
+
+
+def largest_degree(dimension: int, num_proposals: int) -> int:
+    """The highest degree up to four whose terms stay below a third of the proposals."""
+    degree = 1
+    while degree < _MAX_DEGREE and len(Basis(dimension, degree + 1)) <= num_proposals / 3:
+        degree += 1
+    return degree
+
+
+@dataclass(frozen=True, eq=False)
+class Rotation:
+    """Linear map from d statistics to J informative, whitened directions: ``(statistics - offset) @ matrix``."""
+
+    offset: np.ndarray
+    matrix: np.ndarray
+
+    def __call__(self, statistics: np.ndarray) -> np.ndarray:
+        return (statistics - self.offset) @ self.matrix
+
+
+def whitening(within: np.ndarray) -> np.ndarray:
+    """(d, r) matrix W with W.T within W = 1; directions without variance are left out."""
+    scale = np.sqrt(np.maximum(np.diag(within), 0.0))
+    used = scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-300)
+    correlation = within[np.ix_(used, used)] / np.outer(scale[used], scale[used])
+    values, vectors = np.linalg.eigh(correlation)
+    kept = values > _EMPTY_DIRECTION
+    matrix = np.zeros((len(within), int(kept.sum())))
+    matrix[used] = vectors[:, kept] / np.sqrt(values[kept]) / scale[used][:, None]
+    return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class ProposalMoments:
+    """Windows' mean and variance of each rotated statistic under each proposal.
+
+    ``mean`` and ``variance`` (k, J), the latter with ``count - 1`` degrees of freedom; ``count`` (k,) windows.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of_windows(cls, values: np.ndarray, proposal: np.ndarray, num_proposals: int) -> ProposalMoments:
+        """From ``values`` (n, J) of windows and the ``proposal`` (n,) of each."""
+        count = np.bincount(proposal, minlength=num_proposals).astype(float)
+        total = np.stack([np.bincount(proposal, column, minlength=num_proposals) for column in values.T], axis=1)
+        mean = total / np.maximum(count, 1.0)[:, None]
+        residual = (values - mean[proposal]) ** 2
+        square = np.stack([np.bincount(proposal, column, minlength=num_proposals) for column in residual.T], axis=1)
+        return cls(mean, square / np.maximum(count - 1.0, 1.0)[:, None], count)
+
+
+def within_covariance(statistics: np.ndarray, proposal: np.ndarray, num_proposals: int) -> np.ndarray:
+    """(d, d) covariance between windows of one proposal, pooled."""
+    moments = ProposalMoments.of_windows(statistics, proposal, num_proposals)
+    residual = statistics - moments.mean[proposal]
+    freedom = max(float(np.maximum(moments.count - 1.0, 0.0).sum()), 1.0)
+    return residual.T @ residual / freedom
+
+
+def signal_rotation(
+    x: np.ndarray, means: np.ndarray, num_windows: np.ndarray, within: np.ndarray, num_real: int, limit: int
+) -> Rotation:
+    """Directions in which mean statistics move over the cloud by more than the real mean's own error would hide."""
+    white = whitening(within)
+    offset = np.average(means, axis=0, weights=num_windows)
+    y = (means - offset) @ white
+    design = Basis(x.shape[1], min(2, largest_degree(x.shape[1], len(x))))(x)
+    root = np.sqrt(num_windows)[:, None]
+    coefficients = np.linalg.lstsq(design * root, y * root, rcond=None)[0]
+    fitted = design @ coefficients
+    weights = num_windows / num_windows.sum()
+    fitted = fitted - weights @ fitted
+    values, vectors = np.linalg.eigh((fitted * weights[:, None]).T @ fitted)
+    order = np.argsort(values)[::-1][:limit]
+    order = order[values[order] > _LEAST_SIGNAL / num_real]
+    return Rotation(offset, white @ vectors[:, order])
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceModel:
+    """Log-linear variance between windows of each rotated statistic: ``exp(intercept + x @ slopes)``, kept in range."""
+
+    intercept: np.ndarray
+    slopes: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, J) variances at coordinates (n, p)."""
+        return np.exp(np.clip(self.intercept + x @ self.slopes, self.low, self.high))
+
+    @classmethod
+    def fit(cls, x: np.ndarray, moments: ProposalMoments) -> VarianceModel:
+        """Gamma regression with logarithmic link of proposals' variances on coordinates, by iterated least squares."""
+        used = moments.count > 1
+        design = Basis(x.shape[1], 1)(x[used])
+        variance = np.maximum(moments.variance[used], 1e-12)
+        root = np.sqrt(moments.count[used] - 1.0)[:, None]
+        mean = np.average(variance, axis=0, weights=root[:, 0] ** 2)
+        fitted = np.tile(np.log(mean), (len(variance), 1))
+        coefficients = np.zeros((design.shape[1], variance.shape[1]))
+        ridge = np.eye(design.shape[1])[1:]
+        for _ in range(8):
+            working = fitted + np.clip(variance / np.exp(fitted) - 1.0, -1.0, 5.0)
+            lhs = np.concatenate([design * root, ridge])
+            rhs = np.concatenate([working * root, np.zeros((len(ridge), variance.shape[1]))])
+            coefficients = np.linalg.lstsq(lhs, rhs, rcond=None)[0]
+            fitted = np.clip(design @ coefficients, np.log(mean) - 4.0, np.log(mean) + 4.0)
+        return cls(coefficients[0], coefficients[1:], fitted.min(axis=0), fitted.max(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Emulator:
+    """Mean of each rotated statistic as a function of coordinates, with its variance.
+
+    ``coefficients`` (terms, J); ``factors`` (J, terms, terms) with ``factors[j].T @ factors[j]`` the posterior covariance
+    of the coefficients; ``excess`` (J,) variance of what the polynomial misses; ``effective`` (J,) coefficients in use.
+    """
+
+    basis: Basis
+    coefficients: np.ndarray
+    factors: np.ndarray
+    excess: np.ndarray
+    effective: np.ndarray
+
+    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and variances, both (n, J), at coordinates (n, p)."""
+        design = self.basis(x)
+        spread = design @ self.factors.transpose(0, 2, 1)
+        return design @ self.coefficients, np.einsum("jns,jns->nj", spread, spread) + self.excess
+
+
+def fit(x: np.ndarray, y: np.ndarray, noise: np.ndarray, degree: int) -> Emulator:
+    """Emulator of means ``y`` (k, J) with known variances ``noise`` (k, J) at coordinates ``x`` (k, p).
+
+    Degrees beyond which no direction determines a coefficient are left out.
+    """
+    basis = Basis(x.shape[1], degree)
+    design = basis(x)
+    fits = []
+    for j in range(y.shape[1]):
+        root = 1.0 / np.sqrt(noise[:, j])
+        scaled = design * root[:, None]
+        fits.append(_fit_direction(scaled.T @ scaled, scaled.T @ (y[:, j] * root), basis.degrees))
+    determined = np.sum([f.determined for f in fits], axis=0)
+    needed = max([d for d in range(2, degree + 1) if determined[d] >= 1.0], default=min(degree, 2))
+    if needed < degree:
+        return fit(x, y, noise, needed)
+    coefficients = np.stack([f.coefficients for f in fits], axis=1)
+    effective = np.array([f.determined.sum() for f in fits])
+    chi_square = ((y - design @ coefficients) ** 2 / noise).sum(axis=0) / np.maximum(len(x) - effective, 1.0)
+    # Scatter beyond the known noise is what the polynomial misses; below two standard errors it is none.
+    excess = np.where(chi_square > 1.0 + 2.0 * np.sqrt(2.0 / len(x)), chi_square - 1.0, 0.0)
+    return Emulator(
+        basis, coefficients, np.stack([f.factor for f in fits]), excess * np.median(noise, axis=0), effective
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _DirectionFit:
+    coefficients: np.ndarray
+    factor: np.ndarray
+    determined: np.ndarray
+
+
+def _fit_direction(gram: np.ndarray, moment: np.ndarray, degrees: np.ndarray) -> _DirectionFit:
+    """Coefficients, a factor of their covariance, and how many the data determine, by degree.
+
+    The prior variance of each degree above one is set by evidence (MacKay's fixed point).
+    """
+    highest = int(degrees.max())
+    precision = np.where(degrees >= 2, 1.0, 0.0)
+    steady = 1e-10 * np.diag(np.diag(gram))
+    determined = np.zeros(highest + 1)
+    for _ in range(_EVIDENCE_ITERATIONS):
+        lower = np.linalg.cholesky(gram + np.diag(precision) + steady)
+        factor = np.linalg.inv(lower)
+        coefficients = factor.T @ (factor @ moment)
+        share = 1.0 - precision * (factor**2).sum(axis=0)
+        determined = np.bincount(degrees, share, minlength=highest + 1)
+        previous = precision.copy()
+        for d in range(2, highest + 1):
+            group = degrees == d
+            size = (coefficients[group] ** 2).sum()
+            precision[group] = np.clip(max(determined[d], 1e-3) / max(size, 1e-12), 1e-6, 1e10)
+        if np.allclose(np.log(precision[degrees >= 2]), np.log(previous[degrees >= 2]), atol=0.1):
+            break
+    return _DirectionFit(coefficients, factor, determined)

@@ -1,0 +1,357 @@
+"""The inference loop: propose, simulate, train, move. ``init`` and ``step`` return the state; nothing is hidden.
+
+No window is ever embedded by a network that was trained on it. Proposals are dealt to folds, real blocks were
+(see :mod:`ganinfer.observed`); the network of a fold trains on the windows outside it and embeds the windows inside.
+Networks train in the first rounds, until the bound on their sample is reached; then they are frozen, and further
+windows are embedded as they arrive and feed the emulator alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ganinfer import randomness, training
+from ganinfer.execution import Executor
+from ganinfer.interfaces import Budget, FoldResult, Generator, Info, RoundPlan, RoundResult, State
+from ganinfer.observed import Observed
+from ganinfer.parameters import Parameters
+from ganinfer.simulation import Encoded, Setup, Task, choose_templates, encoding_specs, simulate
+
+CLASSICAL = "classical"
+#: A generator that needs the critic's verdict trains in every round; one that matches statistics freezes its networks.
+CRITIC = "critic"
+_EMBED_WINDOWS = 512
+
+Done = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The discriminator to train: plugin name, its options, how it is trained."""
+
+    name: str
+    options: Mapping[str, Any]
+    settings: training.TrainingSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything that an inference is about, and nothing of how far it is."""
+
+    setup: Setup
+    parameters: Parameters
+    observed: Observed
+    generator: Generator
+    budget: Budget
+    network: Network
+    scenario: str
+    seed: int
+    classical: bool = True
+    label: str = ""
+
+    @property
+    def plan(self) -> tuple[RoundPlan, ...]:
+        return self.generator.plan(self.parameters, self.budget)
+
+    @property
+    def freezes(self) -> bool:
+        return getattr(self.generator, "uses", "statistics") != CRITIC
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """One round's simulations: ``theta`` (k, p) and ``fold`` (k,) of proposals; n windows in order of proposals.
+
+    ``proposal`` (n,) index into ``theta``; ``statistics`` (n, c) classical ones; ``embedding`` (n, width) and
+    ``logits`` (n,) out of fold; ``inputs`` the network's arrays while it may still train on them, else empty.
+    """
+
+    theta: np.ndarray
+    fold: np.ndarray
+    proposal: np.ndarray
+    statistics: np.ndarray
+    embedding: np.ndarray
+    logits: np.ndarray
+    inputs: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.proposal)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as named arrays, inputs prefixed by ``input-``."""
+        own = {name: getattr(self, name) for name in _ROUND_ARRAYS}
+        return own | {f"input-{name}": array for name, array in self.inputs.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Round:
+        inputs = {n.removeprefix("input-"): a for n, a in arrays.items() if n.startswith("input-")}
+        return cls(**{name: arrays[name] for name in _ROUND_ARRAYS}, inputs=inputs)
+
+
+_ROUND_ARRAYS = ("theta", "fold", "proposal", "statistics", "embedding", "logits")
+
+
+@dataclass(frozen=True, eq=False)
+class InferenceState:
+    """How far an inference is: ``index`` of the next round, the generator's state, networks, rounds so far.
+
+    ``trained`` is the index of the last round that trained the networks, -1 before; ``real_embedding`` and
+    ``real_logits`` are the real windows', out of fold, by the networks as they are.
+    """
+
+    index: int
+    generator: State
+    networks: Sequence[training.FoldNetwork]
+    rounds: tuple[Round, ...] = ()
+    trained: int = -1
+    real_embedding: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    real_logits: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+
+    @property
+    def num_windows(self) -> int:
+        return sum(len(r) for r in self.rounds)
+
+
+@dataclass(frozen=True, eq=False)
+class StepInfo:
+    """What a step did: the generator's info, training rows (empty where it did not train), the critic's AUC."""
+
+    info: Info
+    training: training.TrainingInfo
+    auc: float
+    num_windows: int
+    seconds: Mapping[str, float]
+
+
+def init(problem: Problem) -> InferenceState:
+    """State before the first round: untrained networks, the generator's start."""
+    specs = _network_specs(problem)
+    networks = training.init(
+        problem.network.name,
+        problem.network.options,
+        specs,
+        len(problem.parameters),
+        problem.network.settings,
+        problem.seed,
+    )
+    return InferenceState(
+        0, problem.generator.init(problem.parameters, randomness.stream(problem.seed, "init")), networks
+    )
+
+
+def step(
+    problem: Problem, state: InferenceState, executor: Executor, *, done: Done, clock: Callable[[], float]
+) -> tuple[InferenceState, StepInfo]:
+    """One round; ``done`` hears of every proposal's windows as they come, ``clock`` gives seconds."""
+    plan, index = problem.plan, state.index
+    begun = clock()
+    rng = randomness.stream(problem.seed, "propose", index)
+    theta = problem.generator.propose(state.generator, rng, plan[index].num_proposals)
+    trains = _trains(problem, state)
+    current = _simulated_round(problem, state, theta, plan[index].num_windows, executor, trains, done)
+    simulated = clock()
+    state = replace(state, rounds=(*state.rounds, current))
+    info = training.TrainingInfo()
+    if trains:
+        state, info = _trained(problem, state)
+    trained = clock()
+    last = index + 1 == len(plan)
+    result = RoundResult(index, fold_results(problem, state), last)
+    generator, moved = problem.generator.step(state.generator, result, randomness.stream(problem.seed, "step", index))
+    seconds = {"simulate": simulated - begun, "train": trained - simulated, "move": clock() - trained}
+    auc = training.area_under_curve(state.real_logits, state.rounds[-1].logits)
+    state = replace(_forgotten(problem, state), index=index + 1, generator=generator)
+    return state, StepInfo(moved, info, auc, len(current), seconds)
+
+
+def fold_results(problem: Problem, state: InferenceState) -> tuple[FoldResult, ...]:
+    """What the generator sees: every fold's windows with their out-of-fold statistics."""
+    rounds = state.rounds
+    offsets = np.cumsum([0, *(len(r.theta) for r in rounds)])
+    theta = np.concatenate([r.theta for r in rounds])
+    fold = np.concatenate([r.fold for r in rounds])
+    number = np.repeat(np.arange(len(rounds)), [len(r.theta) for r in rounds])
+    proposal = np.concatenate([r.proposal + o for r, o in zip(rounds, offsets, strict=False)])
+    statistics = np.concatenate([_joined(problem, r.statistics, r.embedding) for r in rounds])
+    logits = np.concatenate([r.logits for r in rounds])
+    observed = problem.observed
+    real = _joined(problem, _classical(problem, observed.arrays), state.real_embedding)
+    results = []
+    for k in range(problem.network.settings.folds):
+        mine, windows, real_mine = fold == k, fold[proposal] == k, observed.fold == k
+        renumbered = np.cumsum(mine) - 1
+        results.append(
+            FoldResult(
+                theta[mine],
+                number[mine],
+                statistics[windows],
+                renumbered[proposal[windows]],
+                real[real_mine],
+                observed.block[real_mine],
+                logits[windows],
+                state.real_logits[real_mine],
+            )
+        )
+    return tuple(results)
+
+
+def tasks(problem: Problem, theta: np.ndarray, num_windows: int, *key: str | int) -> Iterator[Task]:
+    """One task a proposal, its seed keyed by the run's seed, ``key``, the scenario and the proposal's number."""
+    templates = problem.observed.templates
+    for i, vector in enumerate(theta):
+        seed = randomness.simulator_seed(problem.seed, *key, problem.scenario, i)
+        chosen = choose_templates(seed, len(templates), num_windows)
+        values = problem.parameters.named(vector)
+        yield Task(problem.setup, values, tuple(templates[t] for t in chosen), seed, problem.label)
+
+
+# --- parts of a round ---------------------------------------------------------------------------------------------
+
+
+def _network_specs(problem: Problem) -> dict[str, Any]:
+    return {name: spec for name, spec in encoding_specs(problem.setup).items() if name != CLASSICAL}
+
+
+def _trains(problem: Problem, state: InferenceState) -> bool:
+    return not problem.freezes or state.num_windows < problem.network.settings.windows
+
+
+def _simulated_round(
+    problem: Problem,
+    state: InferenceState,
+    theta: np.ndarray,
+    num_windows: int,
+    executor: Executor,
+    keep_inputs: bool,
+    done: Done,
+) -> Round:
+    """Simulate the proposals; keep the networks' inputs where they will train on them, else embed what arrives."""
+    fold = np.arange(len(theta)) % problem.network.settings.folds
+    inputs = _inputs(problem, state)
+    statistics, kept, embedded = [], [], []
+    pending: list[tuple[int, Encoded]] = []
+    stream = simulate(tasks(problem, theta, num_windows, "round", state.index), executor)
+    for i, encoded in enumerate(stream):
+        statistics.append(_classical(problem, encoded))
+        mine = {name: encoded[name] for name in inputs}
+        if keep_inputs:
+            kept.append(mine)
+        else:
+            pending.append((int(fold[i]), mine))
+            if len(pending) * num_windows >= _EMBED_WINDOWS or i + 1 == len(theta):
+                embedded += _embedded(state.networks, pending)
+                pending = []
+        done(num_windows)
+    proposal = np.repeat(np.arange(len(theta)), num_windows)
+    size, width = len(proposal), state.networks[0].width
+    if keep_inputs:
+        arrays = {name: np.concatenate([k[name] for k in kept]) for name in inputs}
+        embedding, logits = np.zeros((size, width), np.float32), np.zeros(size, np.float32)
+    else:
+        arrays = {}
+        embedding = np.concatenate([e for e, _ in embedded])
+        logits = np.concatenate([c for _, c in embedded])
+    return Round(theta, fold, proposal, np.concatenate(statistics), embedding, logits, arrays)
+
+
+def _inputs(problem: Problem, state: InferenceState) -> tuple[str, ...]:
+    return tuple(state.networks[0].names)
+
+
+def _embedded(
+    networks: Sequence[training.FoldNetwork], pending: Sequence[tuple[int, Encoded]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Embedding and logits of each proposal, by the network of its fold, a batch for every fold."""
+    out: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(pending)
+    for network in networks:
+        mine = [i for i, (fold, _) in enumerate(pending) if fold == network.fold]
+        if not mine:
+            continue
+        arrays = {name: np.concatenate([pending[i][1][name] for i in mine]) for name in network.names}
+        embedding, logits = training.embed(network, arrays, _EMBED_WINDOWS)
+        edges = np.cumsum([len(pending[i][1][network.names[0]]) for i in mine])[:-1]
+        for i, e, c in zip(mine, np.split(embedding, edges), np.split(logits, edges), strict=True):
+            out[i] = (e, c)
+    return out
+
+
+def _trained(problem: Problem, state: InferenceState) -> tuple[InferenceState, training.TrainingInfo]:
+    """The networks trained on all windows still kept, and every one of these embedded anew."""
+    settings, observed = problem.network.settings, problem.observed
+    kept = [i for i, r in enumerate(state.rounds) if r.inputs]
+    simulated = _training_windows(problem, [state.rounds[i] for i in kept])
+    real = training.Windows(observed.arrays, observed.fold)
+    rng = randomness.stream(problem.seed, "train", state.index)
+    info = training.train(state.networks, simulated, real, settings, rng)
+    state = replace(state, trained=state.index)
+    return refreshed(problem, state), info
+
+
+def refreshed(problem: Problem, state: InferenceState) -> InferenceState:
+    """Every round that still has its inputs, and the real windows, embedded by the networks as they are."""
+    rounds = list(state.rounds)
+    for i, r in enumerate(rounds):
+        if r.inputs:
+            embedding, logits = _embed_folds(state.networks, r.inputs, r.fold[r.proposal])
+            rounds[i] = replace(r, embedding=embedding, logits=logits)
+    observed = problem.observed
+    embedding, logits = _embed_folds(state.networks, observed.arrays, observed.fold)
+    return replace(state, rounds=tuple(rounds), real_embedding=embedding, real_logits=logits)
+
+
+def _embed_folds(
+    networks: Sequence[training.FoldNetwork], arrays: Mapping[str, np.ndarray], fold: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    embedding = np.empty((len(fold), networks[0].width), dtype=np.float32)
+    logits = np.empty(len(fold), dtype=np.float32)
+    for network in networks:
+        index = np.flatnonzero(fold == network.fold)
+        for start in range(0, len(index), 8 * _EMBED_WINDOWS):
+            part = index[start : start + 8 * _EMBED_WINDOWS]
+            chosen = {name: np.asarray(arrays[name][part]) for name in network.names}
+            embedding[part], logits[part] = training.embed(network, chosen, _EMBED_WINDOWS)
+    return embedding, logits
+
+
+def _training_windows(problem: Problem, rounds: Sequence[Round]) -> training.Windows:
+    offsets = np.cumsum([0, *(len(r.theta) for r in rounds)])
+    theta = np.concatenate([r.theta for r in rounds])
+    return training.Windows(
+        {name: np.concatenate([r.inputs[name] for r in rounds]) for name in rounds[0].inputs},
+        np.concatenate([r.fold[r.proposal] for r in rounds]),
+        np.concatenate([r.proposal + o for r, o in zip(rounds, offsets, strict=False)]),
+        problem.parameters.to_unit(theta),
+    )
+
+
+def _forgotten(problem: Problem, state: InferenceState) -> InferenceState:
+    """Inputs dropped once no network will train on them again: all when frozen, else all but the latest windows."""
+    if _trains(problem, state) and problem.freezes:
+        return state
+    room = 0 if problem.freezes else problem.network.settings.windows
+    rounds, newer = list(state.rounds), 0
+    for i in reversed(range(len(rounds))):
+        if newer >= room and rounds[i].inputs:
+            rounds[i] = replace(rounds[i], inputs={})
+        newer += len(rounds[i])
+    return replace(state, rounds=tuple(rounds))
+
+
+def _classical(problem: Problem, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    some = next(iter(arrays.values()))
+    return np.asarray(arrays[CLASSICAL]) if problem.classical else np.empty((len(some), 0), dtype=np.float32)
+
+
+def _joined(problem: Problem, classical: np.ndarray, embedding: np.ndarray) -> np.ndarray:
+    return np.concatenate([classical, embedding], axis=1)
+
+
+def resumed(problem: Problem, state: InferenceState) -> InferenceState:
+    """A state read back from disk: what later training changed of its early rounds is worked out again."""
+    if state.trained < 0:
+        return _forgotten(problem, state)
+    return _forgotten(problem, refreshed(problem, state))

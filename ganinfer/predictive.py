@@ -1,0 +1,129 @@
+"""What the fitted model predicts, beside what the genomes hold: the comparison that a report draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ganinfer import randomness
+from ganinfer.encodings import EncodingContext, make
+from ganinfer.execution import Executor
+from ganinfer.haplotypes import Chromosomes, chromosomes
+from ganinfer.inference import Problem, tasks
+from ganinfer.simulation import encoding_specs, simulate
+from ganinfer.statistics import LD_EDGES
+
+_WINDOWS = 16
+_MOST_WINDOWS = 3_200
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Real and predicted statistics: ``arrays`` by name and JSON ``values`` that describe them.
+
+    ``real_mean``, ``real_se``, ``simulated_mean``, ``simulated_se`` (d,) classical statistics, ``names`` theirs; joint
+    spectra ``sfs_real`` and ``sfs_simulated``, mean sites a window by allele count, with suffix ``_A_B`` for every pair
+    of three or more populations; ``ld_distance`` (bins,) base pairs and ``ld_real_POP``, ``ld_simulated_POP`` r2.
+    """
+
+    arrays: dict[str, np.ndarray]
+    values: dict[str, Any]
+
+
+def predict(problem: Problem, posterior: np.ndarray, executor: Executor) -> Fit:
+    """Simulate fresh windows at posterior draws, as many as there are real ones up to 3,200, and compare."""
+    num_proposals = max(1, min(len(problem.observed), _MOST_WINDOWS) // _WINDOWS)
+    rng = randomness.stream(problem.seed, "predictive")
+    theta = posterior[rng.choice(len(posterior), num_proposals, replace=len(posterior) < num_proposals)]
+    names = _classical_names(problem)
+    carriers = chromosomes(problem.setup.samples)
+    counted = "counts" in encoding_specs(problem.setup)
+    simulated, spectra = [], []
+    for encoded in simulate(tasks(problem, theta, _WINDOWS, "predictive"), executor):
+        simulated.append(encoded["classical"] if "classical" in encoded else np.empty((_WINDOWS, 0)))
+        if counted:
+            spectra.append(_spectra(encoded, carriers))
+    arrays = problem.observed.arrays
+    real = np.asarray(arrays["classical"]) if "classical" in arrays else np.empty((len(problem.observed), 0))
+    compared = _compared(real, problem.observed.block, np.stack(simulated))
+    if counted:
+        totals = _spectra(arrays, carriers)
+        for key in totals:
+            compared[f"sfs_real{key}"] = totals[key] / len(real)
+            compared[f"sfs_simulated{key}"] = np.sum([s[key] for s in spectra], axis=0) / (num_proposals * _WINDOWS)
+    if names:
+        compared |= _linkage(compared, names, carriers.populations, problem.setup.length)
+    values = {
+        "names": names,
+        "populations": list(carriers.populations),
+        "folded": problem.setup.pipeline.folded,
+        "num_simulated": num_proposals * _WINDOWS,
+    }
+    return Fit(compared, values)
+
+
+def block_standard_error(values: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Standard error (d,) of the mean of ``values`` (n, d), blocks taken as independent."""
+    names, index = np.unique(block, return_inverse=True)
+    centred = values - values.mean(axis=0)
+    sums = np.stack([np.bincount(index, column, minlength=len(names)) for column in centred.T], axis=1)
+    correction = len(names) / max(len(names) - 1, 1)
+    return np.sqrt((sums**2).sum(axis=0) * correction) / len(values)
+
+
+def _compared(real: np.ndarray, block: np.ndarray, simulated: np.ndarray) -> dict[str, np.ndarray]:
+    """Means and standard errors; ``simulated`` (proposals, windows, d), proposals taken as independent."""
+    by_proposal = simulated.mean(axis=1)
+    if real.shape[1] == 0:
+        return {}
+    return {
+        "real_mean": real.mean(axis=0, dtype=float),
+        "real_se": block_standard_error(real.astype(float), block),
+        "simulated_mean": by_proposal.mean(axis=0, dtype=float),
+        "simulated_se": by_proposal.std(axis=0, dtype=float) / np.sqrt(max(len(by_proposal) - 1, 1)),
+    }
+
+
+def _classical_names(problem: Problem) -> list[str]:
+    setup = problem.setup
+    if "classical" not in encoding_specs(setup):
+        return []
+    context = EncodingContext(
+        setup.samples, setup.pipeline.phased, setup.pipeline.folded, setup.length, setup.num_sites
+    )
+    return list(make("classical", context).spec()["classical"].details["names"])
+
+
+def _spectra(encoded: Mapping[str, np.ndarray], carriers: Chromosomes) -> dict[str, np.ndarray]:
+    """Total joint spectra of some windows, keyed by their pair's suffix, on the full sample's grid."""
+    mask = np.asarray(encoded["count_mask"]).astype(bool)
+    counts, called = np.asarray(encoded["counts"])[mask], np.asarray(encoded["called"])[mask]
+    sizes = np.array(carriers.sizes)
+    counts = np.round(counts * sizes / np.maximum(called, 1)).astype(np.int64)
+    names = carriers.populations
+    if len(names) == 1:
+        return {"": np.bincount(counts[:, 0], minlength=sizes[0] + 1).astype(float)}
+    pairs = list(combinations(range(len(names)), 2))
+    out = {}
+    for a, b in pairs:
+        cell = counts[:, a] * (sizes[b] + 1) + counts[:, b]
+        suffix = "" if len(pairs) == 1 else f"_{names[a]}_{names[b]}"
+        size = (sizes[a] + 1) * (sizes[b] + 1)
+        out[suffix] = np.bincount(cell, minlength=size).reshape(sizes[a] + 1, sizes[b] + 1).astype(float)
+    return out
+
+
+def _linkage(
+    compared: Mapping[str, np.ndarray], names: list[str], populations: tuple[str, ...], length: int
+) -> dict[str, np.ndarray]:
+    edges = np.array([0.0, *LD_EDGES]) * length
+    out = {"ld_distance": 0.5 * (edges[:-1] + edges[1:])}
+    for population in populations:
+        index = [i for i, name in enumerate(names) if name.startswith(f"r2 {population},")]
+        out[f"ld_real_{population}"] = compared["real_mean"][index]
+        out[f"ld_simulated_{population}"] = compared["simulated_mean"][index]
+    return out

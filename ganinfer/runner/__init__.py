@@ -1,0 +1,7 @@
+"""From an experiment to its answer: the engine's layers put together, for the command line and for Python."""
+
+from ganinfer.runner.checking import check
+from ganinfer.runner.exporting import simulate
+from ganinfer.runner.running import run
+
+__all__ = ["check", "run", "simulate"]

@@ -1,0 +1,167 @@
+"""What an experiment says, as the objects that the engine works with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import execution, observed, simulation, study
+from ganinfer.execution import Executor
+from ganinfer.experiment import (
+    Experiment,
+    SimulatedData,
+    genome_source,
+    pipeline_settings,
+    sample_sets,
+    simulator,
+    simulator_key,
+    window_settings,
+)
+from ganinfer.haplotypes import SampleSet
+from ganinfer.interfaces import Simulator
+from ganinfer.observed import RealWindows
+from ganinfer.parameters import Parameters
+from ganinfer.pipeline import PipelineSettings
+
+CLASSICAL = "classical"
+#: Where genomes are kept once they were read, beside the runs.
+CACHE = "cache"
+#: Packages whose versions an answer depends on.
+PACKAGES = (
+    "ganinfer",
+    "numpy",
+    "scipy",
+    "tensorflow",
+    "keras",
+    "msprime",
+    "tskit",
+    "demes",
+    "ray",
+    "mlflow",
+    "emcee",
+)
+
+
+class RunError(ValueError):
+    """An experiment cannot be run as it is."""
+
+
+def executor(experiment: Experiment) -> Executor:
+    section = experiment.execution
+    return execution.make(section.executor, section.workers, address=section.address, timeout=section.timeout)
+
+
+def only_scenario(experiment: Experiment) -> str:
+    """The scenario to infer: the only one, or that of a study's truth."""
+    names = list(experiment.scenarios)
+    if len(names) == 1:
+        return names[0]
+    if isinstance(experiment.data, SimulatedData):
+        return experiment.data.simulate.scenario
+    raise RunError(f"the experiment has {len(names)} scenarios ({', '.join(names)}); keep one of them")
+
+
+def open_data(experiment: Experiment, workers: Executor, cache: Path) -> RealWindows:
+    """The experiment's genomes, read or found in ``cache``, or its simulation study, simulated."""
+    if isinstance(experiment.data, SimulatedData):
+        return study.simulate_study(study_plan(experiment), workers)
+    from ganinfer.genomes import open_genomes
+
+    return open_genomes(genome_source(experiment), window_settings(experiment), cache)
+
+
+def study_plan(experiment: Experiment) -> study.StudyPlan:
+    assert isinstance(experiment.data, SimulatedData)
+    section = experiment.data.simulate
+    setup = base_setup(experiment, section.scenario, sample_sets(section), PipelineSettings(), ())
+    return study.StudyPlan(
+        setup,
+        section.truth,
+        section.windows or 0,
+        section.seed,
+        section.missingness,
+        section.contigs,
+        section.contig_length,
+    )
+
+
+def base_setup(
+    experiment: Experiment,
+    scenario: str,
+    samples: tuple[SampleSet, ...],
+    pipeline: PipelineSettings,
+    encodings: Sequence[str],
+    num_sites: int = 1,
+) -> simulation.Setup:
+    section = experiment.scenarios[scenario]
+    return simulation.Setup(
+        simulator_key(section.simulator),
+        section.options,
+        samples,
+        pipeline,
+        tuple((name, {}) for name in encodings),
+        experiment.windows.length,
+        num_sites,
+    )
+
+
+def fitted_setup(
+    experiment: Experiment, scenario: str, real: RealWindows, chosen: np.ndarray, encodings: Sequence[str]
+) -> simulation.Setup:
+    """The set-up of a scenario's simulations, its arrays as large as the real windows ask for."""
+    pipeline = pipeline_settings(experiment, real.phased)
+    setup = base_setup(experiment, scenario, real.samples, pipeline, encodings)
+    return replace(setup, num_sites=observed.fit_num_sites(real, chosen, setup, experiment.seed))
+
+
+def checked_parameters(
+    experiment: Experiment, scenario: str, samples: tuple[SampleSet, ...]
+) -> tuple[Simulator, Parameters]:
+    """The scenario's simulator and its parameters, sampled once: raises where the prior holds no possible model."""
+    plugin = simulator(experiment, scenario)
+    parameters = plugin.parameters
+    if not len(parameters):
+        raise RunError(f"{experiment.place('scenarios', scenario)}: no parameter is free, so there is nothing to infer")
+    place = experiment.place("scenarios", scenario)
+    try:
+        draws = parameters.sample(np.random.default_rng(experiment.seed), 32)
+    except ValueError as error:
+        raise RunError(f"{place}: {error}") from None
+    problem = getattr(plugin, "sampling_problem", None)
+    for vector in draws:
+        values = parameters.named(vector)
+        found = problem(values, samples) if problem else None
+        if found:
+            shown = ", ".join(f"{name}={value:.6g}" for name, value in values.items())
+            raise RunError(f"{place}: at {shown}: {found}")
+    return plugin, parameters
+
+
+def versions() -> dict[str, str]:
+    """Versions of what an answer depends on."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def quiet_tensorflow(threads: int) -> None:
+    """What has to be in the environment before TensorFlow is imported: repeatable round-off, no chatter."""
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+def options_of(section: Any) -> dict[str, Any]:
+    return dict(section.options)

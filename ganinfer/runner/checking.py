@@ -1,0 +1,117 @@
+"""A look at an experiment before it runs: what was found, what a simulation costs, how long a run will take."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import observed, plugins
+from ganinfer.experiment import Experiment, SimulatedData, budget, pipeline_settings
+from ganinfer.observed import RealWindows
+from ganinfer.parameters import Parameters
+from ganinfer.runner import assembling
+from ganinfer.simulation import Setup, Task, label, simulate_task
+
+_TRIED_WINDOWS = 8
+_TRIED_DRAWS = 3
+#: Network, emulator and report, beside the simulations: seconds a simulated window, and once a run.
+_TRAINING_SECONDS = 1.5e-3
+_ONCE_SECONDS = 30.0
+
+
+def check(experiment: Experiment) -> dict[str, Any]:
+    """Data, windows, diversity, the cost of a simulation and the run's likely time, as JSON values.
+
+    Raises the same errors as a run would, before anything expensive.
+    """
+    scenario = assembling.only_scenario(experiment)
+    if isinstance(experiment.data, SimulatedData):
+        samples = assembling.sample_sets(experiment.data.simulate)
+        assembling.checked_parameters(experiment, scenario, samples)
+        experiment = _smaller_study(experiment)
+    with assembling.execution.make("serial") as serial:
+        real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
+    _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
+    chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
+    setup = assembling.fitted_setup(
+        experiment, scenario, real, chosen, ("snp-matrix", "joint-counts", assembling.CLASSICAL)
+    )
+    summary = dict(real.summary())
+    individuals = summary.pop("individuals", None)
+    if isinstance(experiment.data, SimulatedData):
+        summary = {"simulation_study": {k: summary[k] for k in ("truth", "samples")}}
+    elif individuals:
+        summary = {"individuals": {name: len(members) for name, members in individuals.items()}, **summary}
+    seconds = _seconds_per_window(experiment, scenario, setup, real, parameters)
+    return {
+        "experiment": experiment.name,
+        **summary,
+        "pipeline": vars(pipeline_settings(experiment, real.phased)),
+        "parameters": [
+            {
+                "name": p.name,
+                "lower": p.lower,
+                "upper": p.upper,
+                "scale": p.scale,
+                "prior": p.density.kind,
+                "unit": p.unit,
+            }
+            for p in parameters
+        ],
+        "cost": _cost(experiment, parameters, seconds),
+    }
+
+
+def _smaller_study(experiment: Experiment) -> Experiment:
+    """The same study with few windows: a check needs no more."""
+    assert isinstance(experiment.data, SimulatedData)
+    study = experiment.data.simulate
+    fewer = {"windows": min(study.windows, 40)} if study.windows else {"contigs": 1}
+    data = experiment.data.model_copy(update={"simulate": study.model_copy(update=fewer)})
+    return experiment.model_copy(update={"data": data})
+
+
+def _seconds_per_window(
+    experiment: Experiment, scenario: str, setup: Setup, real: RealWindows, parameters: Parameters
+) -> float:
+    """Seconds to simulate, prepare and encode a window on one core: the mean over a few draws of the prior."""
+    rng = np.random.default_rng(experiment.seed)
+    draws = parameters.sample(rng, _TRIED_DRAWS + 1)
+    seconds = []
+    for i, vector in enumerate(draws):
+        index = rng.integers(len(real.templates), size=_TRIED_WINDOWS)
+        task = Task(
+            setup,
+            parameters.named(vector),
+            tuple(real.templates[t] for t in index),
+            i + 1,
+            label(str(experiment.path), scenario),
+        )
+        begun = time.perf_counter()
+        simulate_task(task)
+        seconds.append((time.perf_counter() - begun) / _TRIED_WINDOWS)
+    return float(np.mean(seconds[1:]))
+
+
+def _cost(experiment: Experiment, parameters: Parameters, seconds: float) -> dict[str, Any]:
+    generator = plugins.load("generators", experiment.generator.name)(**experiment.generator.options)
+    windows = sum(r.num_proposals * r.num_windows for r in generator.plan(parameters, budget(experiment)))
+    workers = _num_workers(experiment)
+    total = windows * (seconds / workers + _TRAINING_SECONDS) + _ONCE_SECONDS
+    return {
+        "milliseconds_per_simulated_window": 1000 * seconds,
+        "simulated_windows": windows,
+        "workers": workers,
+        "estimated_minutes": total / 60,
+    }
+
+
+def _num_workers(experiment: Experiment) -> int:
+    from ganinfer.execution.base import num_cores
+
+    if experiment.execution.executor == "serial":
+        return 1
+    return experiment.execution.workers or num_cores()

@@ -1,0 +1,264 @@
+"""What a run writes: tables and figures in its folder, metrics and artifacts in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ganinfer import storage, tracking
+from ganinfer.execution import Executor
+from ganinfer.experiment import Experiment, simulator
+from ganinfer.interfaces import Info
+from ganinfer.runner import assembling, results
+
+History = list[dict[str, Any]]
+
+
+def entry(problem: Any, state: Any, step: Any, history: History, level: float) -> dict[str, Any]:
+    """What is remembered of a round, as JSON values."""
+    info: Info = step.info
+    low = high = [None] * len(problem.parameters)
+    if info.posterior is not None:
+        low, high = np.quantile(info.posterior, [(1 - level) / 2, (1 + level) / 2], axis=0).tolist()
+    return {
+        "round": state.index - 1,
+        "estimate": dict(zip(problem.parameters.names, info.estimate.tolist(), strict=True)),
+        "low": dict(zip(problem.parameters.names, low, strict=True)),
+        "high": dict(zip(problem.parameters.names, high, strict=True)),
+        "spread": dict(zip(problem.parameters.names, info.spread.tolist(), strict=True)),
+        "num_windows": step.num_windows,
+        "total_windows": step.num_windows + (history[-1]["total_windows"] if history else 0),
+        "seconds": dict(step.seconds),
+        "metrics": {**{k: float(v) for k, v in info.metrics.items()}, "auc": step.auc},
+        "training": step.training.rows,
+        "converged": info.converged,
+        "warnings": list(info.warnings),
+    }
+
+
+def shown(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A round as the terminal shows it."""
+    seconds = sum(entry["seconds"].values())
+    parameters = {
+        name: {"estimate": value, "interval": [entry["low"][name], entry["high"][name]]}
+        for name, value in entry["estimate"].items()
+    }
+    info = {
+        "parameters": parameters,
+        "seconds": seconds,
+        "windows_per_second": entry["num_windows"] / max(entry["seconds"]["simulate"], 1e-9),
+        "auc": entry["metrics"]["auc"],
+    }
+    if "match_distance" in entry["metrics"]:
+        info["distance"] = entry["metrics"]["match_distance"]
+    return info
+
+
+def write_tables(folder: storage.RunFolder, problem: Any, state: Any, history: History) -> None:
+    """Trajectory, proposals, training and metrics so far."""
+    names = problem.parameters.names
+    rows = [(h, name) for h in history for name in names]
+    seconds = np.cumsum([sum(h["seconds"].values()) for h in history])
+
+    def column(key: str) -> np.ndarray:
+        return np.array([np.nan if h[key][name] is None else h[key][name] for h, name in rows], dtype=float)
+
+    folder.write_table(
+        "trajectory.parquet",
+        {
+            "round": np.array([h["round"] for h, _ in rows]),
+            "parameter": np.array([name for _, name in rows]),
+            **{key: column(key) for key in ("estimate", "low", "high", "spread")},
+            "num_windows": np.array([h["total_windows"] for h, _ in rows]),
+            "seconds": np.repeat(seconds, len(names)),
+        },
+    )
+    theta = np.concatenate([r.theta for r in state.rounds])
+    counts = [len(r.theta) for r in state.rounds]
+    folder.write_table(
+        "proposals.parquet",
+        {
+            "round": np.repeat(np.arange(len(counts)), counts),
+            "proposal": np.concatenate([np.arange(c) for c in counts]),
+            **{name: theta[:, i] for i, name in enumerate(names)},
+        },
+    )
+    training = [{"round": h["round"], **row} for h in history for row in h["training"]]
+    if training:
+        folder.write_table("training.parquet", {key: np.array([r[key] for r in training]) for key in training[0]})
+    metrics = [(h["round"], name, value) for h in history for name, value in _metrics(h).items()]
+    folder.write_table(
+        "metrics.parquet",
+        {
+            "round": np.array([m[0] for m in metrics]),
+            "name": np.array([m[1] for m in metrics]),
+            "value": np.array([m[2] for m in metrics], dtype=float),
+        },
+    )
+
+
+def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
+    """A round's numbers under the names they have in MLflow."""
+    values = {f"theta/{name}": value for name, value in entry["estimate"].items()}
+    values |= {f"spread/{name}": value for name, value in entry["spread"].items()}
+    for key in ("low", "high"):
+        values |= {f"{key}/{name}": v for name, v in entry[key].items() if v is not None}
+    values |= entry["metrics"]
+    last = {row["fold"]: row for row in entry["training"]}
+    for loss in ("critic", "regressor"):
+        if last:
+            values[f"loss/{loss}"] = float(np.mean([row[f"loss_{loss}"] for row in last.values()]))
+    values |= {f"seconds/{name}": value for name, value in entry["seconds"].items()}
+    values["windows_per_second"] = entry["num_windows"] / max(entry["seconds"]["simulate"], 1e-9)
+    values["num_windows"] = entry["total_windows"]
+    return values
+
+
+# --- MLflow -------------------------------------------------------------------------------------------------------
+
+
+def start_tracking(experiment: Experiment, folder: storage.RunFolder, problem: Any) -> tracking.Tracker:
+    """A new MLflow run, or the one that this folder began."""
+    known = folder.path / "mlflow.json"
+    run_id = storage.read_json(known)["run_id"] if known.exists() else None
+    params = {k: v for k, v in experiment.resolved().items() if k != "tracking"}
+    tracker = tracking.open_tracker(
+        experiment.tracking.uri,
+        folder.path.parent,
+        experiment.tracking.experiment,
+        folder.path.name,
+        params,
+        {
+            "ganinfer.folder": str(folder.path),
+            "ganinfer.simulator": problem.setup.title,
+            "ganinfer.discriminator": problem.network.name,
+            "ganinfer.seed": experiment.seed,
+            **{f"version.{name}": v for name, v in assembling.versions().items()},
+        },
+        run_id,
+        run_folder=folder.path,
+    )
+    folder.write_json("mlflow.json", {"run_id": tracker.run_id, "uri": tracker.uri})
+    return tracker
+
+
+def track(tracker: tracking.Tracker, folder: storage.RunFolder, entry: Mapping[str, Any]) -> None:
+    tracker.metrics(_metrics(entry), entry["round"])
+
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+
+def finish(
+    experiment: Experiment,
+    problem: Any,
+    state: Any,
+    history: History,
+    stopped: str,
+    folder: storage.RunFolder,
+    workers: Executor,
+    tracker: tracking.Tracker,
+) -> None:
+    """Posterior, comparison with the data, result, report, bundle; then the record in MLflow."""
+    from ganinfer.predictive import predict
+    from ganinfer.runner.running import last_info
+
+    info = last_info(folder, history[-1]["round"])
+    names = problem.parameters.names
+    posterior = info.posterior if info.posterior is not None else info.estimate[None, :]
+    if info.posterior is not None:
+        folder.write_table("posterior.parquet", {name: posterior[:, i] for i, name in enumerate(names)})
+    fit = predict(problem, posterior, workers)
+    folder.write_arrays("fit.npz", fit.arrays)
+    folder.write_json("fit.json", fit.values)
+    _write_best_model(experiment, problem, info, folder)
+    folder.write_json("warnings.json", {"warnings": [*info.warnings, *tracker.warnings]})
+    parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
+    folder.write_json(
+        "result.json",
+        results.result(
+            problem.scenario,
+            results.parameter_results(problem.parameters, info, experiment.level),
+            simulated_windows=history[-1]["total_windows"],
+            stopped=stopped,
+            seconds={**parts, "total": sum(parts.values())},
+            seed=experiment.seed,
+            versions=assembling.versions(),
+        ),
+    )
+    write_bundle(experiment, problem, state, folder)
+    _report(folder, tracker)
+
+
+def _write_best_model(experiment: Experiment, problem: Any, info: Info, folder: storage.RunFolder) -> None:
+    """best.demes.yaml, where the simulator has a demes graph."""
+    plugin = simulator(experiment, problem.scenario)
+    graph = getattr(plugin, "graph", None)
+    if graph is None:
+        return
+    import demes
+
+    try:
+        best = graph(problem.parameters.named(info.estimate))
+    except ValueError:
+        # Medians taken one by one can break a constraint that every draw keeps: the closest draw stands in.
+        if info.posterior is None:
+            return
+        scale = np.maximum(info.posterior.std(axis=0), 1e-300)
+        closest = np.argmin((((info.posterior - info.estimate) / scale) ** 2).sum(axis=1))
+        best = graph(problem.parameters.named(info.posterior[closest]))
+    folder.write_text("best.demes.yaml", demes.dumps(best))
+
+
+def write_bundle(experiment: Experiment, problem: Any, state: Any, folder: storage.RunFolder) -> None:
+    """The trained networks with what is needed to use them: no code, no pickles."""
+    from ganinfer import training
+
+    bundle = folder.path / "bundle"
+    bundle.mkdir(exist_ok=True)
+    training.save(state.networks, bundle)
+    specs = {
+        name: {"shape": list(spec.shape), "dtype": spec.dtype, "details": dict(spec.details)}
+        for name, spec in _specs(problem).items()
+    }
+    folder.write_json(
+        "bundle/bundle.json",
+        {
+            "discriminator": {"name": problem.network.name, "options": dict(problem.network.options)},
+            "encodings": [name for name, _ in problem.setup.encoders],
+            "specs": specs,
+            "parameters": [
+                {"name": p.name, "lower": p.lower, "upper": p.upper, "scale": p.scale} for p in problem.parameters
+            ],
+            "versions": assembling.versions(),
+        },
+    )
+
+
+def _specs(problem: Any) -> dict[str, Any]:
+    from ganinfer.simulation import encoding_specs
+
+    return encoding_specs(problem.setup)
+
+
+def _report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
+    from ganinfer import report
+
+    page = report.write_report(folder.path)
+    for name in ("result.json", "experiment.yaml", "trajectory.parquet", "posterior.parquet", "best.demes.yaml"):
+        if (folder.path / name).exists():
+            tracker.artifact(folder.path / name)
+    tracker.artifact(page)
+    for figure in report.figures(folder.path).values():
+        tracker.artifact(figure, "figures")
+    tracker.artifact(folder.path / "bundle")
+    trunk = folder.path / "bundle" / "fold-0" / "trunk.keras"
+    if trunk.exists():
+        tracker.keras_model(trunk)
+    tracker.finish()
+
+
+def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(history[-1]["warnings"]) if history else []

@@ -1,0 +1,62 @@
+"""result.json: the answer of a run, every key from the first version on; what is not computed is null."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ganinfer.interfaces import Info
+from ganinfer.parameters import Parameters
+
+#: A parameter is informative when its posterior is this much narrower than its prior, on its own scale.
+INFORMATIVE = 0.8
+
+
+def parameter_results(parameters: Parameters, info: Info, level: float) -> dict[str, Any]:
+    """Estimate, interval and prior of each parameter; without a posterior the interval is null."""
+    results: dict[str, Any] = {}
+    prior_sd = parameters.prior_sd()
+    for i, parameter in enumerate(parameters):
+        interval, ratio = None, None
+        if info.posterior is not None:
+            draws = info.posterior[:, i]
+            interval = [float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])]
+            ratio = float(parameter.to_scale(draws).std() / prior_sd[i])
+        results[parameter.name] = {
+            "estimate": float(info.estimate[i]),
+            "interval": interval,
+            "level": level,
+            "unit": parameter.unit,
+            "prior": [parameter.lower, parameter.upper],
+            "informative": None if ratio is None else ratio < INFORMATIVE,
+            "sd_ratio": ratio,
+        }
+    return results
+
+
+def result(
+    scenario: str,
+    parameters: Mapping[str, Any],
+    *,
+    simulated_windows: int,
+    stopped: str,
+    seconds: Mapping[str, float],
+    seed: int,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """The whole of result.json but its ``schema_version``, which storage adds."""
+    one = {"probability": 1.0, "parameters": dict(parameters), "adequacy": None}
+    return {
+        "best": scenario,
+        "scenarios": {scenario: one},
+        "parameters": dict(parameters),
+        "adequacy": None,
+        "comparison": None,
+        "simulated_windows": simulated_windows,
+        "stopped": stopped,
+        "seconds": dict(seconds),
+        "seed": seed,
+        "versions": dict(versions),
+    }

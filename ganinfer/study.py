@@ -1,0 +1,153 @@
+"""Simulation studies: windows simulated at a known truth, in the place of genomes.
+
+They come in the form in which genomes come, before the pipeline, so that everything after it is the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ganinfer import randomness
+from ganinfer.execution import Executor, ordered
+from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet
+from ganinfer.interfaces import WindowTemplate
+from ganinfer.simulation import Setup, raw_observations
+from ganinfer.windows import RecombinationMap, Window
+
+#: Independent windows are simulated so many at a time: enough to share a simulator's start, few enough to spread.
+_TOGETHER = 25
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPlan:
+    """What is simulated: independent ``num_windows``, or ``num_contigs`` of ``contig_length`` cut into windows."""
+
+    setup: Setup
+    truth: Mapping[str, float]
+    num_windows: int
+    seed: int
+    missingness: float = 0.0
+    num_contigs: int | None = None
+    contig_length: int | None = None
+    recombination: RecombinationMap | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One unit of work: templates simulated with one seed."""
+
+    plan: StudyPlan
+    templates: tuple[WindowTemplate, ...]
+    seed: int
+
+
+class SimulatedGenomes:
+    """A study's windows, ready for use as real ones (see :class:`ganinfer.observed.RealWindows`)."""
+
+    def __init__(self, plan: StudyPlan, haplotypes: list[Haplotypes], windows: tuple[Window, ...]):
+        self.plan, self._haplotypes, self.windows = plan, haplotypes, windows
+        self.samples: tuple[SampleSet, ...] = plan.setup.samples
+        self.phased = True
+        self.templates = tuple(self._template(i) for i in range(len(windows)))
+
+    def haplotypes(self, index: int) -> Haplotypes:
+        return self._haplotypes[index]
+
+    def _template(self, index: int) -> WindowTemplate:
+        missing = self._haplotypes[index].genotypes < 0
+        packed = np.packbits(missing, axis=1) if missing.any() else None
+        return WindowTemplate(self.plan.setup.length, missing=packed)
+
+    def summary(self) -> dict[str, Any]:
+        """What was simulated; JSON values."""
+        cells = sum(h.genotypes.size for h in self._haplotypes)
+        missing = sum(int((h.genotypes < 0).sum()) for h in self._haplotypes)
+        return {
+            "simulated": True,
+            "truth": dict(self.plan.truth),
+            "seed": self.plan.seed,
+            "samples": [
+                {"population": s.population, "individuals": s.num_individuals, "ploidy": s.ploidy, "time": s.time}
+                for s in self.samples
+            ],
+            "windows": {
+                "kept": len(self.windows),
+                "length": self.plan.setup.length,
+                "blocks": len({w.block for w in self.windows}),
+            },
+            "sites": sum(h.num_sites for h in self._haplotypes),
+            "missing": missing / cells if cells else 0.0,
+        }
+
+
+def simulate_study(plan: StudyPlan, executor: Executor) -> SimulatedGenomes:
+    """Simulate the study's windows; the same plan gives the same windows on every executor."""
+    parts = _parts(plan)
+    haplotypes = [h for observations in ordered(executor.run(_simulate_part, parts)) for h in observations]
+    haplotypes = [_with_missing(h, plan, i) for i, h in enumerate(haplotypes)]
+    return SimulatedGenomes(plan, haplotypes, tuple(_windows(plan)))
+
+
+def _parts(plan: StudyPlan) -> list[_Part]:
+    if plan.num_contigs is not None:
+        assert plan.contig_length is not None
+        whole = WindowTemplate(plan.contig_length, recombination=plan.recombination)
+        return [
+            _Part(plan, (whole,), randomness.simulator_seed(plan.seed, "study", i)) for i in range(plan.num_contigs)
+        ]
+    template = WindowTemplate(plan.setup.length, recombination=plan.recombination)
+    return [
+        _Part(
+            plan,
+            (template,) * min(_TOGETHER, plan.num_windows - start),
+            randomness.simulator_seed(plan.seed, "study", start),
+        )
+        for start in range(0, plan.num_windows, _TOGETHER)
+    ]
+
+
+def _simulate_part(part: _Part) -> list[Haplotypes]:
+    plan = part.plan
+    observations = raw_observations(plan.setup, plan.truth, part.templates, part.seed)
+    if plan.num_contigs is None:
+        return list(observations)
+    return [window for contig in observations for window in _cut(contig, plan)]
+
+
+def _cut(contig: Haplotypes, plan: StudyPlan) -> Iterator[Haplotypes]:
+    """The windows of one contig, positions counted from each window's left end."""
+    assert plan.contig_length is not None
+    length = plan.setup.length
+    edges = np.arange(0, plan.contig_length - length + 1, length)
+    limits = np.searchsorted(contig.positions, np.stack([edges, edges + length], axis=1))
+    for left, (start, stop) in zip(edges, limits, strict=True):
+        yield replace(
+            contig, genotypes=contig.genotypes[start:stop].copy(), positions=contig.positions[start:stop] - left
+        )
+
+
+def _windows(plan: StudyPlan) -> Iterator[Window]:
+    length = plan.setup.length
+    whole = np.array([[0, length]])
+    if plan.num_contigs is None:
+        for i in range(plan.num_windows):
+            yield Window(f"window{i + 1}", 0, length, whole, i)
+        return
+    assert plan.contig_length is not None
+    for contig in range(plan.num_contigs):
+        for left in range(0, plan.contig_length - length + 1, length):
+            yield Window(f"contig{contig + 1}", left, left + length, whole, contig)
+
+
+def _with_missing(haplotypes: Haplotypes, plan: StudyPlan, index: int) -> Haplotypes:
+    """Whole individuals' calls made missing at random, as a genotype caller leaves them."""
+    if plan.missingness <= 0:
+        return haplotypes
+    rng = randomness.stream(plan.seed, "study missing", index)
+    carriers = haplotypes.carriers
+    lost = rng.random((haplotypes.num_sites, len(carriers.ploidy))) < plan.missingness
+    return replace(haplotypes, genotypes=np.where(lost[:, carriers.individual], np.int8(MISSING), haplotypes.genotypes))
