@@ -68,8 +68,7 @@ class Tracker:
         self.run_id = run_id
         self.uri = uri
         self.warnings: list[str] = []
-        self._client = client
-        self._pending = pending
+        self._client, self._pending = client, pending
         self._queue = _Queue()
         self._recorded: dict[str, set[int]] = {}
         self._resumed = False
@@ -350,14 +349,10 @@ def _start(client: Any, uri: str, experiment_name: str, run_name: str) -> str:
 
 def _still_there(client: Any, run_id: str) -> bool:
     """Whether MLflow still has the run, or cannot be asked, which is for later."""
-    from mlflow.exceptions import MlflowException
-
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException as error:
-        return error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-    except Exception:
-        return True
+    except Exception as error:
+        return getattr(error, "error_code", None) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @contextlib.contextmanager
