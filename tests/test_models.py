@@ -137,6 +137,16 @@ def test_parameters_and_constraints_are_read_in_order() -> None:
     assert (parameters[1].lower, parameters[1].upper, parameters[2].lower) == (41000, 90000, 0)
 
 
+def test_the_documented_example_is_an_options_file() -> None:
+    from ganinfer.models import options
+
+    assert options.__doc__ is not None
+    example = options.__doc__.partition("::\n\n")[2].partition("\n\nA parameter that")[0]
+    model = simple(example)
+    assert model.parameters.names == ("T_split", "pulse")
+    assert model.graph({"T_split": 4000.0, "pulse": 0.1}).pulses[0].time == 2000
+
+
 def test_scale_prior_and_unit() -> None:
     options = """
     parameters:

@@ -67,7 +67,7 @@ def test_fixed_values_that_break_a_constraint() -> None:
         ("pulses: {2: time}", "2 is no index into the pulses written in im.demes.yaml; allowed: 0 to 1"),
         ("pulses: {true: time}", "True is no index into the pulses"),
         ("pulses: {first: time}", "'first' is no index into the pulses"),
-        ("pulses: {0: proportions}", r"'proportions' can't follow a parameter here; .*Allowed: time"),
+        ("pulses: {0: proportions}", "'proportions' can't follow a .*; allowed: time, or {proportions: INDEX}"),
         ("pulses: {0: {sources: 0}}", "unknown key 'sources'; .*Allowed: proportions"),
         ("pulses: {0: {proportions: 1}}", "1 is no index into the proportions of pulse 0 .* allowed: 0 to 0"),
         ("deme: {A: start_time}", r"values\[0\].deme: unknown key 'deme'; did you mean 'demes'\?"),

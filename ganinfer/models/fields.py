@@ -104,7 +104,9 @@ class _Reader:
     def _pulse(self, which: Any, what: Any, place: Place) -> Iterator[Field]:
         position = self._index(which, self.model.get("pulses", []), "pulses", place)
         if not isinstance(what, Mapping):
-            yield self._field(("pulses", position, _one_of(what, ("time",), place)), f"pulses[{position}].time", place)
+            if what != "time":
+                raise place.error(f"{what!r} can't follow a parameter here; allowed: time, or {{proportions: INDEX}}")
+            yield self._field(("pulses", position, "time"), f"pulses[{position}].time", place)
             return
         for _, inner in _mapping(what, place, ("proportions",), "names time or proportions").items():
             written = self.model["pulses"][position].get("proportions", [])

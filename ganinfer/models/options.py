@@ -2,8 +2,27 @@
 
 moments' keys: ``parameters`` (``name``, ``description``, ``values``, ``lower_bound``, ``upper_bound``) and
 ``constraints`` (``params``, ``constraint``). Ours: a parameter's ``scale``, ``prior`` and ``unit``, and
-``expressions`` (``expression``, ``values``), fields that follow from several parameters. moments ignores
-ours, and a file without them means here what it means there.
+``expressions`` (``expression``, ``values``, ``description``), fields that follow from several parameters. moments
+ignores ours, and a file without them means here what it means there; only that a prior needs an ``upper_bound``::
+
+    parameters:
+    - name: T_split
+      unit: generations
+      values:
+      - demes: {ancestral: {epochs: {0: end_time}}}
+      lower_bound: 500
+      upper_bound: 20000
+      scale: log
+    - {name: pulse, lower_bound: -0.2, upper_bound: 0.2}
+    expressions:
+    - expression: T_split / 2
+      values:
+      - pulses: {0: time}
+    - expression: max(pulse, 0)
+      values:
+      - pulses: {0: {proportions: 0}}
+
+A parameter that acts only through expressions, or is a rate, has no ``values`` (moments does not load such a file).
 """
 
 from __future__ import annotations
@@ -169,8 +188,8 @@ def _parameter(item: Any, place: Place) -> Parameter:
     item = _keys(item, place, PARAMETER_KEYS, ("name",))
     if "upper_bound" not in item:
         raise place.error(
-            f"parameter {item['name']!r} needs an upper_bound: its prior lies between lower_bound (0 when left out) "
-            "and upper_bound"
+            f"parameter {item['name']!r} needs an upper_bound, since its prior lies between lower_bound (0 when left "
+            "out) and upper_bound; a tenth and ten times the value in the demes file are a start"
         )
     bounds = []
     for key in ("lower_bound", "upper_bound"):
