@@ -259,6 +259,25 @@ def test_all_windows_filtered(tmp_path):
     fails(lambda: read(tmp_path, [SNP], length=2000), "no window of 2,000 bases is left: 1 fell as end of a region")
 
 
+def test_genomes_without_a_snp(tmp_path):
+    records = ["1 5 AT A 0|1 1|1 0|0", "1 7 A C,G 0|1 1|1 0|0", "1 9 AT A 0|1 1|1 0|0"]
+    message = (
+        "no biallelic SNP in the 10 windows; of 3 records 0 were kept, dropped: 2 indel or other length change, 1 m"
+    )
+    fails(lambda: read(tmp_path, records), message)
+    (tmp_path / "x.bed").write_text("1\t0\t10\n")
+    fails(
+        lambda: read(tmp_path, [SNP], exclude=(tmp_path / "x.bed",)),
+        "no biallelic SNP in the 10 windows; of 1 records 1",
+    )
+
+
+def test_excluded_intervals_may_lie_on_contigs_without_records(tmp_path):
+    (tmp_path / "x.bed").write_text("chr6\t0\t10\n")
+    contigs = {"1": 1000, "6": 1000}
+    assert len(read(tmp_path, [SNP], contigs=contigs, exclude=(tmp_path / "x.bed",)).windows) == 10
+
+
 def test_window_settings():
     fails(lambda: WindowSettings(0), "windows.length must be at least 1 base, got 0")
     fails(lambda: WindowSettings(100, 1.5), "windows.min_accessible is a share in \\[0, 1\\], got 1.5")

@@ -11,7 +11,6 @@ from ganinfer.genomes import GenomeError, WindowSettings
 from ganinfer.genomes.tiling import tile
 from ganinfer.windows import RecombinationMap, contains, normalise
 
-
 unhurried = settings(deadline=None)  # a busy machine is no failure
 
 

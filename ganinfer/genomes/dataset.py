@@ -126,10 +126,17 @@ class Genomes:
         for window, (start, stop) in zip(self.windows, self._limits, strict=True):
             inside = contains(window.accessible, self._store.positions[start:stop] - window.left)
             accessible[start:stop] = inside
+        if not accessible.any():
+            meta = self._store.meta
+            dropped = ", ".join(f"{number:,} {reason}" for reason, number in meta["dropped"].items())
+            raise GenomeError(
+                f"{self.source.genotypes[0]}: no biallelic SNP in the {len(self.windows):,} windows; of "
+                f"{meta['num_records']:,} records {meta['num_sites']:,} were kept, dropped: {dropped or 'none'}"
+            )
         if not self.polarised:
             return accessible, accessible
         usable = accessible & (np.asarray(self._store.ancestral) >= 0)
-        if accessible.any() and not usable.any():
+        if not usable.any():
             raise GenomeError(
                 f"data.ancestral: {self.source.ancestral} gives no site of the kept windows an ancestral allele that "
                 "is one of its two alleles; use none to fold"

@@ -130,7 +130,7 @@ def _read(source: GenomeSource, described: _Descriptions, folder: Path, chunk_by
     regions = _regions(source, described, merged)
     _match_maps(described, regions)
     for bed, purpose in _masks(described):
-        beds.match(bed, merged["records"], purpose)
+        beds.match(bed, merged["contigs"], purpose)
     selection = Selection(
         individuals,
         regions if described.regions is not None else None,
@@ -292,6 +292,6 @@ def _accessible(
             c: intersect(i, opened.callable_bases(c)) if c in opened.contigs else i[:0] for c, i in accessible.items()
         }
     for bed in described.exclude:
-        mask = beds.match(bed, opened.meta["contents"]["records"], "excluded intervals")
+        mask = beds.match(bed, opened.meta["contents"]["contigs"], "excluded intervals")
         accessible = {c: subtract(i, mask[c]) if c in mask else i for c, i in accessible.items()}
     return accessible

@@ -54,7 +54,8 @@ class Store:
         }
 
     def _array(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        small = name == "callable" or self.meta["num_sites"] == 0  # nothing cannot be mapped
+        return np.load(self.folder / f"{name}.npy", mmap_mode=None if small else "r")
 
     @cached_property
     def positions(self) -> np.ndarray:
