@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 
 import pytest
@@ -258,6 +260,56 @@ def test_overrides_are_held_to_the_same_rules(override: str, sentence: str) -> N
 def test_yaml_that_is_no_experiment(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ExperimentError, match=sentence):
         experiment.load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["~nobody/x", "x" * 5000, "/", "..", "~"])
+def test_paths_that_no_file_could_have(name: str) -> None:
+    with pytest.raises(ExperimentError, match="no such file"):
+        experiment.load(EXPERIMENTS / "im.yaml", [f"scenarios.im.model={name!r}"])
+
+
+PIECES = [
+    "null",
+    "[]",
+    "{}",
+    "-1",
+    "1e400",
+    ".nan",
+    "true",
+    "*x",
+    "&a",
+    "- ",
+    "? ",
+    "|",
+    ": ",
+    "#",
+    "\t",
+    "  ",
+    "~x",
+    "{",
+    "]",
+]
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """The text with a line replaced, cut, doubled, indented or left out."""
+    lines = text.split("\n")
+    i = rng.randrange(len(lines))
+    line, piece, cut = lines[i], rng.choice(PIECES), rng.randint(0, len(lines[i]))
+    lines[i : i + 1] = rng.choice(
+        ([f"{line.split(':')[0]}: {piece}"], [line[:cut] + piece + line[cut:]], [], [line, line], [f"  {line}"])
+    )
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", ["im", "yri-ceu"])
+def test_no_mutation_of_an_experiment_ends_in_anything_but_a_message(name: str) -> None:
+    rng = random.Random(name)
+    original = (EXPERIMENTS / f"{name}.yaml").read_text()
+    for _ in range(100):
+        text = mutated(mutated(original, rng), rng)
+        with contextlib.suppress(ExperimentError):
+            assert experiment.loads(text, EXPERIMENTS).resolved()
 
 
 def test_files_that_are_no_text(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from itertools import combinations
 from pathlib import Path
 
@@ -193,3 +194,11 @@ def test_mistakes_of_the_command_line(
     assert (done.exit_code, done.stdout) == (2, "")
     assert sentence in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_editors_get_a_schema_of_every_section() -> None:
+    done = CliRunner().invoke(app, ["init", "--schema"])
+    schema = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert set(schema["properties"]) == set(experiment.Experiment.model_fields)
+    assert schema["additionalProperties"] is False

@@ -54,12 +54,18 @@ def init(
     example: Annotated[
         str | None, typer.Option(metavar="NAME", help="Copy a shipped experiment instead.", autocompletion=_examples)
     ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of experiments, for editors.")
+    ] = False,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write.")] = Path(),
 ) -> None:
     """Write a commented experiment with a first model for one's genomes, or copy a shipped experiment."""
     from ganinfer import starting
     from ganinfer.cli import show, values
 
+    if schema:
+        show.schema()
+        return
     if (example is None) == (not genotypes):
         fail(f"give either --genotypes FILE, or --example NAME ({', '.join(_examples())})", USAGE)
     if example is not None:

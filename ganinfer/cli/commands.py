@@ -50,8 +50,12 @@ def run(
         show.report(runner.check(experiment), as_json)
         typer.echo(f"dry run: nothing was written; the run's folder would be {folder}", err=True)
         return
-    with progress.make(json_lines=as_json) as events:
-        folder = runner.run(experiment, folder, seed=seed, resume=resume, progress=events)
+    try:
+        with progress.make(json_lines=as_json) as events:
+            folder = runner.run(experiment, folder, seed=seed, resume=resume, progress=events)
+    except KeyboardInterrupt:
+        show.how_to_go_on(file, folder)
+        raise
     show.result(folder, as_json)
 
 

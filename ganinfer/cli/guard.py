@@ -57,7 +57,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def fail(message: str, code: int) -> None:
     """Ends the command."""
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(message if code == INTERRUPTED else f"error: {message}", err=True)
     raise typer.Exit(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,3 +124,20 @@ def checks(found: Sequence[Check]) -> None:
             typer.echo(f"{' ' * (width + 9)}  → {check.remedy}")
     number_of = {status: sum(check.status == status for check in found) for status in signs}
     typer.echo(f"\n{number_of['ok']} in order, {number_of['note']} notes, {number_of['problem']} problems")
+
+
+def how_to_go_on(file: Path, folder: Path) -> None:
+    """What an interrupted run has kept."""
+    rounds = storage.completed_rounds(folder)
+    if rounds:
+        command = shlex.join(["ganinfer", "run", str(file), "--output", str(folder), "--resume"])
+        typer.echo(f"{len(rounds)} complete round{'s' * (len(rounds) > 1)} kept; go on with: {command}", err=True)
+    else:
+        typer.echo("no round was complete; start again with the same command", err=True)
+
+
+def schema() -> None:
+    """What an experiment may hold, for editors that check YAML as it is written."""
+    from ganinfer.experiment import Experiment
+
+    typer.echo(json.dumps(Experiment.model_json_schema(), indent=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ def read_file(name: Any, folder: Path) -> dict[str, str]:
     """``{"file", "text"}``, for code also ``"sha256"``, of a path relative to ``folder``; raises ValueError."""
     if not isinstance(name, str) or not name:
         raise ValueError(f"must be the path of a file, not {name!r}")
-    path = folder / Path(name).expanduser()
-    if not path.is_file():
+    path = folder / os.path.expanduser(name)
+    if not os.path.isfile(path):
         raise ValueError(f"no such file: {name} (looked for {path}; paths are relative to the experiment's file)")
     if path.stat().st_size > MAXIMUM_BYTES:
         raise ValueError(f"{name} has {path.stat().st_size:,} bytes; at most {MAXIMUM_BYTES:,} are read as an option")

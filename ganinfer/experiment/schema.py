@@ -6,6 +6,7 @@ Sizes of samples are individuals, lengths are base pairs, times are generations 
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,9 +43,8 @@ def _existing(value: Any, info: ValidationInfo) -> Path:
     """A path written relative to the experiment's file, made absolute; it must exist."""
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError(f"must be the path of a file, not {value!r}")
-    written = Path(value).expanduser()
-    path = written if written.is_absolute() else (info.context or {}).get("folder", Path()) / written
-    if not path.exists():
+    path = Path((info.context or {}).get("folder", "")) / os.path.expanduser(value)
+    if not os.path.exists(path):  # unlike Path.exists, false for names that no file system could hold
         raise ValueError(f"no such file: {value} (looked for {path}; paths are relative to the experiment's file)")
     return path
 
