@@ -60,6 +60,11 @@ class VcfReader:
                     f"{self.path}: the header defines no FORMAT/{key}, needed for {purpose}; "
                     f"it defines {', '.join(sorted(formats)) or 'none'}"
                 )
+            if wanted and key != "GT" and formats[key].get("Type") not in ("Integer", "Float"):
+                raise GenomeError(
+                    f"{self.path}: the header defines FORMAT/{key} as {formats[key].get('Type') or 'nothing'}, needed for "
+                    f"{purpose} as Number=1,Type=Integer"
+                )
         if selection.ancestral not in ("none", "REF") and selection.ancestral not in infos:
             raise GenomeError(
                 f"{self.path}: the header defines no INFO/{selection.ancestral}, named by data.ancestral; "
@@ -78,8 +83,10 @@ def read_chunks(
             if batch.num_records and (batch.full or batch.contig != variant.CHROM):
                 yield batch.finish()
             batch.add(variant)
-    except UnicodeDecodeError as error:
-        raise GenomeError(f"{path}: record {batch.total} near {batch.where} is no text: {error}") from None
+    except GenomeError:
+        raise
+    except Exception as error:  # any attribute of a damaged record may raise a bare Exception or UnicodeDecodeError
+        raise GenomeError(f"{path}: record {batch.total} near {batch.where} cannot be read: {error}") from error
     if batch.num_records:
         yield batch.finish()
     if batch.total != num_records:
@@ -238,8 +245,7 @@ class _Batch:
             return np.ones(len(self.order), dtype=bool)
         if values.ndim != 2 or values.dtype.kind not in "if":
             raise GenomeError(
-                f"{self.path}: record {self.total} at {self.where}: {key} is read as text; the header has to define "
-                f"FORMAT/{key} with Number=1,Type=Integer"
+                f"{self.path}: record {self.total} at {self.where}: {key} is read as text, not as numbers"
             )
         below: np.ndarray = ~(values[:, 0] >= least)
         return below
