@@ -31,15 +31,14 @@ invariant = True
 
 #: Parts into which a window is cut, each divides the last one.
 PARTS = (1, 2, 5, 10)
-#: Parts up to this many are searched for identical chromosomes, pair by pair.
-IDENTITY_PARTS = 5
-#: Standard deviations of the random features' frequencies: from a few differences between two chromosomes to one.
-FREQUENCIES = (0.3, 0.7, 1.5)
-#: Sites this many steps apart are compared for linkage.
-LAGS = (1, 2, 4, 8, 16, 32)
+_SITE_SETS = 2
+#: Up to so many rows are compared pair by pair, more by sorting.
+_FEW_ROWS = 64
 _HASH_PERIOD = 64
 #: Integer sums below 2**24 are exact in float32: 2,048 sites of haploid rows.
 _HASH_LIMIT = 2**12
+#: Its multiples are beyond every sum of weights.
+_ABSENT = -(2.0**25)
 _SITE_SCALE = 100.0
 
 register = keras.saving.register_keras_serializable(package="ganinfer")
@@ -125,174 +124,146 @@ def count_features(derived: Any, called: Any) -> Any:
 
 
 @register
-class HaplotypeKernels(keras.layers.Layer):
-    """Kernels between chromosomes in each part of the window, averaged over pairs of chromosomes.
+class HaplotypeIdentity(keras.layers.Layer):
+    """Who carries the same haplotype as how many others, in each part of the window.
 
     Inputs ``genotypes`` int8 (batch, rows, sites) and ``distances`` (batch, sites); output (batch, parts of all
-    sizes, features). ``rows`` are the rows of each population, ``channels`` the random features of a frequency.
+    sizes, features). Two rows are identical in a part when they agree at all of its sites that are of a set: every
+    site; those where the rarer allele makes up a tenth or more. Features are means over the rows of a population of
+    functions of how many rows of each population are identical to it. ``rows`` are the
+    rows of each population, ``ploidy`` the largest value of a genotype. A missing genotype counts as the commoner
+    allele; rows without any genotype are left out.
     """
 
-    def __init__(self, rows: Sequence[int], *, channels: int = 16, seed: int = 1, **kwargs: Any):
+    def __init__(self, rows: Sequence[int], *, ploidy: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.rows, self.channels, self.seed = list(rows), channels, seed
-
-    def build(self, input_shape: Any) -> None:
-        rng = np.random.default_rng(self.seed)
-        phases = rng.normal(size=(_HASH_PERIOD, self.channels))
-        hashes = rng.integers(1, _HASH_LIMIT, size=(_HASH_PERIOD, 1))
-        table = np.concatenate([phases, hashes], axis=1).astype(np.float32)
-        self.table = self.add_weight(
-            name="table", shape=table.shape, initializer=lambda *_, **__: table, trainable=False
-        )
-        self.built = True
+        self.rows, self.ploidy = list(rows), ploidy
+        self._weights = np.random.default_rng(1).integers(1, _HASH_LIMIT, size=_HASH_PERIOD)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rows": self.rows, "channels": self.channels, "seed": self.seed}
+        return {**super().get_config(), "rows": self.rows, "ploidy": self.ploidy}
 
     def num_features(self) -> int:
-        pairs = len(self.rows) * (len(self.rows) + 1) // 2
-        return pairs * len(FREQUENCIES) + 1
+        num = len(self.rows)
+        return _SITE_SETS * (4 * num + 2 * num * (num - 1) + num * (num - 1) // 2) + 1
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int, int]:
         return (input_shape[0][0], sum(PARTS), self.num_features())
 
     def call(self, inputs: Sequence[Any]) -> Any:
         genotypes, distances = inputs
-        sites = genotypes.shape[2]
-        known = tf.cast(genotypes > -128, tf.float32)
-        alleles = tf.cast(genotypes, tf.float32) * known
-        finest = PARTS[-1]
-        position = tf.cumsum(distances, axis=1)
-        part = tf.minimum(tf.cast(position * finest, tf.int32), finest - 1)
-        member = tf.one_hot(part, finest, dtype=tf.float32) * tf.reduce_max(known, axis=1)[:, :, None]
-        table = tf.gather(self.table, np.arange(sites) % _HASH_PERIOD)
-        width = self.channels + 1
-        spread = tf.reshape(member[:, :, :, None] * table[None, :, None, :], [-1, sites, finest * width])
-        sums = tf.reshape(alleles @ spread, [-1, sum(self.rows), finest, width])
-        called = known @ member
-        num_sites = tf.reduce_sum(member, axis=1)
-        share = tf.reduce_mean(known, axis=2, keepdims=True) / tf.maximum(
-            tf.reduce_mean(tf.reduce_max(known, axis=1), axis=1)[:, None, None], 1e-9
+        used = _used_sites(genotypes)
+        genotypes, distances = genotypes[:, :, :used], distances[:, :used]
+        alleles, known = known_alleles(genotypes)
+        total, called = tf.reduce_sum(alleles, axis=1), self.ploidy * tf.reduce_sum(known, axis=1)
+        major = tf.where(total > 0, 1.0, -1.0) * self.ploidy
+        alleles += (1.0 - known) * major[:, None, :]
+        rarer = 0.5 * (called - tf.abs(total))
+        member = part_members(distances, called)
+        sets = tf.stack([tf.ones_like(rarer), tf.cast(rarer >= 0.1 * called, tf.float32)], axis=-1)
+        sums = self._hashes(alleles, member, sets)
+        present = tf.cast(tf.reduce_max(known, axis=2) > 0, tf.float32)
+        # An absent row gets a value that no other row has.
+        sums = tf.where(present[:, None, None, :] > 0, sums, _ABSENT * tf.range(1.0, sum(self.rows) + 1.0))
+        counts = identical_rows(sums, self.rows)
+        features = self._features(counts, present)
+        num_sites = _by_part(tf.reduce_sum(member, axis=1)[..., None])
+        return tf.concat([features, tf.math.log1p(num_sites)], axis=-1)
+
+    def _hashes(self, alleles: Any, member: Any, sets: Any) -> Any:
+        """(batch, parts, sets, rows) sums of integer weights, equal where rows are."""
+        num_sites, finest = tf.shape(alleles)[2], PARTS[-1]
+        weights = tf.gather(tf.constant(self._weights, tf.float32), tf.range(num_sites) % _HASH_PERIOD)
+        spread = member[:, :, :, None] * (sets * weights[None, :, None])[:, :, None, :]
+        spread = tf.reshape(spread, [-1, num_sites, finest * _SITE_SETS])
+        sums = tf.matmul(spread, alleles, transpose_a=True, transpose_b=True)
+        return tf.reshape(
+            _by_part(tf.reshape(sums, [-1, finest, _SITE_SETS * sum(self.rows)])),
+            [-1, sum(PARTS), _SITE_SETS, sum(self.rows)],
         )
-        return tf.concat([self._of_scale(sums, called, num_sites, share, parts) for parts in PARTS], axis=1)
 
-    def _of_scale(self, sums: Any, called: Any, num_sites: Any, share: Any, parts: int) -> Any:
-        rows, finest, width = sum(self.rows), PARTS[-1], self.channels + 1
-        sums = tf.reduce_sum(tf.reshape(sums, [-1, rows, parts, finest // parts, width]), axis=3)
-        called = tf.reduce_sum(tf.reshape(called, [-1, rows, parts, finest // parts]), axis=3)
-        num_sites = tf.reduce_sum(tf.reshape(num_sites, [-1, parts, finest // parts]), axis=2)
-        weights = (called + share) / (num_sites[:, None, :] + 1.0)
-        features = [tf.math.log1p(num_sites)[:, :, None] / 4.0]
-        for frequency in FREQUENCIES:
-            features.append(self._kernels(frequency * sums[..., :-1], weights))
-        return tf.concat(features, axis=-1)
-
-    def _kernels(self, angles: Any, weights: Any) -> Any:
-        """(batch, parts, pairs of populations) mean kernels of angles (batch, rows, parts, channels)."""
-        real = tf.split(tf.cos(angles) * weights[..., None], self.rows, axis=1)
-        imaginary = tf.split(tf.sin(angles) * weights[..., None], self.rows, axis=1)
-        real, imaginary = [tf.reduce_sum(x, axis=1) for x in real], [tf.reduce_sum(x, axis=1) for x in imaginary]
-        groups = tf.split(weights, self.rows, axis=1)
-        total = [tf.reduce_sum(w, axis=1) for w in groups]
-        itself = [tf.reduce_sum(w * w, axis=1) for w in groups]
-        kernels = []
-        for i in range(len(self.rows)):
-            for j in range(i + 1):
-                product = tf.reduce_mean(real[i] * real[j] + imaginary[i] * imaginary[j], axis=-1)
-                own = itself[i] if i == j else 0.0
-                kernels.append((product - own) / tf.maximum(total[i] * total[j] - own, 1e-6))
-        return tf.stack(kernels, axis=-1)
+    def _features(self, counts: Any, present: Any) -> Any:
+        """(batch, parts, features) from how many rows of each population (last axis) each row is identical to."""
+        groups = tf.split(counts, self.rows, axis=3)
+        weights = [
+            w / tf.maximum(tf.reduce_sum(w, 1, keepdims=True), 1.0) for w in tf.split(present, self.rows, axis=1)
+        ]
+        numbers = [tf.reduce_sum(w, axis=1)[:, None, None] for w in tf.split(present, self.rows, axis=1)]
+        features = []
+        for i, (group, weight) in enumerate(zip(groups, weights, strict=True)):
+            own = tf.maximum(group[..., i], 1.0)
+            values = [(own - 1.0) / tf.maximum(numbers[i] - 1.0, 1.0)[..., None], 1.0 / own]
+            values += [tf.cast(own < 1.5, tf.float32), tf.cast(tf.abs(own - 2.0) < 0.5, tf.float32)]
+            for j in range(len(self.rows)):
+                if j != i:
+                    shared = tf.cast(group[..., j] > 0.5, tf.float32)
+                    values += [shared, shared / own]
+                if j < i:
+                    values.append(group[..., j] / tf.maximum(numbers[j], 1.0)[..., None])
+            features.append(tf.einsum("bpsrf,br->bpsf", tf.stack(values, axis=-1), weight))
+        together = tf.concat(features, axis=-1)
+        return tf.reshape(together, [-1, sum(PARTS), self.num_features() - 1])
 
 
-@register
-class PairFunctional(keras.layers.Layer):
-    """The mean over pairs of sites of a learned function of their two-site allele counts and distance.
+def identical_rows(values: Any, rows: Sequence[int], *, few: int = _FEW_ROWS) -> Any:
+    """(..., rows, populations) in how many rows of each population the last axis of ``values`` is the same."""
+    groups = tf.split(values, list(rows), axis=-1)
+    if sum(rows) <= few:
+        same = [tf.cast(tf.equal(values[..., :, None], g[..., None, :]), tf.float32) for g in groups]
+        return tf.stack([tf.reduce_sum(s, axis=-1) for s in same], axis=-1)
+    flat = tf.reshape(values, [-1, sum(rows)])
+    counts = []
+    for group, number in zip(groups, rows, strict=True):
+        ordered = tf.sort(tf.reshape(group, [-1, number]), axis=1)
+        above = tf.searchsorted(ordered, flat, side="right")
+        counts.append(tf.cast(above - tf.searchsorted(ordered, flat, side="left"), tf.float32))
+    return tf.reshape(tf.stack(counts, axis=-1), tf.concat([tf.shape(values), [len(rows)]], axis=0))
 
-    What Hudson (2001, doi:10.1093/genetics/159.4.1805) tabulates for one population, learned for any. Inputs
-    ``genotypes`` int8 (batch, rows, sites) and ``distances`` (batch, sites); output (batch, units). At most ``limit``
-    sites, evenly spaced among those whose rarer allele is seen twice or more; pairs are ``LAGS`` such sites apart.
-    """
 
-    def __init__(self, rows: Sequence[int], units: int, *, ploidy: int = 1, limit: int = 64, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.rows, self.units, self.ploidy, self.limit = list(rows), units, ploidy, limit
-        self._hidden = keras.layers.Dense(units, activation="gelu", name="hidden")
-        self._output = keras.layers.Dense(units, activation="gelu", name="output")
-        lags = [lag for lag in LAGS if lag < limit]
-        self._left = np.concatenate([np.arange(limit - lag) for lag in lags])
-        self._right = np.concatenate([np.arange(lag, limit) for lag in lags])
+def known_alleles(genotypes: Any) -> tuple[Any, Any]:
+    """float32 genotypes with 0 where there is none, and 1 where there is one."""
+    known = tf.cast(genotypes > -128, tf.float32)
+    return tf.cast(genotypes, tf.float32) * known, known
 
-    def build(self, input_shape: Any) -> None:
-        self._hidden.build((None, None, 5 * len(self.rows) + 3))
-        self._output.build((None, None, self.units))
-        self.built = True
 
-    def get_config(self) -> dict[str, Any]:
-        own = {"rows": self.rows, "units": self.units, "ploidy": self.ploidy, "limit": self.limit}
-        return {**super().get_config(), **own}
+def _used_sites(genotypes: Any) -> Any:
+    """Sites up to the last at which any window of the batch has a genotype; the rest is padding."""
+    used = tf.reduce_any(genotypes > -128, axis=[0, 1])
+    return tf.reduce_max(tf.where(used, tf.range(tf.size(used)) + 1, 0))
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
-        return (input_shape[0][0], self.units)
 
-    def call(self, inputs: Sequence[Any]) -> Any:
-        genotypes, distances = inputs
-        known = tf.cast(genotypes > -128, tf.float32)
-        alleles = tf.cast(genotypes, tf.float32) * known / self.ploidy
-        chosen = self._chosen(alleles, known)
-        position = tf.cumsum(distances, axis=1)[:, None, :] @ chosen
-        alleles, known = alleles @ chosen, known @ chosen
-        features, present = [], 1.0
-        for x, called in zip(tf.split(alleles, self.rows, 1), tf.split(known, self.rows, 1), strict=True):
-            features += self._two_site(x, called)
-        apart = tf.gather(position[:, 0], self._right, axis=1) - tf.gather(position[:, 0], self._left, axis=1)
-        features += [tf.math.log(tf.maximum(apart, 0.0) + 1e-3) + 3.0, apart, tf.exp(-apart / 0.05)]
-        values = self._output(self._hidden(tf.stack(features, axis=-1)))
-        there = tf.reduce_max(known, axis=1)
-        present = tf.gather(there, self._left, axis=1) * tf.gather(there, self._right, axis=1)
-        return tf.reduce_sum(values * present[..., None], axis=1) / (tf.reduce_sum(present, axis=1)[:, None] + 10.0)
+def part_members(distances: Any, called: Any) -> Any:
+    """(batch, sites, finest parts) 1 where a site lies in a part; padding in none."""
+    finest = PARTS[-1]
+    part = tf.minimum(tf.cast(tf.cumsum(distances, axis=1) * finest, tf.int32), finest - 1)
+    return tf.one_hot(tf.where(called > 0, part, -1), finest, dtype=tf.float32)
 
-    def _chosen(self, alleles: Any, known: Any) -> Any:
-        """(batch, sites, limit) 1 where a site is the one put in a place."""
-        called = tf.reduce_sum(known, axis=1)
-        surplus = tf.abs(tf.reduce_sum(alleles, axis=1))
-        # An allele seen once in m haploid rows leaves |sum| = m - 2; twice, m - 4.
-        common = tf.cast(self.ploidy * (called - surplus) > 3.0, tf.float32) * tf.cast(called > 0, tf.float32)
-        rank = tf.cumsum(common, axis=1) - common
-        spacing = tf.maximum(tf.reduce_sum(common, axis=1, keepdims=True) / self.limit, 1.0)
-        place = tf.math.floor(rank / spacing)
-        starts = tf.cast(tf.math.floor((rank - 1.0) / spacing) < place, tf.float32)
-        return tf.one_hot(tf.cast(place, tf.int32), self.limit) * (common * starts)[:, :, None]
 
-    def _two_site(self, x: Any, called: Any) -> list[Any]:
-        """Frequencies, covariance and squared correlation of each pair in one population: four (batch, pairs)."""
-        number = tf.maximum(tf.reduce_sum(called, axis=1), 1.0)
-        mean = tf.reduce_sum(x, axis=1) / number
-        both = tf.matmul(called, called, transpose_a=True)
-        product = tf.matmul(x, x, transpose_a=True) / tf.maximum(both, 1.0)
-        covariance = product - mean[:, :, None] * mean[:, None, :]
-        variance = 1.0 - mean * mean
-        r2 = covariance**2 / tf.maximum(variance[:, :, None] * variance[:, None, :], 1e-3)
-        index = self._left * self.limit + self._right
-        left, right = tf.gather(mean, self._left, axis=1), tf.gather(mean, self._right, axis=1)
-        pairs = [tf.gather(tf.reshape(v, [-1, self.limit**2]), index, axis=1) for v in (covariance, r2)]
-        return [left + right, left * right, tf.abs(left - right), *pairs]
+def _by_part(finest: Any) -> Any:
+    """(batch, parts of all sizes, k) sums from those of the finest parts (batch, finest, k)."""
+    width = finest.shape[-1]
+    scales = [tf.reshape(finest, [-1, parts, PARTS[-1] // parts, width]) for parts in PARTS]
+    return tf.concat([tf.reduce_sum(scale, axis=2) for scale in scales], axis=1)
 
 
 @register
-class PartSummary(keras.layers.Layer):
-    """Features of the parts of a window, averaged over the parts of each size: themselves and learned functions.
+class PartConvolution(keras.layers.Layer):
+    """Convolutions along the parts of each size, averaged over them beside the features themselves.
 
     Input (batch, parts of all sizes, features); output (batch, sizes x (features + units)).
     """
 
-    def __init__(self, units: int = 16, **kwargs: Any):
+    def __init__(self, units: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self._hidden = [keras.layers.Dense(units, activation="gelu", name=f"hidden_{parts}") for parts in PARTS]
+        self._convolutions = [
+            keras.layers.Conv1D(units, min(3, parts), padding="same", activation="gelu", name=f"parts_{parts}")
+            for parts in PARTS
+        ]
 
     def build(self, input_shape: Any) -> None:
-        for layer in self._hidden:
-            layer.build((None, None, input_shape[-1]))
+        for layer, parts in zip(self._convolutions, PARTS, strict=True):
+            layer.build((None, parts, input_shape[-1]))
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -303,32 +274,32 @@ class PartSummary(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         means = []
-        for layer, part in zip(self._hidden, tf.split(inputs, list(PARTS), axis=1), strict=True):
+        for layer, part in zip(self._convolutions, tf.split(inputs, list(PARTS), axis=1), strict=True):
             means += [tf.reduce_mean(part, axis=1), tf.reduce_mean(layer(part), axis=1)]
         return tf.concat(means, axis=-1)
 
 
-def build(spec: Mapping[str, EncodingSpec], *, width: int = 48, units: int = 48, cnn: bool = True) -> keras.Model:
+def build(
+    spec: Mapping[str, EncodingSpec], *, width: int = 48, units: int = 48, channels: int = 16, cnn: bool = True
+) -> keras.Model:
     """The network for ``spec``: named inputs to an embedding (batch, ``width``).
 
-    ``cnn`` false leaves the SNP matrix's branch out; ``units`` is the width of what a branch learns of a site.
+    ``units`` is the width of what is learned of a site's counts, ``channels`` that of a convolution along the window;
+    ``cnn`` false leaves the SNP matrix's branch out.
     """
-    inputs = {
-        name: keras.Input(shape=spec[name].shape, dtype=spec[name].dtype, name=name)
-        for name in ("counts", "called", "count_mask", *(("genotypes", "distances") if cnn else ()))
-    }
+    names = ("counts", "called", "count_mask", *(("genotypes", "distances") if cnn else ()))
+    inputs = {name: keras.Input(shape=spec[name].shape, dtype=spec[name].dtype, name=name) for name in names}
     details = spec["counts"].details
     functional = SiteFunctional(units, folded=bool(details["folded"]), name="sites")
     branches = [functional([inputs["counts"], inputs["called"], inputs["count_mask"]])]
     if cnn:
-        matrix = [inputs["genotypes"], inputs["distances"]]
-        kernels = HaplotypeKernels(details["rows"], name="kernels")(matrix)
-        branches.append(PartSummary(name="parts")(kernels))
-        branches.append(PairFunctional(details["rows"], units, ploidy=details["ploidy"], name="pairs")(matrix))
+        identity = HaplotypeIdentity(details["rows"], ploidy=details["ploidy"], name="identity")
+        parts = identity([inputs["genotypes"], inputs["distances"]])
+        parts = keras.layers.Normalization(name="scale_parts")(parts)
+        branches.append(PartConvolution(channels, name="parts")(parts))
     branches = [keras.layers.Normalization(name=f"scale_{i}")(branch) for i, branch in enumerate(branches)]
     features = keras.layers.Concatenate(name="features")(branches) if len(branches) > 1 else branches[0]
     hidden = keras.layers.Dense(2 * width, activation="gelu", name="hidden")(features)
     linear = keras.layers.Dense(width, name="linear")(features)
     curved = keras.layers.Dense(width, use_bias=False, name="curved")(hidden)
-    embedding = keras.layers.Add(name="embedding")([linear, curved])
-    return keras.Model(inputs, embedding, name="exchangeable")
+    return keras.Model(inputs, keras.layers.Add(name="embedding")([linear, curved]), name="exchangeable")

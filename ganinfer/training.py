@@ -8,9 +8,10 @@ embedding of some of its windows, which is what matching will use of them.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ FORMAT_VERSION = 1
 _LOG_SD = 5.0
 _AUC_WINDOWS = 1_000
 _CLIP_NORM = 5.0
+_FIXED_BATCH = 256
 _MODELS = ("trunk", "critic", "regressor")
 
 
@@ -176,6 +178,99 @@ class Regressor(keras.layers.Layer):
         self.spread.assign(spread)
 
 
+def _signature(tensors: Sequence[Any]) -> dict[str, Any]:
+    return {t.name: tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in tensors}
+
+
+@dataclass(eq=False)
+class Cut:
+    """A trunk cut where training begins.
+
+    The ``fixed`` layers have no trainable weight and do the same in training as outside, so that a window passes them
+    once a round and not once an epoch. ``trained`` are the others. ``raw`` names the trunk's inputs that these read
+    themselves, ``computed`` names what they read of the fixed ones. Tensors are known by their place in the graph.
+    """
+
+    trunk: Any
+    fixed: tuple[Any, ...] = ()
+    trained: tuple[Any, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    computed: Mapping[str, Any] = field(default_factory=dict)
+
+    def signature(self) -> dict[str, Any]:
+        tensors = {**self.raw, **self.computed}
+        return {name: tf.TensorSpec((None, *t.shape[1:]), t.dtype) for name, t in tensors.items()}
+
+    def compute(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """``computed`` from the trunk's inputs."""
+        values = {id(tensor): arrays[tensor.name] for tensor in self.trunk.inputs}
+        _run(self.fixed, values, training=False)
+        return {name: values[id(tensor)] for name, tensor in self.computed.items()}
+
+    def embed(self, arrays: Mapping[str, Any], *, training: bool) -> Any:
+        """The embedding from ``raw`` and ``computed``."""
+        if not self.fixed:
+            return self.trunk(arrays, training=training)
+        values = {id(tensor): arrays[name] for name, tensor in {**self.raw, **self.computed}.items()}
+        _run(self.trained, values, training=training)
+        return values[id(self.trunk.output)]
+
+
+def _run(layers: Sequence[Any], values: dict[int, Any], *, training: bool) -> None:
+    for layer in layers:
+        incoming = keras.tree.map_structure(lambda tensor: values[id(tensor)], layer.input)
+        options = {"training": training} if _minds_training(layer) else {}
+        outgoing = keras.tree.flatten(layer(incoming, **options))
+        values.update(zip(map(id, keras.tree.flatten(layer.output)), outgoing, strict=True))
+
+
+def _minds_training(layer: Any) -> bool:
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def cut(trunk: Any) -> Cut:
+    """Cut a trunk behind the layers that training does not change, if that makes its input smaller."""
+    whole = Cut(trunk, raw={tensor.name: tensor for tensor in trunk.inputs})
+    raw = {id(tensor): tensor for tensor in trunk.inputs}
+    computed: dict[int, Any] = {}
+    needed: dict[int, Any] = {}
+    fixed, trained = [], []
+    for layer in trunk.layers:
+        try:
+            incoming, outgoing = keras.tree.flatten(layer.input), keras.tree.flatten(layer.output)
+        except (AttributeError, ValueError):  # a layer used more than once has no one input
+            return whole
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        free = not layer.trainable_variables and not _minds_training(layer)
+        if free and all(id(t) in raw or id(t) in computed for t in incoming):
+            fixed.append(layer)
+            computed.update((id(t), t) for t in outgoing)
+        else:
+            trained.append(layer)
+            needed.update((id(t), t) for t in incoming if id(t) in raw or id(t) in computed)
+    inner = [t for key, t in needed.items() if key in computed]
+    if not inner or id(trunk.output) in computed or _num_bytes(inner) > _num_bytes(trunk.inputs):
+        return whole
+    names = {f"computed {i}": tensor for i, tensor in enumerate(inner)}
+    result = Cut(trunk, tuple(fixed), tuple(trained), {t.name: t for k, t in needed.items() if k in raw}, names)
+    return result if _agrees(result) else whole
+
+
+def _agrees(cut: Cut) -> bool:
+    """Whether the two parts, one after the other, are the trunk: layers called in unusual ways are not."""
+    arrays = {t.name: tf.zeros((1, *t.shape[1:]), t.dtype) for t in cut.trunk.inputs}
+    try:
+        parts = cut.embed({**arrays, **cut.compute(arrays)}, training=False)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return bool(np.allclose(parts, cut.trunk(arrays, training=False), equal_nan=True))
+
+
+def _num_bytes(tensors: Sequence[Any]) -> int:
+    return sum(int(np.prod(t.shape[1:])) * tf.as_dtype(t.dtype).size for t in tensors)
+
+
 class FoldNetwork:
     """The network of one fold: ``trunk`` with its heads ``critic`` and ``regressor``, and their optimiser.
 
@@ -186,8 +281,20 @@ class FoldNetwork:
         self.fold, self.trunk, self.critic, self.regressor, self.rounds = fold, trunk, critic, regressor, rounds
         self.optimizer = keras.optimizers.Adam(1e-3, clipnorm=None, global_clipnorm=_CLIP_NORM)
         self.optimizer.build(self.variables)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was traced: the scales of the trunk have changed."""
         self._step: Callable[..., Any] | None = None
         self._embed: Callable[..., Any] | None = None
+        self._cut: Cut | None = None
+
+    @property
+    def cut(self) -> Cut:
+        """The trunk in two: what never changes, and what is trained."""
+        if self._cut is None:
+            self._cut = cut(self.trunk)
+        return self._cut
 
     @property
     def head(self) -> Regressor:
@@ -207,12 +314,9 @@ class FoldNetwork:
         models = (self.trunk, self.critic, self.regressor)
         return [v for model in models for v in model.trainable_variables]
 
-    def signature(self) -> dict[str, Any]:
-        return {t.name: tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in self.trunk.inputs}
-
     def embed(self, arrays: Mapping[str, Any]) -> Any:
         if self._embed is None:
-            self._embed = tf.function(self._traced_embed, input_signature=[self.signature()])
+            self._embed = tf.function(self._traced_embed, input_signature=[_signature(self.trunk.inputs)])
         return self._embed({name: arrays[name] for name in self.names})
 
     def _traced_embed(self, arrays: Mapping[str, Any]) -> Any:
@@ -224,7 +328,7 @@ class FoldNetwork:
         if self._step is None:
             shape = (None, self.head.num_parameters)
             specs = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec(shape), tf.TensorSpec((3,))]
-            self._step = tf.function(_training_step(self), input_signature=[self.signature(), *specs])
+            self._step = tf.function(_training_step(self), input_signature=[self.cut.signature(), *specs])
         return self._step(*arguments)
 
 
@@ -274,28 +378,87 @@ def train(
     """Train every network, in place, on the windows outside its fold; the same ``rng`` gives the same weights."""
     info = TrainingInfo()
     for network in networks:
-        groups = _groups(simulated, network.fold, settings)
-        real_index = np.flatnonzero(real.fold != network.fold)
-        if len(groups) == 0 or len(real_index) == 0:
-            raise TrainingError(
-                f"network {network.fold} has {len(groups)} groups of simulated and {len(real_index)} real windows "
-                f"outside its fold to train on; both must be there"
-            )
-        _prepare(network, simulated, real, groups, real_index)
-        num_steps = settings.epochs * -(-len(groups) // settings.batch)
+        sample = _sample(network, simulated, real, settings)
+        per_epoch = -(-len(sample.groups) // settings.batch)
         for epoch in range(settings.epochs):
-            losses = [
-                network.step(*batch)
-                for batch in _batches(network, simulated, real, groups, real_index, settings, rng, epoch, num_steps)
-            ]
+            losses = []
+            for i, chosen in enumerate(np.array_split(rng.permutation(len(sample.groups)), per_epoch)):
+                progress = (epoch * per_epoch + i) / (settings.epochs * per_epoch)
+                rate = settings.learning_rate * (0.05 + 0.475 * (1 + np.cos(np.pi * progress)))
+                weights = [rate, settings.critic_weight, settings.regressor_weight]
+                batch = sample.batch(chosen, settings.real_share, rng)
+                losses.append(network.step(*batch, tf.constant(weights, tf.float32)))
             critic, regressor = np.mean([[float(x) for x in pair] for pair in losses], axis=0)
-            steps = (epoch + 1) * len(losses)
-            info.rows.append(
-                {"fold": network.fold, "step": steps, "loss_critic": critic, "loss_regressor": regressor, "auc": np.nan}
-            )
-        info.rows[-1]["auc"] = _out_of_fold_auc(network, simulated, real, rng)
+            row = {"fold": network.fold, "step": (epoch + 1) * per_epoch, "loss_critic": critic}
+            info.rows.append({**row, "loss_regressor": regressor, "auc": np.nan})
         network.rounds += 1
+        info.rows[-1]["auc"] = _out_of_fold_auc(network, simulated, real, rng)
     return info
+
+
+@dataclass(eq=False)
+class _Sample:
+    """What one network is trained on: ``groups`` of places in ``used`` simulated windows, and ``used`` real ones."""
+
+    sources: tuple[Windows, Windows]
+    used: tuple[np.ndarray, np.ndarray]
+    groups: list[np.ndarray]
+    targets: np.ndarray
+    raw: tuple[str, ...]
+    computed: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+    def batch(self, chosen: np.ndarray, real_share: float, rng: np.random.Generator) -> tuple[Any, Any, Any]:
+        """Arrays of the ``chosen`` groups' windows and of real ones behind them, each window's group, the targets."""
+        simulated = np.concatenate([self.groups[g] for g in chosen])
+        num_real, available = max(1, round(real_share * len(simulated))), len(self.used[1])
+        real = rng.choice(available, size=num_real, replace=num_real > available)
+        arrays = {}
+        for name in self.raw:
+            parts = [s.arrays[name][u[p]] for s, u, p in zip(self.sources, self.used, (simulated, real), strict=True)]
+            arrays[name] = tf.constant(np.concatenate(parts))
+        for name in self.computed[0]:
+            arrays[name] = tf.constant(
+                np.concatenate([self.computed[0][name][simulated], self.computed[1][name][real]])
+            )
+        group = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(self.groups[g]) for g in chosen])
+        return arrays, tf.constant(group), tf.constant(self.targets[chosen].astype(np.float32))
+
+
+def _sample(network: FoldNetwork, simulated: Windows, real: Windows, settings: TrainingSettings) -> _Sample:
+    assert simulated.proposal is not None
+    assert simulated.targets is not None
+    groups = _groups(simulated, network.fold, settings)
+    real_index = np.flatnonzero(real.fold != network.fold)
+    if len(groups) == 0 or len(real_index) == 0:
+        raise TrainingError(
+            f"network {network.fold} has {len(groups)} groups of simulated and {len(real_index)} real windows "
+            f"outside its fold to train on; both must be there"
+        )
+    targets = simulated.targets[simulated.proposal[[g[0] for g in groups]]]
+    network.head.recentre(targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6))
+    used = np.concatenate(groups)
+    if network.rounds == 0:
+        some = used[np.linspace(0, len(used) - 1, min(len(used), 2 * _AUC_WINDOWS)).astype(int)]
+        _adapt(network.trunk, simulated.take(np.sort(some)))
+        network.forget()
+    places = np.split(np.arange(len(used)), np.cumsum([len(g) for g in groups])[:-1])
+    computed = _computed(network, simulated, used), _computed(network, real, real_index)
+    return _Sample((simulated, real), (used, real_index), places, targets, tuple(network.cut.raw), computed)
+
+
+def _computed(network: FoldNetwork, windows: Windows, index: np.ndarray) -> dict[str, np.ndarray]:
+    """What the fixed part of the trunk makes of the windows ``index``."""
+    cut = network.cut
+    if not cut.fixed:
+        return {}
+    function = tf.function(cut.compute, input_signature=[_signature(network.trunk.inputs)])
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in cut.computed}
+    for i in range(0, len(index), _FIXED_BATCH):
+        chosen = index[i : i + _FIXED_BATCH]
+        arrays = {name: tf.constant(np.asarray(windows.arrays[name][chosen])) for name in network.names}
+        for name, value in function(arrays).items():
+            parts[name].append(value.numpy())
+    return {name: np.concatenate(column) for name, column in parts.items()}
 
 
 def _groups(simulated: Windows, fold: int, settings: TrainingSettings) -> list[np.ndarray]:
@@ -310,20 +473,6 @@ def _groups(simulated: Windows, fold: int, settings: TrainingSettings) -> list[n
     return groups
 
 
-def _prepare(
-    network: FoldNetwork, simulated: Windows, real: Windows, groups: Sequence[np.ndarray], real_index: np.ndarray
-) -> None:
-    """Units of the targets; in the first round also the scales of the trunk's ``Normalization`` layers."""
-    assert simulated.proposal is not None
-    assert simulated.targets is not None
-    targets = simulated.targets[simulated.proposal[[g[0] for g in groups]]]
-    network.head.recentre(targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6))
-    if network.rounds == 0:
-        some = np.concatenate(groups)
-        some = some[np.linspace(0, len(some) - 1, min(len(some), 2 * _AUC_WINDOWS)).astype(int)]
-        _adapt(network.trunk, simulated.take(np.sort(some)))
-
-
 def _adapt(trunk: Any, arrays: Mapping[str, np.ndarray]) -> None:
     for layer in trunk.layers:
         if isinstance(layer, keras.layers.Normalization):
@@ -334,47 +483,13 @@ def _adapt(trunk: Any, arrays: Mapping[str, np.ndarray]) -> None:
             layer.adapt(np.concatenate([np.asarray(part) for part in parts]))
 
 
-def _batches(
-    network: FoldNetwork,
-    simulated: Windows,
-    real: Windows,
-    groups: Sequence[np.ndarray],
-    real_index: np.ndarray,
-    settings: TrainingSettings,
-    rng: np.random.Generator,
-    epoch: int,
-    num_steps: int,
-) -> Iterator[tuple[Any, ...]]:
-    """The arguments of the epoch's training steps."""
-    assert simulated.proposal is not None
-    assert simulated.targets is not None
-    order = rng.permutation(len(groups))
-    per_epoch = -(-len(order) // settings.batch)
-    for i, chosen in enumerate(np.array_split(order, per_epoch)):
-        windows = np.concatenate([groups[g] for g in chosen])
-        sizes = np.array([len(groups[g]) for g in chosen])
-        num_real = max(1, round(settings.real_share * len(windows)))
-        real_windows = rng.choice(real_index, size=num_real, replace=num_real > len(real_index))
-        both = simulated.take(windows), real.take(real_windows)
-        arrays = {name: np.concatenate([part[name] for part in both]) for name in network.names}
-        progress = (epoch * per_epoch + i) / num_steps
-        rate = settings.learning_rate * (0.05 + 0.475 * (1 + np.cos(np.pi * progress)))
-        targets = simulated.targets[simulated.proposal[[groups[g][0] for g in chosen]]]
-        yield (
-            {name: tf.constant(array) for name, array in arrays.items()},
-            tf.constant(np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)),
-            tf.constant(targets.astype(np.float32)),
-            tf.constant(np.array([rate, settings.critic_weight, settings.regressor_weight], dtype=np.float32)),
-        )
-
-
 def _training_step(network: FoldNetwork) -> Callable[..., Any]:
     """Arrays of simulated windows, then real ones; group of each simulated one; targets; rate and both weights."""
 
     def step(arrays: Any, group: Any, targets: Any, weights: Any) -> Any:
         num_simulated = tf.shape(group)[0]
         with tf.GradientTape() as tape:
-            embedding = network.trunk(arrays, training=True)
+            embedding = network.cut.embed(arrays, training=True)
             logits = network.critic(embedding, training=True)[:, 0]
             critic = _critic_loss(logits[num_simulated:], logits[:num_simulated])
             regressor = _regressor_loss(network, embedding[:num_simulated], group, targets)
