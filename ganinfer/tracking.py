@@ -65,8 +65,7 @@ class Tracker:
     """Records one run. ``run_id`` names it in MLflow, ``warnings`` says what went wrong, in sentences."""
 
     def __init__(self, client: Any, run_id: str, uri: str, pending: Path) -> None:
-        self.run_id = run_id
-        self.uri = uri
+        self.run_id, self.uri = run_id, uri
         self.warnings: list[str] = []
         self._client, self._pending = client, pending
         self._queue = _Queue()

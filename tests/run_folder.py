@@ -181,6 +181,7 @@ def _result(truths: Sequence[Truth], adequacy: Mapping[str, object] | None) -> d
             "unit": t.unit,
             "prior": [t.lower, t.upper],
             "informative": t.informative,
+            "sd_ratio": min(2 * _half_width(t) / (t.upper - t.lower) / 0.95, 1.0),
         }
     scenario = {"probability": None, "parameters": parameters, "adequacy": adequacy}
     return {
@@ -191,7 +192,7 @@ def _result(truths: Sequence[Truth], adequacy: Mapping[str, object] | None) -> d
         "comparison": None,
         "simulated_windows": 59_840,
         "stopped": "converged",
-        "seconds": {"simulate": 214.2, "train": 101.7, "total": 342.9},
+        "seconds": {"simulate": 214.2, "train": 101.7, "move": 20.0, "total": 342.9},
         "seed": 1,
         "versions": {"ganinfer": "0.1.0", "msprime": "1.4.4", "tensorflow": "2.21.0", "python": "3.11.2"},
     }

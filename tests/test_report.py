@@ -154,7 +154,7 @@ def test_the_summary_comes_first_and_in_plain_words(folder):
     )
     assert "in 8 rounds within 5 min 43 s" in text
     assert "The run ended because the estimates no longer moved relative to their spread." in text
-    assert "N1 9,000 8,730 to 9,270 diploid individuals" in text
+    assert "N1 9,000 8,730 to 9,270 diploid individuals 2 %" in text
     assert "T_ split 2,000 1,840 to 2,160 generations = 50,000 years (46,000 to 54,000)" in text
     assert "The genomes say little about pulse" in text
     assert "was not tested in this run" in text
