@@ -312,7 +312,6 @@ def test_an_executor_closes_only_the_ray_that_it_started(embedded_ray):
         ({"kind": "process", "workers": 0}, r"workers must be a whole number of at least 1, or null, not 0"),
         ({"kind": "process", "workers": 1.5}, r"workers must be a whole number"),
         ({"kind": "process", "timeout": 0}, r"timeout must be above 0 seconds, not 0"),
-        ({"kind": "process", "address": "auto"}, r"address 'auto' is for executor ray, not for 'process'"),
     ],
 )
 def test_settings_that_cannot_work(settings, message):

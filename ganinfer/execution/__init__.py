@@ -24,13 +24,13 @@ def make(
     """An executor, to be used as a context manager.
 
     ``workers``: processes to run at once, ``None`` for one a core (on a Ray cluster: one a CPU of the cluster);
-    ``serial`` has one, whatever is asked for. ``address``: a running Ray cluster, ``auto`` or ``HOST:PORT``; ``None``
-    for the one in the environment variable ``RAY_ADDRESS``, or without it a Ray of our own on this machine.
-    ``timeout``: seconds that one item may take.
+    ``serial`` has one, whatever is asked for. ``address``, for ``ray`` alone: a running cluster, ``auto`` or
+    ``HOST:PORT``; ``None`` for the one in the environment variable ``RAY_ADDRESS``, or without it a Ray of our own on
+    this machine. ``timeout``: seconds that one item may take.
 
     Raises :class:`ExecutionError` (a ``ValueError``) for settings that cannot work.
     """
-    _check(kind, workers, address, timeout)
+    _check(kind, workers, timeout)
     if kind == "serial":
         from ganinfer.execution.serial import SerialExecutor
 
@@ -44,7 +44,7 @@ def make(
     return RayExecutor(workers, timeout, address)
 
 
-def _check(kind: str, workers: int | None, address: str | None, timeout: float) -> None:
+def _check(kind: str, workers: int | None, timeout: float) -> None:
     if kind not in KINDS:
         close = difflib.get_close_matches(str(kind), KINDS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -53,8 +53,6 @@ def _check(kind: str, workers: int | None, address: str | None, timeout: float) 
         raise ExecutionError(f"execution.workers must be a whole number of at least 1, or null, not {workers!r}")
     if not timeout > 0:
         raise ExecutionError(f"execution.timeout must be above 0 seconds, not {timeout!r}")
-    if address is not None and kind != "ray":
-        raise ExecutionError(f"execution.address {address!r} is for executor ray, not for {kind!r}")
 
 
 def ordered(pairs: Iterable[tuple[int, R]]) -> Iterator[R]:

@@ -151,6 +151,8 @@ class _Worker:
 
     @property
     def alive(self) -> bool:
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            return self._process.poll() is None
         # Not reaped here: until `kill` its process group's number stays its own.
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
