@@ -62,8 +62,8 @@ class VcfReader:
                 )
             if wanted and key != "GT" and formats[key].get("Type") not in ("Integer", "Float"):
                 raise GenomeError(
-                    f"{self.path}: the header defines FORMAT/{key} as {formats[key].get('Type') or 'nothing'}, needed for "
-                    f"{purpose} as Number=1,Type=Integer"
+                    f"{self.path}: the header defines FORMAT/{key} as {formats[key].get('Type') or 'nothing'}, "
+                    f"needed for {purpose} as Number=1,Type=Integer"
                 )
         if selection.ancestral not in ("none", "REF") and selection.ancestral not in infos:
             raise GenomeError(
