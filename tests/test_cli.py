@@ -239,6 +239,22 @@ def test_nested_values_become_indented_lines() -> None:
     assert show.lines(found) == expected
 
 
+def test_mappings_that_are_alike_become_a_table() -> None:
+    found = {
+        "populations": {"YRI": {"pi": 1e-3, "sites": 9}, "CEU": {"pi": 7e-4, "sites": 12}},
+        "fst": {"YRI,CEU": 0.15},
+    }
+    expected = [
+        "populations:",
+        "       pi      sites",
+        "  YRI  0.001   9",
+        "  CEU  0.0007  12",
+        "fst:",
+        "  YRI,CEU: 0.15",
+    ]
+    assert show.lines(found) == expected
+
+
 def test_plugins_are_listed_without_being_loaded(toys: Path) -> None:
     code, out, _ = invoke("plugins", "list", "--json")
     rows = json.loads(out)

@@ -32,7 +32,10 @@ def lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
     names = any(str(key) != str(key).lower() for key in values)
     for key, value in values.items():
         name = indent + (str(key) if names else str(key).replace("_", " "))
-        if isinstance(value, Mapping):
+        if _alike(value):
+            rows = [{"": inner, **columns} for inner, columns in value.items()]
+            shown += [f"{name}:", *(f"{indent}  {row}" for row in table(rows))]
+        elif isinstance(value, Mapping):
             shown += [f"{name}:", *lines(value, indent + "  ")] if value else [f"{name}: none"]
         elif isinstance(value, list | tuple) and value and all(isinstance(v, Mapping) for v in value):
             shown += [f"{name}:", *(f"{indent}  {row}" for row in table(value))]
@@ -41,6 +44,14 @@ def lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
         else:
             shown.append(f"{name}: {_value(value)}")
     return shown
+
+
+def _alike(value: Any) -> bool:
+    """Whether a mapping holds mappings with the same keys and plain values: such are shown as a table."""
+    if not isinstance(value, Mapping) or not value or not all(isinstance(v, Mapping) and v for v in value.values()):
+        return False
+    columns = [tuple(v) for v in value.values()]
+    return len(set(columns)) == 1 and not any(isinstance(c, Mapping | list) for v in value.values() for c in v.values())
 
 
 def _value(value: Any) -> str:
