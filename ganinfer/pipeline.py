@@ -35,12 +35,16 @@ class PipelineSettings:
 def prepare_simulated(
     haplotypes: Haplotypes, template: WindowTemplate, settings: PipelineSettings, rng: np.random.Generator
 ) -> Haplotypes:
-    """A simulated window made to look like the real window behind ``template``."""
+    """A simulated window made to look like the real window behind ``template``, and prepared like it."""
+    return _common(mirrored(haplotypes, template, rng), settings, rng)
+
+
+def mirrored(haplotypes: Haplotypes, template: WindowTemplate, rng: np.random.Generator) -> Haplotypes:
+    """A simulated window as it would have been read: what the template's mask, missing calls and ancestors leave."""
     haplotypes = _accessible(haplotypes, template)
     haplotypes = _biallelic(haplotypes)
     haplotypes = _missing_as_in(haplotypes, template, rng)
-    haplotypes = _thinned(haplotypes, template.unusable_ancestral, rng)
-    return _common(haplotypes, settings, rng)
+    return _thinned(haplotypes, template.unusable_ancestral, rng)
 
 
 def prepare_real(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:

@@ -37,7 +37,7 @@ class StudyPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
     """One unit of work: templates simulated with one seed."""
 
     plan: StudyPlan
@@ -86,22 +86,21 @@ class SimulatedGenomes:
 
 def simulate_study(plan: StudyPlan, executor: Executor) -> SimulatedGenomes:
     """Simulate the study's windows; the same plan gives the same windows on every executor."""
-    parts = _parts(plan)
-    haplotypes = [h for observations in ordered(executor.run(_simulate_part, parts)) for h in observations]
+    units = parts(plan)
+    haplotypes = [h for observations in ordered(executor.run(_simulate_part, units)) for h in observations]
     haplotypes = [_with_missing(h, plan, i) for i, h in enumerate(haplotypes)]
     return SimulatedGenomes(plan, haplotypes, tuple(_windows(plan)))
 
 
-def _parts(plan: StudyPlan) -> list[_Part]:
+def parts(plan: StudyPlan) -> list[Part]:
+    """The units of work of a study, in the order of its windows."""
     if plan.num_contigs is not None:
         assert plan.contig_length is not None
         whole = WindowTemplate(plan.contig_length, recombination=plan.recombination)
-        return [
-            _Part(plan, (whole,), randomness.simulator_seed(plan.seed, "study", i)) for i in range(plan.num_contigs)
-        ]
+        return [Part(plan, (whole,), randomness.simulator_seed(plan.seed, "study", i)) for i in range(plan.num_contigs)]
     template = WindowTemplate(plan.setup.length, recombination=plan.recombination)
     return [
-        _Part(
+        Part(
             plan,
             (template,) * min(_TOGETHER, plan.num_windows - start),
             randomness.simulator_seed(plan.seed, "study", start),
@@ -110,7 +109,7 @@ def _parts(plan: StudyPlan) -> list[_Part]:
     ]
 
 
-def _simulate_part(part: _Part) -> list[Haplotypes]:
+def _simulate_part(part: Part) -> list[Haplotypes]:
     plan = part.plan
     observations = raw_observations(plan.setup, plan.truth, part.templates, part.seed)
     if plan.num_contigs is None:

@@ -1,11 +1,40 @@
-"""Simulated observations written for other tools: VCF with a sample sheet, or tree sequences."""
+"""Simulated observations written for other tools: VCF with a sample sheet and BED, or tree sequences.
+
+Beside the VCF stands an experiment that runs on it. For a simulation study at its truth that run sees the very windows
+of the study, so its parameters are the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from ganinfer.experiment import Experiment
+import numpy as np
+
+from ganinfer import plugins, randomness, simulation, study
+from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings
+from ganinfer.haplotypes import Haplotypes, SampleSet
+from ganinfer.interfaces import Design, WindowTemplate
+from ganinfer.observed import RealWindows
+from ganinfer.pipeline import PipelineSettings, mirrored
+from ganinfer.runner import assembling
+from ganinfer.runner.assembling import RunError
+from ganinfer.windows import Window
+
+_ALLELES = "ATGC"
+#: Windows of a proposal that is repeated, where nothing else says how many.
+_PROPOSAL_WINDOWS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Simulated:
+    """Windows to write: where each lies, and what it holds."""
+
+    windows: Sequence[Window]
+    haplotypes: Sequence[Haplotypes]
+    samples: tuple[SampleSet, ...]
 
 
 def simulate(
@@ -19,5 +48,201 @@ def simulate(
     output: Path,
     proposal_seed: int | None = None,
 ) -> Path:
-    """Not yet."""
-    raise ValueError("ganinfer simulate is not available yet")
+    """Simulate an experiment's windows at ``theta`` and write them into the new folder ``output``.
+
+    ``num_windows`` default: as many as the data have; ``proposal_seed`` repeats one proposal of a run instead: the
+    same templates, the same seed. ``format`` is ``vcf`` or ``trees``.
+    """
+    if output.exists() and any(output.iterdir()):
+        raise RunError(f"{output} is not empty: choose another --output")
+    if format == "trees":
+        _write_trees(_tree_sequences(experiment, scenario, theta, num_windows, seed, proposal_seed), output)
+        return output
+    simulated = _simulated(experiment, scenario, theta, num_windows, seed, proposal_seed)
+    _write_vcf(simulated, output / "simulated.vcf.gz")
+    _write_companions(experiment, scenario, simulated, output)
+    return output
+
+
+# --- what to simulate ---------------------------------------------------------------------------------------------
+
+
+def _simulated(
+    experiment: Experiment,
+    scenario: str,
+    theta: Mapping[str, float],
+    num_windows: int | None,
+    seed: int | None,
+    proposal_seed: int | None,
+) -> _Simulated:
+    with assembling.executor(experiment) as workers:
+        if isinstance(experiment.data, SimulatedData) and proposal_seed is None:
+            plan = assembling.study_plan(experiment)
+            setup = assembling.base_setup(experiment, scenario, plan.setup.samples, PipelineSettings(), ())
+            plan = replace(plan, setup=setup, truth=theta, seed=plan.seed if seed is None else seed)
+            if num_windows is not None and plan.num_contigs is None:
+                plan = replace(plan, num_windows=num_windows)
+            genomes = study.simulate_study(plan, workers)
+            return _Simulated(
+                genomes.windows, [genomes.haplotypes(i) for i in range(len(genomes.windows))], plan.setup.samples
+            )
+        real = assembling.open_data(experiment, workers, Path("runs") / assembling.CACHE)
+    chosen, first_seed = _templates(experiment, real, num_windows, seed, proposal_seed)
+    templates = [real.templates[i] for i in chosen]
+    raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed)
+    rng = randomness.stream(first_seed, "pipeline")
+    haplotypes = [mirrored(h, t, rng) for h, t in zip(raw, templates, strict=True)]
+    return _Simulated([real.windows[i] for i in chosen], haplotypes, real.samples)
+
+
+def _templates(
+    experiment: Experiment, real: RealWindows, num_windows: int | None, seed: int | None, proposal_seed: int | None
+) -> tuple[np.ndarray, int]:
+    """Indices of the real windows to imitate, and the simulator's seed."""
+    if proposal_seed is not None:
+        size = num_windows or _PROPOSAL_WINDOWS
+        return simulation.choose_templates(proposal_seed, len(real.templates), size), proposal_seed
+    index = np.arange(len(real.templates))[:num_windows]
+    return index, randomness.simulator_seed(experiment.seed if seed is None else seed, "simulate")
+
+
+def _raw(
+    experiment: Experiment,
+    scenario: str,
+    theta: Mapping[str, float],
+    samples: tuple[SampleSet, ...],
+    templates: Sequence[WindowTemplate],
+    seed: int,
+) -> Iterator[Haplotypes]:
+    setup = assembling.base_setup(experiment, scenario, samples, PipelineSettings(), ())
+    return simulation.raw_observations(setup, theta, templates, seed, simulation.label(str(experiment.path), scenario))
+
+
+def _tree_sequences(
+    experiment: Experiment,
+    scenario: str,
+    theta: Mapping[str, float],
+    num_windows: int | None,
+    seed: int | None,
+    proposal_seed: int | None,
+) -> Iterator[Any]:
+    """Tree sequences as the simulator yields them: every base accessible, nothing missing."""
+    setup: Any = None
+    if isinstance(experiment.data, SimulatedData):
+        plan = assembling.study_plan(experiment)
+        plan = replace(plan, seed=plan.seed if seed is None else seed)
+        if num_windows is not None and plan.num_contigs is None:
+            plan = replace(plan, num_windows=num_windows)
+        parts = [(plan.setup.samples, p.templates, p.seed) for p in study.parts(plan)]
+        if proposal_seed is not None:
+            template = WindowTemplate(experiment.windows.length)
+            parts = [(plan.setup.samples, (template,) * (num_windows or _PROPOSAL_WINDOWS), proposal_seed)]
+    else:
+        with assembling.execution.make("serial") as serial:
+            real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
+        chosen, first = _templates(experiment, real, num_windows, seed, proposal_seed)
+        parts = [(real.samples, tuple(real.templates[i] for i in chosen), first)]
+    for samples, templates, part_seed in parts:
+        setup = assembling.base_setup(experiment, scenario, samples, PipelineSettings(), ())
+        plugin = plugins.load_simulator(setup.simulator, setup.options)
+        yield from plugin.simulate(dict(theta), Design(samples, tuple(templates)), part_seed)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _write_trees(sequences: Iterator[Any], output: Path) -> None:
+    import tskit
+
+    for i, sequence in enumerate(sequences):
+        if not isinstance(sequence, tskit.TreeSequence):
+            raise RunError(f"the simulator yields {type(sequence).__name__}, no tree sequences: use --format vcf")
+        output.mkdir(parents=True, exist_ok=True)
+        sequence.dump(output / f"window{i + 1:05d}.trees")
+
+
+def _names(samples: Sequence[SampleSet]) -> list[tuple[str, SampleSet]]:
+    """Name and sample set of every individual, in the order of the columns."""
+    count: dict[str, int] = {}
+    names = []
+    for group in samples:
+        for _ in range(group.num_individuals):
+            count[group.population] = count.get(group.population, 0) + 1
+            names.append((f"{group.population}_{count[group.population]}", group))
+    return names
+
+
+def _write_vcf(simulated: _Simulated, path: Path) -> None:
+    from cyvcf2 import Writer
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    individuals = _names(simulated.samples)
+    contigs: dict[str, int] = {}
+    for window in simulated.windows:
+        contigs[window.contig] = max(contigs.get(window.contig, 0), window.right)
+    header = ["##fileformat=VCFv4.2", "##source=ganinfer simulate"]
+    header += [f"##contig=<ID={name},length={length}>" for name, length in contigs.items()]
+    header.append('##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">')
+    header.append(
+        "\t".join(["#CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".replace(" ", "\t"), *(n for n, _ in individuals)])
+    )
+    writer = Writer.from_string(str(path), "\n".join(header) + "\n", mode="wz")
+    writer.write_header()
+    for window, haplotypes in zip(simulated.windows, simulated.haplotypes, strict=True):
+        for line in _records(window, haplotypes):
+            writer.write_record(writer.variant_from_string(line))
+    writer.close()
+
+
+def _records(window: Window, haplotypes: Haplotypes) -> Iterator[str]:
+    carriers = haplotypes.carriers
+    edges = carriers.first[1:]
+    separator = "|" if haplotypes.phased else "/"
+    for position, row in zip(haplotypes.positions, haplotypes.genotypes, strict=True):
+        highest = int(row.max())
+        if highest < 1:
+            continue
+        alternatives = ",".join(_ALLELES[1 : highest + 1])
+        calls = np.where(row < 0, ".", row.astype(str))
+        genotypes = "\t".join(separator.join(part) for part in np.split(calls, edges))
+        place = window.left + int(position) + 1
+        yield f"{window.contig}\t{place}\t.\t{_ALLELES[0]}\t{alternatives}\t.\tPASS\t.\tGT\t{genotypes}"
+
+
+def _write_companions(experiment: Experiment, scenario: str, simulated: _Simulated, output: Path) -> None:
+    """Sample sheet, BEDs, and the experiment that runs on the VCF."""
+    individuals = _names(simulated.samples)
+    rows = ["sample\tpopulation\ttime", *(f"{n}\t{g.population}\t{g.time:g}" for n, g in individuals)]
+    (output / "samples.tsv").write_text("\n".join(rows) + "\n")
+    bed = [f"{w.contig}\t{w.left}\t{w.right}" for w in simulated.windows]
+    (output / "regions.bed").write_text("\n".join(bed) + "\n")
+    accessible = [
+        f"{w.contig}\t{w.left + a}\t{w.left + b}" for w in simulated.windows for a, b in w.accessible.tolist()
+    ]
+    (output / "accessible.bed").write_text("\n".join(accessible) + "\n")
+    (output / "experiment.yaml").write_text(_experiment_yaml(experiment, scenario, simulated))
+
+
+def _experiment_yaml(experiment: Experiment, scenario: str, simulated: _Simulated) -> str:
+    from ganinfer.runner.running import dump_yaml
+
+    resolved = experiment.resolved()
+    pipeline = pipeline_settings(experiment, True)
+    before = resolved["data"]
+    # Real windows were polarised and thinned before they were imitated: what is written has its ancestral allele as REF.
+    ancestral = "none" if pipeline.folded else "REF"
+    data = {
+        "genotypes": ["simulated.vcf.gz"],
+        "samples": "samples.tsv",
+        "regions": "regions.bed",
+        "accessible": "accessible.bed",
+        "recombination_map": before.get("recombination_map"),
+        "ancestral": ancestral,
+        "phased": before.get("phased"),
+        "singletons": before["singletons"],
+    }
+    resolved["data"] = {key: value for key, value in data.items() if value is not None}
+    resolved["name"] = f"{experiment.name}-simulated"
+    if isinstance(experiment.data, SimulatedData):
+        resolved["windows"]["min_accessible"] = 0.0
+    return dump_yaml(resolved)

@@ -43,7 +43,7 @@ def run(
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
             _check_same(experiment, folder)
-        folder.write_text(EXPERIMENT, _as_yaml(experiment))
+        folder.write_text(EXPERIMENT, dump_yaml(experiment.resolved()))
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
         real = assembling.open_data(experiment, workers, folder.path.parent / assembling.CACHE)
@@ -221,7 +221,8 @@ def _check_same(experiment: Experiment, folder: storage.RunFolder) -> None:
         )
 
 
-def _as_yaml(experiment: Experiment) -> str:
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Plain data as YAML that :func:`ganinfer.experiment.load` reads."""
     from io import StringIO
 
     from ruamel.yaml import YAML
@@ -229,5 +230,5 @@ def _as_yaml(experiment: Experiment) -> str:
     stream = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.dump(experiment.resolved(), stream)
+    yaml.dump(dict(values), stream)
     return stream.getvalue()
