@@ -22,7 +22,7 @@ from ganinfer.genomes.tiling import tile
 from ganinfer.windows import intersect, num_bases, subtract
 
 #: Bytes of unpacked genotypes held in memory at once while reading.
-CHUNK_BYTES = 32_000_000
+CHUNK_BYTES = 16_000_000
 _MAXIMUM_CHUNK_SITES = 20_000
 #: A contig without any record is an error where this many were to be expected from the other contigs.
 _EXPECTED_RECORDS = 50
@@ -49,7 +49,7 @@ def open_genomes(
     """Read genomes, or find them in ``cache`` where they were read before, and cut them into windows.
 
     A store in the cache is keyed by the genotype files' paths, sizes, modification times and first and last 64 KiB, and
-    by every setting that decides what is read. Memory while reading is bounded by some four times ``chunk_bytes``.
+    by every setting that decides what is read. Memory while reading is bounded by some six times ``chunk_bytes``.
     Raises GenomeError for anything wrong with the input.
     """
     described = _describe(source)

@@ -7,7 +7,7 @@ not know each other; the store does not know them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -36,8 +36,10 @@ _UNSPECIFIC = frozenset({"<*>", "<NON_REF>", "<X>", "."})
 _BASES = frozenset("ACGT")
 
 
-def classify(reference: str, alternatives: Iterable[str]) -> str | None:
+def classify(reference: str, alternatives: Sequence[str]) -> str | None:
     """Why a record is no biallelic SNP, one of this module's reasons; ``None`` when it is one."""
+    if len(alternatives) == 1 and reference in _BASES and alternatives[0] in _BASES:
+        return None  # nearly every record; the rest says the same at length
     alleles = [a for a in alternatives if a not in _UNSPECIFIC]
     if not alleles:
         return INVARIANT

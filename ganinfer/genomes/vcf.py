@@ -145,8 +145,7 @@ class _Batch:
         self._seen: set[str] = set()
         self._region = (0, 0)
         self._end = _LAST_POSITION
-        self._buffer = np.empty((selection.chunk_sites, len(order), _USUAL_PLOIDY), dtype=np.int8)
-        self._unphased = np.empty((selection.chunk_sites, len(order)), dtype=bool)
+        self._buffer = np.empty((selection.chunk_sites, len(order), _USUAL_PLOIDY + 1), dtype=np.int16)
         self._clear()
 
     def _clear(self) -> None:
@@ -251,13 +250,16 @@ class _Batch:
         return below
 
     def _add_site(self, variant: Any, genotypes: np.ndarray, biallelic: bool) -> None:
-        row, ploidy = len(self.positions), genotypes.shape[1] - 1
-        if ploidy > self._buffer.shape[2]:
-            wider = ((0, 0), (0, 0), (0, ploidy - self._buffer.shape[2]))
-            self._buffer = np.pad(self._buffer, wider, constant_values=records.ABSENT)
-        self._buffer[row, :, :ploidy] = genotypes[:, :-1]
-        self._buffer[row, :, ploidy:] = records.ABSENT
-        self._unphased[row] = genotypes[:, -1] == 0
+        row, width = len(self.positions), genotypes.shape[1]
+        if width > self._buffer.shape[2]:
+            extra = np.full((*self._buffer.shape[:2], width - self._buffer.shape[2]), records.ABSENT, dtype=np.int16)
+            self._buffer = np.concatenate([self._buffer[:, :, :-1], extra, self._buffer[:, :, -1:]], axis=2)
+        if width == self._buffer.shape[2]:
+            self._buffer[row] = genotypes
+        else:
+            self._buffer[row, :, : width - 1] = genotypes[:, :-1]
+            self._buffer[row, :, width - 1 : -1] = records.ABSENT
+            self._buffer[row, :, -1] = genotypes[:, -1]
         self.positions.append(self.position - 1)
         self.biallelic.append(biallelic)
         self.ancestral.append(self._ancestral(variant) if biallelic else 0)
@@ -270,9 +272,10 @@ class _Batch:
 
     def finish(self) -> Chunk:
         number = len(self.positions)
-        genotypes = self._buffer[:number, self.order]
+        read = self._buffer[:number, self.order]
+        genotypes, unphased = read[:, :, :-1].astype(np.int8), read[:, :, -1] == 0
         biallelic = np.array(self.biallelic, dtype=bool)
-        genotypes[genotypes > 1] = -1  # an unspecific allele beside the two real ones; other rows are not kept
+        genotypes[read[:, :, :-1] > 1] = -1  # an unspecific allele beside the two real ones; other rows are not kept
         heterozygous = records.heterozygous(genotypes) & biallelic[:, None]
         chunk = Chunk(
             str(self.contig),
@@ -283,7 +286,7 @@ class _Batch:
             normalise(np.array(self.callable, dtype=np.int64)),
             self.num_records,
             self.dropped,
-            int((heterozygous & self._unphased[:number, self.order]).sum()),
+            int((heterozygous & unphased).sum()),
             int(heterozygous.sum()),
         )
         self._clear()
