@@ -90,8 +90,8 @@ class Tracker:
         self._queue.tags |= {_key(name): str(value)[:MAX_TAG] for name, value in values.items()}
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Record a file, or a folder with all in it, under ``folder``; it must stay where it is until sent."""
-        self._queue.artifacts.append((str(Path(path).absolute()), folder or ""))
+        """Record a file, or all that a folder holds (by default under its own name); it must stay until sent."""
+        self._queue.artifacts.append((str(Path(path).absolute()), folder or (path.name if path.is_dir() else "")))
         self.flush()
 
     def keras_model(self, path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_run_is_recorded(runs):
     (runs / "figures").mkdir()
     (runs / "figures" / "trajectory.png").write_bytes(b"png")
     tracker.artifact(runs / "report.html")
-    tracker.artifact(runs / "figures", "figures")
+    tracker.artifact(runs / "figures")
     tracker.finish()
     run = recorded(tracker)
     assert tracker.warnings == []
@@ -221,6 +221,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_resume(runs):
     assert pending["schema_version"] == 1
     assert [point[:2] for point in pending["metrics"]] == [["auc", 0.6]]
     (runs / "away.db").replace(runs / "mlflow.db")
+    tracker._client._tracking_client.store.engine.dispose()
     second = start(runs, run_id=tracker.run_id)
     second.finish()
     assert second.warnings == []

@@ -10,10 +10,21 @@ import numpy as np
 
 from ganinfer.report import words
 from ganinfer.report.reading import Run
-from ganinfer.report.style import BLUE, GREY, INK, LIGHT, POPULATIONS, VERMILLION, Drawing, canvas, panels
+from ganinfer.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    POPULATIONS,
+    VERMILLION,
+    Drawing,
+    canvas,
+    panels,
+    parameter_axis,
+)
 
 #: Cells in which the whole data set is expected to have fewer sites than this say nothing of the model.
-_FEW_SITES = 10.0
+_FEW_SITES = 25.0
 #: Residuals beyond so many standard errors are remarkable.
 REMARKABLE = 3.0
 _SPAN = 2.0
@@ -110,10 +121,12 @@ def _marginals(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _spectrum_panel(run: Run, top: Any, bottom: Any, name: str, real: np.ndarray, simulated: np.ndarray) -> str:
+    from matplotlib.ticker import MaxNLocator
+
     size = len(real) - 1
     counts = np.arange(1, size)
     real, simulated = real[1:size], simulated[1:size]
-    enough = simulated * (run.num_windows or 1) >= (_FEW_SITES if run.num_windows else 0)
+    enough = simulated * (run.num_compared or 1) >= (_FEW_SITES if run.num_compared else 0)
     enough &= (simulated > 0) & (real > 0)
     counts, real, simulated = counts[enough], real[enough], simulated[enough]
     marker = {"ms": 4 if len(counts) < 50 else 2.8, "color": INK, "ls": "none", "marker": "o"}
@@ -125,9 +138,12 @@ def _spectrum_panel(run: Run, top: Any, bottom: Any, name: str, real: np.ndarray
     bottom.axhline(1, color=BLUE, lw=1.2)
     bottom.plot(counts, ratio, **marker)
     bottom.set_xlabel(_allele(run))
+    parameter_axis(top.yaxis, True)
     if len(counts) > 50:
         top.set_xscale("log")
-    _plain_log(top.yaxis)
+        parameter_axis(bottom.xaxis, True)
+    else:
+        bottom.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not len(counts):
         return f"{name}: no count has enough sites."
     reach = max(np.quantile(np.abs(ratio - 1), 0.97) * 1.25, 0.1)
@@ -171,7 +187,7 @@ def _joint_row(run: Run, figure: Any, row: Any, names: list[str], real: np.ndarr
     top = max(real.max(), simulated.max())
     floor = max(1.0 / (run.num_windows or 1000), top * 1e-5)
     scale = LogNorm(vmin=floor, vmax=max(top, floor * 10))
-    few = simulated * (run.num_windows or 1) < (_FEW_SITES if run.num_windows else 0)
+    few = simulated * (run.num_compared or 1) < (_FEW_SITES if run.num_compared else 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(few, np.nan, np.clip(real / simulated, 0.01, 100))
     tables = {"real": real, "simulated": simulated, "real / simulated": ratio}
@@ -214,7 +230,7 @@ def linkage(run: Run) -> Drawing | str:
         ax.set(title=name, xlabel="distance between sites (kb)")
         ax.set_xscale("log")
         ax.set_ylim(0, None)
-        _plain_log(ax.xaxis)
+        parameter_axis(ax.xaxis, True)
     axes[0].set_ylabel("linkage disequilibrium (r²)")
     axes[0].legend()
     caption = (
@@ -245,6 +261,12 @@ def haplotypes(run: Run) -> Drawing | str:
     ax.axvline(1, color=BLUE, lw=1.2)
     for mask, colour in ((~far, INK), (far, VERMILLION)):
         ax.errorbar(ratio[mask], y[mask], xerr=error[mask], fmt="o", color=colour, ms=4, lw=1.2)
+    precise = error <= max(0.3, float(error.min()))  # a rare haplotype's wide bar must not flatten the others
+    reach = 1.15 * max(float((np.abs(ratio - 1) + error)[precise].max()), 0.05)
+    ax.set_xlim(max(1 - reach, 0), 1 + reach)
+    look = {"ha": "right", "va": "center", "fontsize": 9, "backgroundcolor": "white"}
+    for place, value in zip(y[ratio > 1 + reach], ratio[ratio > 1 + reach], strict=True):
+        ax.text(1, place, f"{value:.3g} →", transform=ax.get_yaxis_transform(), **look)
     ax.set_yticks(y, [words.statistic(found.names[i]) for i in chosen])
     ax.set_xlabel("real / simulated, ± 2 standard errors")
     ax.set_ylim(-0.7, len(chosen) - 0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -124,6 +125,12 @@ class Run:
         return kept if isinstance(kept, int) and kept > 0 else None
 
     @property
+    def num_compared(self) -> int | None:
+        """Windows on the smaller side of the comparison of real and simulated statistics, where both are known."""
+        simulated = self.fit_info.get("num_simulated")
+        return min(self.num_windows, simulated) if self.num_windows and isinstance(simulated, int) else self.num_windows
+
+    @property
     def folded(self) -> bool:
         """Whether counts are of the minor allele, ancestral alleles being unknown."""
         if "folded" in self.fit_info:
@@ -143,14 +150,14 @@ def load(folder: Path) -> Run:
     if result is None and trajectory is None:
         raise ReportError(f"{folder} holds no run to report on: neither result.json nor trajectory.parquet is there")
     text = _text(folder / "experiment.yaml", absent)
-    warnings = (_json(folder / "warnings.json", absent) or {}).get("warnings") or []
+    sentences = (_json(folder / "warnings.json", absent) or {}).get("warnings") or []
     return Run(
         folder=folder,
         result=result,
         experiment=_yaml(text),
         experiment_text=text,
         data=_json(folder / "data.json", absent),
-        warnings=tuple(map(str, warnings)),
+        warnings=tuple(map(str, sentences)),
         trajectory=trajectory,
         proposals=_table(folder / "proposals.parquet", absent),
         posterior=_table(folder / "posterior.parquet", absent),
@@ -254,7 +261,9 @@ def _graph(path: Path, absent: dict[str, str]) -> Any:
     if _missing(path, absent):
         return None
     try:
-        return demes.load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on models that are as the user wrote them
+            return demes.load(path)
     except Exception as error:  # demes passes on errors of several libraries
         absent[path.name] = f"{path.name} cannot be read: {error}"
         return None

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ganinfer.report import words
 from ganinfer.report.reading import Run, Table
-from ganinfer.report.style import BLUE, GREEN, GREY, INK, POPULATIONS, Drawing, canvas, panels, rounds_axis
+from ganinfer.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    POPULATIONS,
+    Drawing,
+    canvas,
+    panels,
+    parameter_axis,
+    rounds_axis,
+)
 
 _LINES = ("solid", "dashed", "dotted", "dashdot")
 
@@ -30,9 +39,16 @@ def training(run: Run) -> Drawing | str:
     position, edges = _positions(table)
     for ax, (column, title, label) in zip(axes, kinds, strict=True):
         for k, fold in enumerate(np.unique(table["fold"])):
-            mine = table["fold"] == fold
+            mine = (table["fold"] == fold) & np.isfinite(table[column].astype(float))
+            sparse = mine.sum() <= 3 * len(edges)
             order = np.argsort(position[mine], kind="stable")
-            style = {"color": POPULATIONS[k % len(POPULATIONS)], "ls": _LINES[k % len(_LINES)], "lw": 1.1}
+            style = {
+                "color": POPULATIONS[k % len(POPULATIONS)],
+                "ls": _LINES[k % len(_LINES)],
+                "lw": 1.1,
+                "marker": "o" if sparse else "",
+                "ms": 4,
+            }
             ax.plot(position[mine][order], table[column][mine][order].astype(float), label=f"fold {fold}", **style)
         for edge in edges[1:]:
             ax.axvline(edge, color="#dadada", lw=0.7, zorder=0)
@@ -114,20 +130,13 @@ def progress(run: Run) -> Drawing | str:
             ax.set_ylim(min(0.45, values.min() - 0.02), None)
         else:
             ax.set_ylim(0, None)
-        _plain(ax)
+        parameter_axis(ax.yaxis, ax.get_yscale() == "log")
         sentences.append(f"{title} ends at {words.number(values[-1])}.")
     caption = (
-        "The match distance says how far simulated statistics at the estimate are from the real ones; it falls and "
-        "then levels off at what the model cannot do better. AUC 0.5: real and simulated windows cannot be told apart."
+        "The match distance says how far simulated statistics at the estimate are from the real ones; it usually falls "
+        "and then levels off at what the model cannot do better. AUC 0.5: real and simulated windows cannot be told apart."
     )
     return Drawing(figure, "Progress by round. " + " ".join(sentences), caption)
-
-
-def _plain(ax: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short(value)))
-    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def timing(run: Run) -> Drawing | str:
@@ -139,7 +148,7 @@ def timing(run: Run) -> Drawing | str:
     names = {"simulate": "simulation", "train": "training", "move": "estimation"}
     spent = [(names.get(key, key), float(value or 0)) for key, value in seconds.items() if key != "total"]
     spent.append(("the rest", max(total - sum(value for _, value in spent), 0.0)))
-    colours = [*[BLUE, GREEN, POPULATIONS[4], *POPULATIONS[3:]][:len(spent) - 1], "#b9b9b5"]
+    colours = [*[BLUE, GREEN, POPULATIONS[4], *POPULATIONS[3:]][: len(spent) - 1], "#b9b9b5"]
     parts = [(name, value, c) for (name, value), c in zip(spent, colours, strict=False) if value > 0.005 * total]
     figure = canvas(1.15)
     ax = figure.subplots()

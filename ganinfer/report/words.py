@@ -23,6 +23,8 @@ def number(value: float, resolution: float | None = None) -> str:
         return "–"
     if value == 0 and not resolution:
         return "0"
+    if resolution and abs(value) < resolution / 50:
+        value = 0.0
     size = abs(value) or abs(resolution or 1.0)
     step = resolution if resolution and resolution > 0 and math.isfinite(resolution) else size * 1e-2
     decimals = 1 - math.floor(math.log10(step))
