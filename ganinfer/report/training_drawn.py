@@ -134,7 +134,7 @@ def progress(run: Run) -> Drawing | str:
         sentences.append(f"{title} ends at {words.number(values[-1])}.")
     caption = (
         "The match distance says how far simulated statistics at the estimate are from the real ones; it usually falls "
-        "and then levels off at what the model cannot do better. AUC 0.5: real and simulated windows cannot be told apart."
+        "and then levels off at what the model cannot do better. AUC 0.5: real and simulated windows look alike."
     )
     return Drawing(figure, "Progress by round. " + " ".join(sentences), caption)
 
