@@ -184,6 +184,7 @@ def test_populations(tmp_path):
         ("1\t0\t1e3\n", ["line 1: start and end must be whole numbers", "1e3"]),
         ("1\t-5\t100\n", ["line 1: start -5 is negative"]),
         ("# nothing\n", ["no interval in the file"]),
+        ("1\t7\t7\n", ["no interval in the file"]),
         ("9\t0\t100\n", ["name contig '?9"]),
         ("\x00\x01\xff\t3", ["BED line|not a text file"]),
     ],

@@ -35,6 +35,8 @@ def read_bed(path: Path) -> Bed:
         if line.startswith("#") or line.split()[0] in _COMMENTS:
             continue
         contig, left, right = _interval(f"{path}, line {number}", line)
+        if left == right:
+            continue  # BED knows such points; they cover no base
         rows.setdefault(contig, []).append((left, right))
         first_lines.setdefault(contig, number)
     if not rows:
