@@ -33,7 +33,7 @@ invariant = True
 PARTS = (1, 2, 5, 10)
 _SITE_SETS = 2
 #: Up to so many rows are compared pair by pair, more by sorting.
-_FEW_ROWS = 64
+_FEW_ROWS = 100
 _HASH_PERIOD = 64
 #: Integer sums below 2**24 are exact in float32: 2,048 sites of haploid rows.
 _HASH_LIMIT = 2**12
@@ -154,76 +154,69 @@ class HaplotypeIdentity(keras.layers.Layer):
         genotypes, distances = inputs
         used = _used_sites(genotypes)
         genotypes, distances = genotypes[:, :, :used], distances[:, :used]
-        alleles, known = known_alleles(genotypes)
-        total, called = tf.reduce_sum(alleles, axis=1), self.ploidy * tf.reduce_sum(known, axis=1)
-        major = tf.where(total > 0, 1.0, -1.0) * self.ploidy
-        alleles += (1.0 - known) * major[:, None, :]
-        rarer = 0.5 * (called - tf.abs(total))
+        known = genotypes > -128
+        values = tf.cast(genotypes, tf.float32)
+        total = tf.reduce_sum(tf.where(known, values, 0.0), axis=1)
+        called = self.ploidy * tf.reduce_sum(tf.cast(known, tf.float32), axis=1)
+        commoner = tf.where(total > 0, 1.0, -1.0) * self.ploidy
+        alleles = tf.where(known, values, commoner[:, None, :])
+        tenth = 0.5 * (called - tf.abs(total)) >= 0.1 * called
         member = part_members(distances, called)
-        sets = tf.stack([tf.ones_like(rarer), tf.cast(rarer >= 0.1 * called, tf.float32)], axis=-1)
-        sums = self._hashes(alleles, member, sets)
-        present = tf.cast(tf.reduce_max(known, axis=2) > 0, tf.float32)
+        sums = self._hashes(alleles, member, tf.stack([tf.ones_like(total), tf.cast(tenth, tf.float32)], axis=-1))
+        present = tf.transpose(tf.cast(tf.reduce_any(known, axis=2), tf.float32))[:, :, None]
         # An absent row gets a value that no other row has.
-        sums = tf.where(present[:, None, None, :] > 0, sums, _ABSENT * tf.range(1.0, sum(self.rows) + 1.0))
-        counts = identical_rows(sums, self.rows)
-        features = self._features(counts, present)
+        absent = _ABSENT * tf.range(1.0, sum(self.rows) + 1.0)[:, None, None]
+        features = self._features(identical_rows(tf.where(present > 0, sums, absent), self.rows), present)
         num_sites = _by_part(tf.reduce_sum(member, axis=1)[..., None])
         return tf.concat([features, tf.math.log1p(num_sites)], axis=-1)
 
     def _hashes(self, alleles: Any, member: Any, sets: Any) -> Any:
-        """(batch, parts, sets, rows) sums of integer weights, equal where rows are."""
-        num_sites, finest = tf.shape(alleles)[2], PARTS[-1]
+        """(rows, batch, parts x sets) sums of integer weights, equal where rows are."""
+        num_sites, finest, rows = tf.shape(alleles)[2], PARTS[-1], sum(self.rows)
         weights = tf.gather(tf.constant(self._weights, tf.float32), tf.range(num_sites) % _HASH_PERIOD)
         spread = member[:, :, :, None] * (sets * weights[None, :, None])[:, :, None, :]
         spread = tf.reshape(spread, [-1, num_sites, finest * _SITE_SETS])
         sums = tf.matmul(spread, alleles, transpose_a=True, transpose_b=True)
-        return tf.reshape(
-            _by_part(tf.reshape(sums, [-1, finest, _SITE_SETS * sum(self.rows)])),
-            [-1, sum(PARTS), _SITE_SETS, sum(self.rows)],
-        )
+        sums = _by_part(tf.reshape(sums, [-1, finest, _SITE_SETS * rows]))
+        return tf.transpose(tf.reshape(sums, [-1, sum(PARTS) * _SITE_SETS, rows]), [2, 0, 1])
 
-    def _features(self, counts: Any, present: Any) -> Any:
-        """(batch, parts, features) from how many rows of each population (last axis) each row is identical to."""
-        groups = tf.split(counts, self.rows, axis=3)
-        weights = [
-            w / tf.maximum(tf.reduce_sum(w, 1, keepdims=True), 1.0) for w in tf.split(present, self.rows, axis=1)
-        ]
-        numbers = [tf.reduce_sum(w, axis=1)[:, None, None] for w in tf.split(present, self.rows, axis=1)]
+    def _features(self, counts: Sequence[Any], present: Any) -> Any:
+        """(batch, parts, features) from how many rows of each population each row is identical to."""
         features = []
-        for i, (group, weight) in enumerate(zip(groups, weights, strict=True)):
-            own = tf.maximum(group[..., i], 1.0)
-            values = [(own - 1.0) / tf.maximum(numbers[i] - 1.0, 1.0)[..., None], 1.0 / own]
+        everyone = tf.split(present, self.rows, axis=0)
+        numbers = [tf.reduce_sum(there, axis=0) for there in everyone]
+        for i, there in enumerate(everyone):
+            own, *others = (tf.split(counts[j], self.rows, axis=0)[i] for j in _first(i, len(self.rows)))
+            own = tf.maximum(own, 1.0)
+            values = [(own - 1.0) / tf.maximum(numbers[i] - 1.0, 1.0), 1.0 / own]
             values += [tf.cast(own < 1.5, tf.float32), tf.cast(tf.abs(own - 2.0) < 0.5, tf.float32)]
-            for j in range(len(self.rows)):
-                if j != i:
-                    shared = tf.cast(group[..., j] > 0.5, tf.float32)
-                    values += [shared, shared / own]
+            for j, other in zip(_first(i, len(self.rows))[1:], others, strict=True):
+                shared = tf.cast(other > 0.5, tf.float32)
+                values += [shared, shared / own]
                 if j < i:
-                    values.append(group[..., j] / tf.maximum(numbers[j], 1.0)[..., None])
-            features.append(tf.einsum("bpsrf,br->bpsf", tf.stack(values, axis=-1), weight))
-        together = tf.concat(features, axis=-1)
+                    values.append(other / tf.maximum(numbers[j], 1.0))
+            weight = there / tf.maximum(numbers[i], 1.0)
+            features += [tf.reduce_sum(value * weight, axis=0) for value in values]
+        together = tf.stack([tf.reshape(f, [-1, sum(PARTS), _SITE_SETS]) for f in features], axis=-1)
         return tf.reshape(together, [-1, sum(PARTS), self.num_features() - 1])
 
 
-def identical_rows(values: Any, rows: Sequence[int], *, few: int = _FEW_ROWS) -> Any:
-    """(..., rows, populations) in how many rows of each population the last axis of ``values`` is the same."""
-    groups = tf.split(values, list(rows), axis=-1)
+def _first(i: int, size: int) -> list[int]:
+    return [i, *(j for j in range(size) if j != i)]
+
+
+def identical_rows(values: Any, rows: Sequence[int], *, few: int = _FEW_ROWS) -> list[Any]:
+    """For each population, in how many of its rows ``values`` (rows, ...) is the same as in each row."""
+    groups = tf.split(values, list(rows), axis=0)
     if sum(rows) <= few:
-        same = [tf.cast(tf.equal(values[..., :, None], g[..., None, :]), tf.float32) for g in groups]
-        return tf.stack([tf.reduce_sum(s, axis=-1) for s in same], axis=-1)
-    flat = tf.reshape(values, [-1, sum(rows)])
+        return [tf.add_n([tf.cast(tf.equal(values, row), tf.float32) for row in tf.unstack(g)]) for g in groups]
+    by_place = tf.transpose(tf.reshape(values, [sum(rows), -1]))
     counts = []
-    for group, number in zip(groups, rows, strict=True):
-        ordered = tf.sort(tf.reshape(group, [-1, number]), axis=1)
-        above = tf.searchsorted(ordered, flat, side="right")
-        counts.append(tf.cast(above - tf.searchsorted(ordered, flat, side="left"), tf.float32))
-    return tf.reshape(tf.stack(counts, axis=-1), tf.concat([tf.shape(values), [len(rows)]], axis=0))
-
-
-def known_alleles(genotypes: Any) -> tuple[Any, Any]:
-    """float32 genotypes with 0 where there is none, and 1 where there is one."""
-    known = tf.cast(genotypes > -128, tf.float32)
-    return tf.cast(genotypes, tf.float32) * known, known
+    for group in tf.split(by_place, list(rows), axis=1):
+        ordered = tf.sort(group, axis=1)
+        number = tf.searchsorted(ordered, by_place, side="right") - tf.searchsorted(ordered, by_place, side="left")
+        counts.append(tf.reshape(tf.transpose(tf.cast(number, tf.float32)), tf.shape(values)))
+    return counts
 
 
 def _used_sites(genotypes: Any) -> Any:

@@ -1,0 +1,150 @@
+"""One round of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganinfer.training.networks import FoldNetwork, embed
+from ganinfer.training.settings import TrainingError, TrainingInfo, TrainingSettings, Windows
+
+_AUC_WINDOWS = 1_000
+_FIXED_BATCH = 256
+
+
+def train(
+    networks: Sequence[FoldNetwork],
+    simulated: Windows,
+    real: Windows,
+    settings: TrainingSettings,
+    rng: np.random.Generator,
+) -> TrainingInfo:
+    """Train every network, in place, on the windows outside its fold; the same ``rng`` gives the same weights."""
+    info = TrainingInfo()
+    for network in networks:
+        sample = _sample(network, simulated, real, settings)
+        per_epoch = -(-len(sample.groups) // settings.batch)
+        for epoch in range(settings.epochs):
+            losses = []
+            for i, chosen in enumerate(np.array_split(rng.permutation(len(sample.groups)), per_epoch)):
+                progress = (epoch * per_epoch + i) / (settings.epochs * per_epoch)
+                rate = settings.learning_rate * (0.05 + 0.475 * (1 + np.cos(np.pi * progress)))
+                weights = [rate, settings.critic_weight, settings.regressor_weight]
+                batch = sample.batch(chosen, settings.real_share, rng)
+                losses.append(network.step(*batch, tf.constant(weights, tf.float32)))
+            critic, regressor = np.mean([[float(x) for x in pair] for pair in losses], axis=0)
+            row = {"fold": network.fold, "step": (epoch + 1) * per_epoch, "loss_critic": critic}
+            info.rows.append({**row, "loss_regressor": regressor, "auc": np.nan})
+        network.rounds += 1
+        info.rows[-1]["auc"] = _out_of_fold_auc(network, simulated, real, rng)
+    return info
+
+
+@dataclass(eq=False)
+class _Sample:
+    """What one network is trained on: ``groups`` of places in ``used`` simulated windows, and ``used`` real ones."""
+
+    sources: tuple[Windows, Windows]
+    used: tuple[np.ndarray, np.ndarray]
+    groups: list[np.ndarray]
+    targets: np.ndarray
+    raw: tuple[str, ...]
+    computed: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+    def batch(self, chosen: np.ndarray, real_share: float, rng: np.random.Generator) -> tuple[Any, Any, Any]:
+        """Arrays of the ``chosen`` groups' windows and of real ones behind them, each window's group, the targets."""
+        simulated = np.concatenate([self.groups[g] for g in chosen])
+        num_real, available = max(1, round(real_share * len(simulated))), len(self.used[1])
+        real = rng.choice(available, size=num_real, replace=num_real > available)
+        arrays = {}
+        for name in self.raw:
+            parts = [s.arrays[name][u[p]] for s, u, p in zip(self.sources, self.used, (simulated, real), strict=True)]
+            arrays[name] = tf.constant(np.concatenate(parts))
+        for name in self.computed[0]:
+            arrays[name] = tf.constant(
+                np.concatenate([self.computed[0][name][simulated], self.computed[1][name][real]])
+            )
+        group = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(self.groups[g]) for g in chosen])
+        return arrays, tf.constant(group), tf.constant(self.targets[chosen].astype(np.float32))
+
+
+def _sample(network: FoldNetwork, simulated: Windows, real: Windows, settings: TrainingSettings) -> _Sample:
+    assert simulated.proposal is not None
+    assert simulated.targets is not None
+    groups = _groups(simulated, network.fold, settings)
+    real_index = np.flatnonzero(real.fold != network.fold)
+    if len(groups) == 0 or len(real_index) == 0:
+        raise TrainingError(
+            f"network {network.fold} has {len(groups)} groups of simulated and {len(real_index)} real windows "
+            f"outside its fold to train on; both must be there"
+        )
+    targets = simulated.targets[simulated.proposal[[g[0] for g in groups]]]
+    network.head.recentre(targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6))
+    used = np.concatenate(groups)
+    if network.rounds == 0:
+        some = used[np.linspace(0, len(used) - 1, min(len(used), 2 * _AUC_WINDOWS)).astype(int)]
+        _adapt(network.trunk, simulated.take(np.sort(some)))
+        network.forget()
+    places = np.split(np.arange(len(used)), np.cumsum([len(g) for g in groups])[:-1])
+    computed = _computed(network, simulated, used), _computed(network, real, real_index)
+    return _Sample((simulated, real), (used, real_index), places, targets, tuple(network.cut.raw), computed)
+
+
+def _computed(network: FoldNetwork, windows: Windows, index: np.ndarray) -> dict[str, np.ndarray]:
+    """What the fixed part of the trunk makes of the windows ``index``."""
+    if not network.cut.fixed:
+        return {}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in network.cut.computed}
+    for i in range(0, len(index), _FIXED_BATCH):
+        chosen = index[i : i + _FIXED_BATCH]
+        arrays = {name: tf.constant(np.asarray(windows.arrays[name][chosen])) for name in network.names}
+        for name, value in network.compute(arrays).items():
+            parts[name].append(value.numpy())
+    return {name: np.concatenate(column) for name, column in parts.items()}
+
+
+def _groups(simulated: Windows, fold: int, settings: TrainingSettings) -> list[np.ndarray]:
+    """Windows of one proposal each, at most ``settings.group`` of them; the latest proposals up to the bound."""
+    assert simulated.proposal is not None
+    usable = np.flatnonzero(simulated.fold != fold)
+    usable = usable[np.argsort(simulated.proposal[usable], kind="stable")][-settings.windows :]
+    proposal = simulated.proposal[usable]
+    groups = []
+    for windows in np.split(usable, np.flatnonzero(np.diff(proposal)) + 1):
+        groups += np.array_split(windows, -(-len(windows) // settings.group)) if len(windows) else []
+    return groups
+
+
+def _adapt(trunk: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    for layer in trunk.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            before = keras.Model(trunk.inputs, layer.input)
+            names = [tensor.name for tensor in trunk.inputs]
+            size = len(arrays[names[0]])
+            parts = [before({n: arrays[n][i : i + 256] for n in names}) for i in range(0, size, 256)]
+            layer.adapt(np.concatenate([np.asarray(part) for part in parts]))
+
+
+def _out_of_fold_auc(network: FoldNetwork, simulated: Windows, real: Windows, rng: np.random.Generator) -> float:
+    logits = []
+    for windows in (real, simulated):
+        index = np.flatnonzero(windows.fold == network.fold)
+        if len(index) == 0:
+            return float("nan")
+        index = np.sort(rng.choice(index, size=min(len(index), _AUC_WINDOWS), replace=False))
+        logits.append(embed(network, windows.take(index))[1])
+    return area_under_curve(*logits)
+
+
+def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Probability that a draw of ``positive`` exceeds one of ``negative``, ties counting half."""
+    values = np.concatenate([positive, negative])
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - 0.5 * (counts - 1))[inverse]
+    n, m = len(positive), len(negative)
+    return float((rank[:n].sum() - n * (n + 1) / 2) / (n * m))
