@@ -271,10 +271,9 @@ def load(folder: Path) -> list[FoldNetwork]:
     networks = []
     for entry in state["networks"]:
         place = folder / f"fold-{entry['fold']}"
-        models = [
-            keras.saving.load_model(place / f"{n}.keras", compile=False) for n in ("trunk", "critic", "regressor")
-        ]
-        network = FoldNetwork(entry["fold"], *models, rounds=entry["rounds"])
+        plugins.load("discriminators", entry["discriminator"])  # registers its layers
+        models = [keras.saving.load_model(place / f"{m}.keras", compile=False, safe_mode=True) for m in _MODELS]
+        network = FoldNetwork(entry["fold"], entry["discriminator"], models, rounds=entry["rounds"])
         with np.load(place / "optimizer.npz", allow_pickle=False) as store:
             network.optimizer.load_own_variables(dict(store))
         networks.append(network)
