@@ -146,6 +146,9 @@ class ProposalMoments:
         square = np.stack([np.bincount(proposal, column, minlength=num_proposals) for column in residual.T], axis=1)
         return cls(mean, square / np.maximum(count - 1.0, 1.0)[:, None], count)
 
+    def select(self, proposals: np.ndarray) -> ProposalMoments:
+        return ProposalMoments(self.mean[proposals], self.variance[proposals], self.count[proposals])
+
 
 def within_covariance(statistics: np.ndarray, proposal: np.ndarray, num_proposals: int) -> np.ndarray:
     """(d, d) covariance between windows of one proposal, pooled."""
@@ -197,13 +200,13 @@ class VarianceModel:
         mean = np.average(variance, axis=0, weights=root[:, 0] ** 2)
         fitted = np.tile(np.log(mean), (len(variance), 1))
         coefficients = np.zeros((design.shape[1], variance.shape[1]))
-        ridge = np.eye(design.shape[1])[1:]
+        ridge = 3.0 * np.eye(design.shape[1])[1:]
         for _ in range(8):
-            working = fitted + np.clip(variance / np.exp(fitted) - 1.0, -1.0, 5.0)
+            working = fitted + variance / np.exp(fitted) - 1.0
             lhs = np.concatenate([design * root, ridge])
             rhs = np.concatenate([working * root, np.zeros((len(ridge), variance.shape[1]))])
             coefficients = np.linalg.lstsq(lhs, rhs, rcond=None)[0]
-            fitted = np.clip(design @ coefficients, np.log(mean) - 4.0, np.log(mean) + 4.0)
+            fitted = np.clip(design @ coefficients, np.log(mean) - 2.0, np.log(mean) + 2.0)
         return cls(coefficients[0], coefficients[1:], fitted.min(axis=0), fitted.max(axis=0))
 
 

@@ -154,8 +154,8 @@ class Matching:
         warnings = []
         if result.last and not settled:
             warnings.append(
-                f"The budget ended before the emulator did: its error adds {100 * share:.0f} % to the data's own variance "
-                "in its worst direction. More simulated windows would narrow the intervals."
+                f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the data's own "
+                "variance in its worst direction. More simulated windows would narrow the intervals."
             )
         return Info(
             estimate=np.median(posterior, axis=0),
@@ -209,12 +209,14 @@ class Local:
         variance = VarianceModel.fit(x, moments)
         degree = largest_degree(x.shape[1], len(x))
         emulator = fit(x, moments.mean, variance(x) / moments.count[:, None], degree)
+        close = core[near]
+        own = VarianceModel.fit(x[close], moments.select(close))
         self.num_local += len(x)
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         real = rotation(fold.real.astype(float))
         inflation = linkage_inflation(real, fold.block)
         self.inflation = max(self.inflation, inflation)
-        return FoldEmulator(rotation, emulator, variance, real.mean(axis=0), inflation / len(real))
+        return FoldEmulator(rotation, emulator, own, real.mean(axis=0), inflation / len(real))
 
     def log_likelihood(self, x: np.ndarray) -> np.ndarray:
         return np.sum([fold.log_likelihood(x) for fold in self._folds], axis=0)
@@ -247,7 +249,7 @@ class Local:
         return float(max((f.emulator.excess / (f.variance(centre)[0] * f.share)).max(initial=0.0) for f in self._folds))
 
     def match_distance(self, posterior: np.ndarray) -> float:
-        """Smallest squared distance, over posterior draws, between real and emulated means in the likelihood's metric."""
+        """Smallest squared distance over posterior draws between real and emulated means, in the likelihood's metric."""
         parts = [fold.residuals(self.coordinates.encode(posterior)) for fold in self._folds]
         return float(sum((r**2 / (e + own)).sum(axis=1) for r, e, own in parts).min())
 

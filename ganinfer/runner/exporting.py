@@ -229,7 +229,7 @@ def _experiment_yaml(experiment: Experiment, scenario: str, simulated: _Simulate
     resolved = experiment.resolved()
     pipeline = pipeline_settings(experiment, True)
     before = resolved["data"]
-    # Real windows were polarised and thinned before they were imitated: what is written has its ancestral allele as REF.
+    # What is written imitates windows that were already polarised: the ancestral allele is REF.
     ancestral = "none" if pipeline.folded else "REF"
     data = {
         "genotypes": ["simulated.vcf.gz"],
