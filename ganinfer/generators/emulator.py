@@ -20,8 +20,8 @@ from ganinfer.parameters import Parameters
 _EMPTY_DIRECTION = 1e-4
 _EVIDENCE_ITERATIONS = 20
 _MAX_DEGREE = 4
-#: Directions are kept while the statistics' variance over the cloud exceeds this share of the real mean's variance.
-_LEAST_SIGNAL = 0.02
+#: Directions with less than this share of the strongest score's information are left out.
+_LEAST_SCORE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,22 +158,32 @@ def within_covariance(statistics: np.ndarray, proposal: np.ndarray, num_proposal
     return residual.T @ residual / freedom
 
 
-def signal_rotation(
-    x: np.ndarray, means: np.ndarray, num_windows: np.ndarray, within: np.ndarray, num_real: int, limit: int
+def score_rotation(
+    x: np.ndarray, means: np.ndarray, num_windows: np.ndarray, within: np.ndarray, cloud: np.ndarray, limit: int
 ) -> Rotation:
-    """Directions in which mean statistics move over the cloud by more than the real mean's own error would hide."""
+    """The few directions of the statistics that tell points of ``cloud`` (n, p) apart: their scores.
+
+    ``x`` (k, p) must reach well beyond the cloud: slopes over a wide stretch stand out of the noise of the means where
+    slopes over the cloud itself do not, and directions picked by noise would pass for information.
+    """
     white = whitening(within)
     offset = np.average(means, axis=0, weights=num_windows)
     y = (means - offset) @ white
-    design = Basis(x.shape[1], min(2, largest_degree(x.shape[1], len(x))))(x)
-    root = np.sqrt(num_windows)[:, None]
+    scale = x.std(axis=0)
+    basis = Basis(x.shape[1], min(3, largest_degree(x.shape[1], len(x))))
+    design, root = basis(x / scale), np.sqrt(num_windows)[:, None]
     coefficients = np.linalg.lstsq(design * root, y * root, rcond=None)[0]
-    fitted = design @ coefficients
-    weights = num_windows / num_windows.sum()
-    fitted = fitted - weights @ fitted
-    values, vectors = np.linalg.eigh((fitted * weights[:, None]).T @ fitted)
+    step = 0.5 / scale
+    slopes = []
+    for i in range(x.shape[1]):
+        ahead, behind = cloud / scale, cloud / scale
+        ahead[:, i] += step[i]
+        behind[:, i] -= step[i]
+        slopes.append((basis(ahead) - basis(behind)) @ coefficients)
+    information = sum(j.T @ j for j in slopes) / len(cloud)
+    values, vectors = np.linalg.eigh(information)
     order = np.argsort(values)[::-1][:limit]
-    order = order[values[order] > _LEAST_SIGNAL / num_real]
+    order = order[values[order] > _LEAST_SCORE * values[order[0]]]
     return Rotation(offset, white @ vectors[:, order])
 
 

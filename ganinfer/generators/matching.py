@@ -23,7 +23,7 @@ from ganinfer.generators.emulator import (
     VarianceModel,
     fit,
     largest_degree,
-    signal_rotation,
+    score_rotation,
     within_covariance,
 )
 from ganinfer.interfaces import API_VERSION, Budget, FoldResult, Info, RoundPlan, RoundResult, State
@@ -185,6 +185,7 @@ class Local:
         radius = (self.coordinates.encode(cloud) ** 2).sum(axis=1)
         self._reach = _REACH * float(np.quantile(radius, 0.95))
         self.num_local, self.degree, self.inflation = 0, 0, 1.0
+        self._cloud = self.coordinates.encode(cloud)
         self._folds = [self._fit(fold) for fold in folds]
         self.num_directions = sum(len(f.target) for f in self._folds)
 
@@ -202,9 +203,12 @@ class Local:
         windows = near[fold.proposal]
         proposal = (np.cumsum(near) - 1)[fold.proposal[windows]]
         statistics = fold.statistics[windows].astype(float)
-        x = x[near]
-        raw = ProposalMoments.of_windows(statistics, proposal, len(x))
-        rotation = signal_rotation(x, raw.mean, raw.count, within, len(fold.real), max(3 * x.shape[1], 12))
+        x_all, x = x, x[near]
+        raw = ProposalMoments.of_windows(fold.statistics.astype(float), fold.proposal, len(x_all))
+        wide = radius <= np.sort(radius)[_widely(len(radius))]
+        rotation = score_rotation(
+            x_all[wide], raw.mean[wide], raw.count[wide], within, self._cloud[:: len(self._cloud) // 40], 2 * x.shape[1]
+        )
         moments = ProposalMoments.of_windows(rotation(statistics), proposal, len(x))
         variance = VarianceModel.fit(x, moments)
         degree = largest_degree(x.shape[1], len(x))
@@ -252,6 +256,11 @@ class Local:
         """Smallest squared distance over posterior draws between real and emulated means, in the likelihood's metric."""
         parts = [fold.residuals(self.coordinates.encode(posterior)) for fold in self._folds]
         return float(sum((r**2 / (e + own)).sum(axis=1) for r, e, own in parts).min())
+
+
+def _widely(num_proposals: int) -> int:
+    """How many of the nearest proposals directions are read from."""
+    return max(num_proposals * 2 // 3, min(num_proposals - 1, 300))
 
 
 def linkage_inflation(values: np.ndarray, block: np.ndarray) -> float:
