@@ -138,9 +138,10 @@ def init(problem: Problem) -> InferenceState:
         problem.network.settings,
         problem.seed,
     )
-    return InferenceState(
-        0, problem.generator.init(problem.parameters, randomness.stream(problem.seed, "init")), networks
-    )
+    # A generator may need its plan before it starts: annealing cools over it.
+    assert problem.plan, "a plan has at least one round"
+    start = problem.generator.init(problem.parameters, randomness.stream(problem.seed, "init"))
+    return InferenceState(0, start, networks)
 
 
 def step(

@@ -224,8 +224,8 @@ class VarianceModel:
 class Emulator:
     """Mean of each rotated statistic as a function of coordinates, with its variance.
 
-    ``coefficients`` (terms, J); ``factors`` (J, terms, terms) with ``factors[j].T @ factors[j]`` the posterior covariance
-    of the coefficients; ``excess`` (J,) variance of what the polynomial misses; ``effective`` (J,) coefficients in use.
+    ``coefficients`` (terms, J); ``factors`` (J, terms, terms), ``factors[j].T @ factors[j]`` being the covariance of
+    the coefficients; ``excess`` (J,) variance of what the polynomial misses; ``effective`` (J,) coefficients in use.
     """
 
     basis: Basis
@@ -282,7 +282,7 @@ def _fit_direction(gram: np.ndarray, moment: np.ndarray, degrees: np.ndarray) ->
     highest = int(degrees.max())
     precision = np.where(degrees >= 2, 1.0, 0.0)
     steady = 1e-10 * np.diag(np.diag(gram))
-    determined = np.zeros(highest + 1)
+    determined: np.ndarray = np.zeros(highest + 1)
     for _ in range(_EVIDENCE_ITERATIONS):
         lower = np.linalg.cholesky(gram + np.diag(precision) + steady)
         factor = np.linalg.inv(lower)

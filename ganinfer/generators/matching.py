@@ -61,8 +61,8 @@ class FoldEmulator:
 class Matching:
     """Emulator matching; options are the keyword arguments.
 
-    ``temper``: largest power of the likelihood for proposals; ``effective_sample``: least share of the cloud that has to
-    stay effective when the power rises; ``prior_share``: proposals drawn from the prior; ``first_proposals`` and
+    ``temper``: largest power of the likelihood for proposals; ``effective_sample``: least share of the cloud that
+    has to stay effective when the power rises; ``prior_share``: proposals drawn from the prior; ``first_proposals`` and
     ``first_windows``: the first round; ``windows``: windows of each later proposal; ``num_particles``: the cloud;
     ``tolerance``: stop when the emulator's variance is below this share of the data's own in every direction.
     """
@@ -154,8 +154,8 @@ class Matching:
         warnings = []
         if result.last and not settled:
             warnings.append(
-                f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the data's own "
-                "variance in its worst direction. More simulated windows would narrow the intervals."
+                f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
+                "of the data in its worst direction. More simulated windows would narrow the intervals."
             )
         return Info(
             estimate=np.median(posterior, axis=0),
@@ -253,7 +253,7 @@ class Local:
         return float(max((f.emulator.excess / (f.variance(centre)[0] * f.share)).max(initial=0.0) for f in self._folds))
 
     def match_distance(self, posterior: np.ndarray) -> float:
-        """Smallest squared distance over posterior draws between real and emulated means, in the likelihood's metric."""
+        """Smallest squared distance over posterior draws between real and emulated means, in the likelihood metric."""
         parts = [fold.residuals(self.coordinates.encode(posterior)) for fold in self._folds]
         return float(sum((r**2 / (e + own)).sum(axis=1) for r, e, own in parts).min())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ def start_tracking(experiment: Experiment, folder: storage.RunFolder, problem: A
     return tracker
 
 
-def track(tracker: tracking.Tracker, folder: storage.RunFolder, entry: Mapping[str, Any]) -> None:
+def track(tracker: tracking.Tracker, entry: Mapping[str, Any]) -> None:
     tracker.metrics(_metrics(entry), entry["round"])
 
 
@@ -200,6 +201,8 @@ def _write_best_model(experiment: Experiment, problem: Any, info: Info, folder: 
         return
     import demes
 
+    # Two opposite pulses at one time, of which one is zero, are how a signed pulse is written.
+    warnings.filterwarnings("ignore", message="Multiple pulses")
     try:
         best = graph(problem.parameters.named(info.estimate))
     except ValueError:
@@ -258,7 +261,3 @@ def _report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
     if trunk.exists():
         tracker.keras_model(trunk)
     tracker.finish()
-
-
-def warnings_of(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(history[-1]["warnings"]) if history else []

@@ -32,6 +32,8 @@ def parameter_results(parameters: Parameters, info: Info, level: float) -> dict[
             "prior": [parameter.lower, parameter.upper],
             "informative": None if ratio is None else ratio < INFORMATIVE,
             "sd_ratio": ratio,
+            "scale": parameter.scale,
+            "description": parameter.description,
         }
     return results
 

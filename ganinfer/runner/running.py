@@ -113,6 +113,8 @@ def _infer(
     from ganinfer import inference
 
     state, history = _begin(problem, folder)
+    for entry in history:  # what a killed run had not sent; points that MLflow has are skipped
+        recording.track(tracker, entry)
     stopped = _why_stop(problem, history)
     plan = problem.plan
     while stopped is None:
@@ -123,11 +125,13 @@ def _infer(
         _write_round(folder, state, info, entry)
         history.append(entry)
         recording.write_tables(folder, problem, state, history)
-        recording.track(tracker, folder, entry)
+        recording.track(tracker, entry)
         events.round_finished(index, recording.shown(entry))
         stopped = _why_stop(problem, history)
     events.message("Comparing the fitted model with the data")
     recording.finish(experiment, problem, state, history, stopped, folder, workers, tracker)
+    for sentence in tracker.warnings:
+        events.message(sentence)
     events.finished(storage.read_json(folder.path / "result.json"))
 
 
