@@ -25,6 +25,22 @@ if TYPE_CHECKING:
     import tskit
 
 
+_EXAMPLE_MODEL = """\
+time_units: generations
+demes:
+- name: A
+  epochs:
+  - {start_size: 10000, end_time: 1000}
+  - {start_size: 5000}
+"""
+_EXAMPLE_PARAMETERS = """\
+parameters:
+- {name: N_anc, lower_bound: 1000, upper_bound: 30000, values: [{demes: {A: {epochs: {0: start_size}}}}]}
+- {name: N, lower_bound: 1000, upper_bound: 30000, values: [{demes: {A: {epochs: {1: start_size}}}}]}
+- {name: T, lower_bound: 100, upper_bound: 5000, values: [{demes: {A: {epochs: {0: end_time}}}}]}
+"""
+
+
 class DemesSimulator:
     """Windows of a demes model.
 
@@ -39,6 +55,16 @@ class DemesSimulator:
     api_version: ClassVar[str] = "1"
     produces: ClassVar[str] = "windows"
     file_options: ClassVar[tuple[str, ...]] = ("model", "parameters")
+    #: What ``ganinfer plugins check demes`` tries: a population that changed its size.
+    example: ClassVar[Mapping[str, Any]] = {
+        "options": {
+            "model": {"file": "example.demes.yaml", "text": _EXAMPLE_MODEL},
+            "parameters": {"file": "example.options.yaml", "text": _EXAMPLE_PARAMETERS},
+            "mutation_rate": 1.25e-8,
+            "recombination_rate": 1.25e-8,
+        },
+        "samples": {"A": 4},
+    }
 
     def __init__(
         self,

@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     import tskit
 
 
+_EXAMPLE_CODE = """\
+import msprime
+
+
+def one_population(N):
+    demography = msprime.Demography()
+    demography.add_population(name="A", initial_size=N)
+    return demography
+"""
+_EXAMPLE_PARAMETERS = "parameters: [{name: N, lower_bound: 1000, upper_bound: 30000}]\n"
+
+
 class MsprimeSimulator:
     """Windows of a demography that a Python function makes.
 
@@ -40,6 +52,17 @@ class MsprimeSimulator:
     api_version: ClassVar[str] = "1"
     produces: ClassVar[str] = "windows"
     file_options: ClassVar[tuple[str, ...]] = ("file", "parameters")
+    #: What ``ganinfer plugins check msprime`` tries: one population of unknown size.
+    example: ClassVar[Mapping[str, Any]] = {
+        "options": {
+            "file": {"file": "example.py", "text": _EXAMPLE_CODE},
+            "function": "one_population",
+            "parameters": {"file": "example.options.yaml", "text": _EXAMPLE_PARAMETERS},
+            "mutation_rate": 1.25e-8,
+            "recombination_rate": 1.25e-8,
+        },
+        "samples": {"A": 4},
+    }
 
     def __init__(
         self,
