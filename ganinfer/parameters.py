@@ -25,6 +25,8 @@ _normal_quantile = np.vectorize(_STANDARD_NORMAL.inv_cdf, otypes=[float])
 #: Constraints and impossible models may reject at most this share of draws from the marginal priors.
 MINIMUM_ACCEPTANCE = 0.01
 _BATCH = 256
+#: Bounds have to hold this share of a normal prior, or its tail is lost to round-off.
+_LEAST_MASS = 1e-9
 
 
 class ParameterError(ValueError):
@@ -84,6 +86,11 @@ class Parameter:
             object.__setattr__(self, "prior", Prior("log-uniform" if self.scale == "log" else "uniform"))
         if (self.scale == "log" or self.density.logarithmic) and self.lower <= 0:
             raise ParameterError(f"{where}: a logarithmic scale or prior needs a lower bound above 0, got {self.lower}")
+        if self.density.mean is not None and np.diff(self._tails())[0] < _LEAST_MASS:
+            raise ParameterError(
+                f"{where}: the bounds [{self.lower:g}, {self.upper:g}] hold next to nothing of its {self.density.kind} "
+                f"prior with mean {self.density.mean:g} and sd {self.density.sd:g}"
+            )
 
     @property
     def density(self) -> Prior:
@@ -95,6 +102,14 @@ class Parameter:
         values = np.asarray(values, dtype=float)
         return np.log(values) if self.density.logarithmic else values
 
+    def _tails(self) -> np.ndarray:
+        """Mass of the untruncated normal prior below the lower and the upper bound."""
+        prior = self.density
+        assert prior.mean is not None
+        assert prior.sd is not None
+        ends = np.stack([self._transformed(self.lower), self._transformed(self.upper)])
+        return _normal_cdf((ends - prior.mean) / prior.sd)
+
     def cdf(self, values: Any) -> np.ndarray:
         """Prior probability of a value at or below ``values`` (natural units, any shape)."""
         x = self._transformed(np.clip(values, self.lower, self.upper))
@@ -102,7 +117,7 @@ class Parameter:
         prior = self.density
         if prior.mean is None or prior.sd is None:
             return (x - low) / (high - low)
-        tail = _normal_cdf((np.stack([low, high]) - prior.mean) / prior.sd)
+        tail = self._tails()
         return (_normal_cdf((x - prior.mean) / prior.sd) - tail[0]) / (tail[1] - tail[0])
 
     def quantile(self, probabilities: Any) -> np.ndarray:
@@ -113,7 +128,7 @@ class Parameter:
         if prior.mean is None or prior.sd is None:
             x = low + u * (high - low)
         else:
-            tail = _normal_cdf((np.stack([low, high]) - prior.mean) / prior.sd)
+            tail = self._tails()
             inner = np.clip(tail[0] + u * (tail[1] - tail[0]), 1e-300, 1 - 1e-16)
             x = prior.mean + prior.sd * _normal_quantile(inner)
         return np.clip(np.exp(x) if prior.logarithmic else x, self.lower, self.upper)
