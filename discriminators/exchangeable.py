@@ -30,7 +30,7 @@ encodings = ("snp-matrix", "joint-counts")
 invariant = True
 
 #: Parts into which a window is cut, each divides the last one.
-PARTS = (1, 2, 5, 10)
+PARTS = (1, 2, 6)
 _SITE_SETS = 2
 #: Up to so many rows are compared pair by pair, more by sorting.
 _FEW_ROWS = 100
@@ -40,6 +40,8 @@ _HASH_LIMIT = 2**12
 #: Its multiples are beyond every sum of weights.
 _ABSENT = -(2.0**25)
 _SITE_SCALE = 100.0
+#: Standard deviations from the simulated mean beyond which a feature of a part says no more.
+_FAR = 10.0
 
 register = keras.saving.register_keras_serializable(package="ganinfer")
 
@@ -267,6 +269,7 @@ class PartConvolution(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         means = []
+        inputs = tf.clip_by_value(inputs, -_FAR, _FAR)
         for layer, part in zip(self._convolutions, tf.split(inputs, list(PARTS), axis=1), strict=True):
             means += [tf.reduce_mean(part, axis=1), tf.reduce_mean(layer(part), axis=1)]
         return tf.concat(means, axis=-1)
@@ -288,7 +291,7 @@ def build(
     if cnn:
         identity = HaplotypeIdentity(details["rows"], ploidy=details["ploidy"], name="identity")
         parts = identity([inputs["genotypes"], inputs["distances"]])
-        parts = keras.layers.Normalization(name="scale_parts")(parts)
+        parts = keras.layers.Normalization(axis=(1, 2), name="scale_parts")(parts)
         branches.append(PartConvolution(channels, name="parts")(parts))
     branches = [keras.layers.Normalization(name=f"scale_{i}")(branch) for i, branch in enumerate(branches)]
     features = keras.layers.Concatenate(name="features")(branches) if len(branches) > 1 else branches[0]

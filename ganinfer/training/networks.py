@@ -20,6 +20,7 @@ FORMAT_VERSION = 1
 #: Bounds of the regressor's log standard deviations, in units of the proposals' own spread.
 _LOG_SD = 5.0
 _CLIP_NORM = 5.0
+_SEED = "random layer "
 _MODELS = ("trunk", "critic", "regressor")
 
 
@@ -255,10 +256,17 @@ def save(networks: Sequence[FoldNetwork], folder: Path) -> None:
             getattr(network, name).save(place / f"{name}.keras")
         store: dict[str, Any] = {}
         network.optimizer.save_own_variables(store)
+        store.update({f"{_SEED}{i}": seed for i, seed in enumerate(_seeds(network.trunk))})
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in store.items()}
         np.savez(place / "optimizer.npz", **arrays)
     state = [{"fold": n.fold, "discriminator": n.discriminator, "rounds": n.rounds} for n in networks]
     (folder / "networks.json").write_text(json.dumps({"format": FORMAT_VERSION, "networks": state}))
+
+
+def _seeds(trunk: Any) -> list[Any]:
+    """States of random layers such as dropout, which a .keras file leaves out."""
+    saved = {id(variable) for variable in trunk.weights}
+    return [variable for variable in trunk.variables if id(variable) not in saved]
 
 
 def load(folder: Path) -> list[FoldNetwork]:
@@ -275,6 +283,8 @@ def load(folder: Path) -> list[FoldNetwork]:
         models = [keras.saving.load_model(place / f"{m}.keras", compile=False, safe_mode=True) for m in _MODELS]
         network = FoldNetwork(entry["fold"], entry["discriminator"], models, rounds=entry["rounds"])
         with np.load(place / "optimizer.npz", allow_pickle=False) as store:
-            network.optimizer.load_own_variables(dict(store))
+            network.optimizer.load_own_variables({k: v for k, v in store.items() if not k.startswith(_SEED)})
+            for i, seed in enumerate(_seeds(network.trunk)):
+                seed.assign(store[f"{_SEED}{i}"])
         networks.append(network)
     return networks

@@ -127,7 +127,21 @@ def _adapt(trunk: Any, arrays: Mapping[str, np.ndarray]) -> None:
             names = [tensor.name for tensor in trunk.inputs]
             size = len(arrays[names[0]])
             parts = [before({n: arrays[n][i : i + 256] for n in names}) for i in range(0, size, 256)]
-            layer.adapt(np.concatenate([np.asarray(part) for part in parts]))
+            values = np.concatenate([np.asarray(part) for part in parts])
+            axes = layer.axis if isinstance(layer.axis, tuple | list) else (layer.axis,)
+            layer.adapt(_with_variance(values, [axis % values.ndim for axis in axes if axis is not None]))
+
+
+def _with_variance(values: np.ndarray, kept: Sequence[int]) -> np.ndarray:
+    """``values`` (n, ...) in which what is constant along all but the ``kept`` axes varies by about 1.
+
+    Dividing by no variance would make a number beyond any bound of the first window that differs.
+    """
+    others = tuple(axis for axis in range(values.ndim) if axis not in kept)
+    size = np.abs(values).max(axis=others, keepdims=True)
+    constant = np.ptp(values, axis=others, keepdims=True) <= 1e-4 * size + 1e-6
+    sign = np.where(np.arange(len(values)) % 2, 1.0, -1.0).reshape(-1, *[1] * (values.ndim - 1))
+    return (values + constant * sign).astype(np.float32)
 
 
 def _out_of_fold_auc(network: FoldNetwork, simulated: Windows, real: Windows, rng: np.random.Generator) -> float:

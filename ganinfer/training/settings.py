@@ -23,10 +23,10 @@ class TrainingSettings:
 
     windows: int = 16_000
     epochs: int = 8
-    batch: int = 24
+    batch: int = 12
     group: int = 16
     real_share: float = 0.25
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     critic_weight: float = 0.1
     regressor_weight: float = 1.0
     folds: int = 2
