@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ganinfer.genomes import GenomeSource, Genomes, WindowSettings, open_genomes
+from ganinfer.genomes import Genomes, GenomeSource, WindowSettings, open_genomes
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 
@@ -25,7 +25,7 @@ META = (
 def vcf_text(
     records: Sequence[str], samples: Sequence[str] = ("a", "b", "c"), contigs: dict[str, int | None] | None = None
 ) -> str:
-    """A VCF; a record is written as ``"1 5 A C 0|1 1/1 ."``, with ``FILTER=``, ``INFO=`` or ``FORMAT=`` words if need be."""
+    """A VCF; a record is ``"1 5 A C 0|1 1/1 ."``, with ``FILTER=``, ``INFO=`` or ``FORMAT=`` words if need be."""
     contigs = {"1": 1000} if contigs is None else contigs
     lines = list(META)
     lines += [f"##contig=<ID={c}{f',length={n}' if n else ''}>" for c, n in contigs.items()]
