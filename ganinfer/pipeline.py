@@ -23,13 +23,12 @@ class PipelineSettings:
 
     ``phased``: an individual's chromosomes are told apart; ``folded``: ancestral alleles are not used;
     ``singletons``: ``keep``, or ``drop`` sites whose derived (folded: minor) allele is seen once over all chosen
-    chromosomes; ``minimum_sites``: windows with fewer sites are rejected, 0 for none.
+    chromosomes.
     """
 
     phased: bool = True
     folded: bool = False
     singletons: Literal["keep", "drop"] = "keep"
-    minimum_sites: int = 0
 
 
 def prepare_simulated(

@@ -125,7 +125,7 @@ def test_settings_for_the_layers_below(tmp_path: Path) -> None:
     assert source.recombination_map == {"4": tmp_path / "chr4-b37-hapmap.txt.gz"}
     assert source.filters == ("PASS", ".")
     assert (windows.length, windows.min_accessible, windows.block_length) == (50_000, 0.5, 1_000_000)
-    assert experiment.pipeline_settings(loaded, True) == PipelineSettings(True, False, "drop", 0)
+    assert experiment.pipeline_settings(loaded, True) == PipelineSettings(True, False, "drop")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_settings_for_the_layers_below(tmp_path: Path) -> None:
     [
         ([], PipelineSettings(phased=True, folded=False)),
         (["data.ancestral=none"], PipelineSettings(phased=True, folded=True)),
-        (["data.phased=false", "windows.minimum_sites=5"], PipelineSettings(phased=False, minimum_sites=5)),
+        (["data.phased=false"], PipelineSettings(phased=False)),
         (["data.singletons=drop"], PipelineSettings(singletons="drop")),
     ],
 )

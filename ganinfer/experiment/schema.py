@@ -191,7 +191,6 @@ class Windows(Section):
 
     length: Annotated[int, Field(ge=100)] = 50_000
     min_accessible: Share = 0.5
-    minimum_sites: Annotated[int, Field(ge=0)] = 0
     maximum: Count | None = None
     block_length: Count | None = None
 

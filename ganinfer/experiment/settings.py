@@ -64,7 +64,6 @@ def pipeline_settings(experiment: Experiment, phased: bool) -> PipelineSettings:
         phased=phased if data.phased is None else data.phased,
         folded=data.ancestral == "none",
         singletons=data.singletons,
-        minimum_sites=experiment.windows.minimum_sites,
     )
 
 
