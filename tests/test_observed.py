@@ -1,0 +1,146 @@
+"""The real side: whole blocks in folds, a choice of windows, the arrays' size, and what cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganinfer import observed
+from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
+from ganinfer.interfaces import WindowTemplate
+from ganinfer.observed import ObservedError, chosen_windows, fit_num_sites, observe, split_folds
+from ganinfer.pipeline import PipelineSettings
+from ganinfer.simulation import Setup, encode
+from ganinfer.windows import Window
+
+LENGTH = 2_000
+SAMPLES = (SampleSet("A", 3),)
+SETUP = Setup("none", {}, SAMPLES, PipelineSettings(), (("snp-matrix", {}), ("joint-counts", {})), LENGTH, 32)
+
+
+class Genomes:
+    """Windows of ``num_sites`` sites each, in the given blocks."""
+
+    def __init__(self, num_sites, block):
+        self.samples, self.phased = SAMPLES, True
+        whole = np.array([[0, LENGTH]])
+        self.windows = tuple(Window("1", i * LENGTH, (i + 1) * LENGTH, whole, b) for i, b in enumerate(block))
+        self.templates = tuple(WindowTemplate(LENGTH, unusable_ancestral=i / 1_000) for i in range(len(block)))
+        self._haplotypes = [self._window(i, n) for i, n in enumerate(num_sites)]
+
+    @staticmethod
+    def _window(seed, num_sites):
+        rng = np.random.default_rng(seed)
+        genotypes = np.zeros((num_sites, 6), dtype=np.int8)
+        genotypes[:, rng.permutation(6)[:3]] = 1
+        return Haplotypes(genotypes, np.sort(rng.choice(LENGTH, num_sites, replace=False)), chromosomes(SAMPLES))
+
+    def haplotypes(self, index):
+        return self._haplotypes[index]
+
+    def summary(self):
+        return {}
+
+
+blocks = st.lists(st.integers(0, 30), min_size=1, max_size=200).map(sorted)
+
+
+# --- folds --------------------------------------------------------------------------------------------------------
+
+
+@given(blocks, st.integers(2, 5), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_blocks_stay_whole_in_balanced_folds(block, num_folds, seed):
+    block = np.array(block)
+    sizes = np.unique(block, return_counts=True)[1]
+    if len(sizes) < num_folds:
+        with pytest.raises(ObservedError, match=f"{num_folds} folds need at least {num_folds} blocks of windows"):
+            split_folds(block, num_folds, seed)
+        return
+    fold = split_folds(block, num_folds, seed)
+    assert set(fold) == set(range(num_folds))
+    for name in np.unique(block):
+        assert len(set(fold[block == name])) == 1
+    filled = np.bincount(fold, minlength=num_folds)
+    assert filled.max() - filled.min() <= sizes.max()
+
+
+def test_folds_are_a_function_of_the_seed():
+    block = np.arange(100)
+    assert split_folds(block, 2, 1).tolist() == split_folds(block, 2, 1).tolist()
+    assert split_folds(block, 2, 1).tolist() != split_folds(block, 2, 2).tolist()
+
+
+def test_too_few_blocks_say_what_to_do():
+    with pytest.raises(ObservedError, match=r"the data have 1: lower windows.block_length, or give more regions"):
+        split_folds(np.zeros(50, dtype=int), 2, 1)
+
+
+# --- chosen windows -----------------------------------------------------------------------------------------------
+
+
+@given(blocks, st.integers(1, 250), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_chosen_windows_are_whole_blocks_but_for_the_last(block, maximum, seed):
+    real = Genomes([0] * len(block), block)
+    chosen = chosen_windows(real, maximum, seed)
+    assert len(chosen) == min(maximum, len(block))
+    assert (np.diff(chosen) > 0).all()
+    assert chosen.tolist() == chosen_windows(real, maximum, seed).tolist()
+    partial = [b for b in set(block) if 0 < sum(block[i] == b for i in chosen) < block.count(b)]
+    assert len(partial) <= 1
+
+
+def test_all_windows_without_a_maximum():
+    assert chosen_windows(Genomes([1] * 7, [0] * 7), None, 1).tolist() == list(range(7))
+
+
+# --- arrays -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("num_sites", "expected"), [([3] * 50, 16), ([40] * 50, 64), ([100] * 50, 128), ([1_500] * 50, observed.MAX_SITES)]
+)
+def test_matrices_have_room_for_more_sites_than_the_real_windows(num_sites, expected):
+    real = Genomes(num_sites, range(50))
+    assert fit_num_sites(real, range(50), SETUP, 1) == expected
+
+
+def test_windows_without_a_variable_site():
+    with pytest.raises(ObservedError, match="no real window has a variable site left"):
+        fit_num_sites(Genomes([0, 0], [0, 1]), [0, 1], SETUP, 1)
+
+
+def test_observed_windows_are_encoded_in_order(tmp_path):
+    real = Genomes(np.arange(2, 42), np.arange(40) // 2)
+    chosen = np.array([3, 4, 10, 30, 39])
+    seen = observe(real, chosen, SETUP, 2, 1, tmp_path / "cache")
+    assert len(seen) == 5
+    assert seen.block.tolist() == [1, 2, 5, 15, 19]
+    assert seen.fold.tolist() == split_folds(seen.block, 2, 1).tolist()
+    assert [t.unusable_ancestral for t in seen.templates] == [i / 1_000 for i in chosen]
+    assert seen.arrays["mask"].sum(axis=1).tolist() == [5, 6, 12, 32, 32]
+    whole = encode(SETUP, (real.haplotypes(i) for i in chosen), 5)  # no singletons: preparing changes nothing
+    for name, array in seen.arrays.items():
+        assert isinstance(array, np.memmap)
+        np.testing.assert_array_equal(array, whole[name])
+
+
+def test_a_window_is_the_same_whichever_others_are_chosen(tmp_path):
+    """Its random phase of singletons is its own."""
+    real = Genomes([20] * 30, range(30))
+    for haplotypes in real._haplotypes:
+        haplotypes.genotypes[:] = 0
+        haplotypes.genotypes[:, 2] = 1
+    few = observe(real, np.array([5, 17]), SETUP, 2, 1, tmp_path / "few")
+    all_of_them = observe(real, np.arange(30), SETUP, 2, 1, tmp_path / "all")
+    np.testing.assert_array_equal(few.arrays["genotypes"], all_of_them.arrays["genotypes"][[5, 17]])
+    assert len({g.tobytes() for g in all_of_them.arrays["genotypes"]}) == 30
+
+
+def test_resized_changes_the_size_alone():
+    assert observed.resized(SETUP, 64) == replace(SETUP, num_sites=64)
