@@ -304,6 +304,35 @@ def test_defaults_are_those_of_the_schema(title):
         assert (tuple(value) if isinstance(value, list) else value) == default, f"{title}: {key}"
 
 
+PLUGINS = (
+    ("generators", "matching"),
+    ("generators", "annealing"),
+    ("generators", "cma-es"),
+    ("discriminators", "exchangeable"),
+    ("discriminators", "pg-gan"),
+)
+
+
+@pytest.mark.parametrize(("kind", "plugin"), PLUGINS)
+def test_options_of_plugins_are_explained(kind, plugin):
+    loaded = plugins.load(kind, plugin)
+    options = inspect.signature(getattr(loaded, "build", loaded)).parameters
+    known = {key: p.default for key, p in options.items() if p.kind is p.KEYWORD_ONLY}
+    (text,) = re.findall(rf"^### `{plugin}`\n(.*?)(?=^#)", EXPERIMENT.read_text(encoding="utf-8"), re.M | re.S)
+    written = {key: yaml(_INLINE.findall(cell)[0]) for key, cell in rows(text).items()}
+    assert written == pytest.approx(known)
+
+
+def test_built_in_plugins_are_explained():
+    built_in = {
+        (k, p.name)
+        for k in ("generators", "discriminators")
+        for p in plugins.available(k)
+        if p.where.startswith("ganinfer ")
+    }
+    assert built_in == set(PLUGINS)
+
+
 def test_required_keys_are_called_so():
     for title, kind in SECTIONS.items():
         for key, written in rows(section(title)).items():
