@@ -1,0 +1,240 @@
+"""Whole runs, small: what they leave, that they can be resumed and repeated, and what stops them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganinfer import runner
+from ganinfer.experiment import load
+from ganinfer.parameters import ParameterError
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+#: Small enough for seconds, large enough for every step to be taken.
+TINY = (
+    "data.simulate.windows=60",
+    "data.simulate.samples={A: 5}",
+    "windows.length=20000",
+    "budget.simulated_windows=600",
+    "budget.rounds=3",
+    "training.epochs=1",
+    "training.windows=150",
+    "generator.first_proposals=24",
+    "generator.num_particles=80",
+    "generator.steps=20",
+    "execution.executor=serial",
+    "execution.threads=1",
+)
+PROCESS = ("execution.executor=process", "execution.workers=2")
+pytestmark = pytest.mark.slow
+
+
+def tiny(*overrides, name="const"):
+    return load(EXPERIMENTS / f"{name}.yaml", [*TINY, *overrides])
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def answer(folder):
+    """What has to be the same: everything but times."""
+    return {key: value for key, value in result(folder).items() if key != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def finished(runs):
+    return runner.run(tiny(), runs / "finished")
+
+
+# --- what a run leaves --------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_every_file(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {
+        "best.demes.yaml",
+        "bundle",
+        "data.json",
+        "experiment.yaml",
+        "fit.json",
+        "fit.npz",
+        "metrics.parquet",
+        "posterior.parquet",
+        "proposals.parquet",
+        "report.html",
+        "result.json",
+        "rounds",
+        "training.parquet",
+        "trajectory.parquet",
+        "warnings.json",
+    }
+    assert sorted(p.name for p in (finished / "rounds").iterdir()) == ["0000", "0001", "0002"]
+    assert (finished.parent / "mlflow.db").exists()
+
+
+def test_the_result_has_every_key(finished):
+    found = result(finished)
+    assert found.keys() == {
+        "schema_version",
+        "best",
+        "scenarios",
+        "parameters",
+        "adequacy",
+        "comparison",
+        "simulated_windows",
+        "stopped",
+        "seconds",
+        "seed",
+        "versions",
+    }
+    assert found["best"] == "const"
+    scenario = found["scenarios"]["const"]
+    assert scenario.keys() >= {"probability", "parameters", "adequacy"}
+    assert found["parameters"] == scenario["parameters"]
+    assert found["parameters"]["Ne"].keys() >= {"estimate", "interval", "level", "unit", "prior", "informative"}
+    assert found["seconds"].keys() >= {"simulate", "train", "total"}
+    assert found["stopped"] in {"converged", "budget"}
+    assert 0 < found["simulated_windows"] <= 600
+    assert found["seed"] == 1
+
+
+def test_estimates_lie_inside_the_prior(finished):
+    import pandas as pd
+
+    ne = result(finished)["parameters"]["Ne"]
+    low, high = ne["interval"]
+    assert ne["prior"] == [1000, 30_000]
+    assert 1000 <= low < ne["estimate"] < high <= 30_000
+    posterior = pd.read_parquet(finished / "posterior.parquet")["Ne"]
+    assert posterior.between(1000, 30_000).all()
+    assert posterior.median() == pytest.approx(ne["estimate"])
+    assert pd.read_parquet(finished / "proposals.parquet")["Ne"].between(1000, 30_000).all()
+
+
+def test_tables_tell_of_every_round(finished):
+    import pandas as pd
+
+    trajectory = pd.read_parquet(finished / "trajectory.parquet")
+    assert trajectory["round"].tolist() == [0, 1, 2]
+    assert (np.diff(trajectory["num_windows"]) > 0).all()
+    assert (np.diff(trajectory["seconds"]) > 0).all()
+    proposals = pd.read_parquet(finished / "proposals.parquet")
+    assert set(proposals["round"]) == {0, 1, 2}
+    assert result(finished)["simulated_windows"] == trajectory["num_windows"].iloc[-1]
+
+
+def test_the_comparison_is_of_the_same_statistics(finished):
+    arrays = np.load(finished / "fit.npz")
+    described = json.loads((finished / "fit.json").read_text())
+    for name in ("real_mean", "real_se", "simulated_mean", "simulated_se"):
+        assert arrays[name].shape == (len(described["names"]),)
+        assert np.isfinite(arrays[name]).all()
+    assert arrays["sfs_real"].shape == arrays["sfs_simulated"].shape == (11,)
+    assert arrays["ld_real_A"].shape == arrays["ld_distance"].shape
+
+
+def test_the_best_model_is_a_demes_file(finished):
+    import demes
+
+    graph = demes.load(finished / "best.demes.yaml")
+    assert graph["A"].epochs[0].start_size == pytest.approx(result(finished)["parameters"]["Ne"]["estimate"], rel=1e-6)
+
+
+# --- the same answer ----------------------------------------------------------------------------------------------
+
+
+def test_processes_give_the_same_answer(finished, runs):
+    assert answer(runner.run(tiny(*PROCESS), runs / "process")) == answer(finished)
+
+
+def test_a_resumed_run_gives_the_same_answer(finished, runs):
+    folder = runs / "resumed"
+    shutil.copytree(finished, folder)
+    for round_folder in sorted((folder / "rounds").iterdir())[-2:]:
+        shutil.rmtree(round_folder)
+    (folder / "result.json").unlink()
+    assert answer(runner.run(tiny(), folder, resume=True)) == answer(finished)
+
+
+# --- simulated observations ---------------------------------------------------------------------------------------
+
+
+def test_a_run_on_the_simulated_vcf_gives_the_same_parameters(finished, runs):
+    folder = runs / "simulated"
+    runner.simulate(tiny(), scenario="const", theta={"Ne": 10_000.0}, output=folder)
+    assert {"simulated.vcf.gz", "samples.tsv", "regions.bed", "accessible.bed", "experiment.yaml"} <= {
+        p.name for p in folder.iterdir()
+    }
+    again = runner.run(load(folder / "experiment.yaml"), runs / "from-vcf")
+    assert result(again)["parameters"] == result(finished)["parameters"]
+    with pytest.raises(ValueError, match="is not empty: choose another --output"):
+        runner.simulate(tiny(), scenario="const", theta={"Ne": 10_000.0}, output=folder)
+
+
+def test_simulated_trees_are_those_of_the_study(runs):
+    import tskit
+
+    from ganinfer.runner import assembling
+
+    folder = runs / "trees"
+    runner.simulate(tiny(), scenario="const", theta={"Ne": 10_000.0}, output=folder, format="trees", num_windows=30)
+    with assembling.executor(tiny()) as workers:
+        study = assembling.open_data(tiny(), workers, runs / "cache")
+    paths = sorted(folder.glob("*.trees"))
+    assert len(paths) == 30
+    for i, path in enumerate(paths):
+        sequence = tskit.load(path)
+        assert sequence.sequence_length == 20_000
+        np.testing.assert_array_equal(sequence.genotype_matrix(), study.haplotypes(i).genotypes)
+
+
+# --- looks and mistakes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["const", "im"])
+def test_check_says_what_a_run_would_cost(name):
+    experiment = load(EXPERIMENTS / f"{name}.yaml", ["execution.executor=serial"])
+    found = runner.check(experiment)
+    assert found.keys() >= {"experiment", "simulation_study", "pipeline", "parameters", "cost"}
+    assert found["experiment"] == name
+    assert found["pipeline"] == {"phased": True, "folded": False, "singletons": "keep"}
+    assert found["parameters"][0]["name"] in {"Ne", "N1"}
+    cost = found["cost"]
+    assert cost["workers"] == 1
+    assert 0.9 * 60_000 <= cost["simulated_windows"] <= 60_000
+    assert 0 < cost["milliseconds_per_simulated_window"] < 1_000
+    assert cost["estimated_minutes"] > 0
+    json.dumps(found)
+
+
+def test_a_used_folder_is_refused(finished):
+    with pytest.raises(ValueError, match="--resume"):
+        runner.run(tiny(), finished)
+
+
+def test_another_experiment_cannot_go_on_with_a_run(finished):
+    changed = tiny("data.simulate.windows=61")
+    with pytest.raises(ValueError, match="--resume goes on with the run's own experiment, but data changed"):
+        runner.run(changed, finished, resume=True)
+
+
+def test_a_prior_without_a_possible_model_is_refused(monkeypatch, runs):
+    """Before anything is simulated, and with the place in the file."""
+    from ganinfer.parameters import Parameters
+
+    def nothing(self, rng, k):
+        raise ParameterError("only 0 of 1024 draws from the prior satisfy the constraints")
+
+    monkeypatch.setattr(Parameters, "sample", nothing)
+    with pytest.raises(ValueError, match=r"const.yaml.*scenarios.const: only 0 of 1024 draws"):
+        runner.check(tiny())
