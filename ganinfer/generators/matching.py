@@ -34,6 +34,8 @@ _REACH = 3.0
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
 _MIN_BLOCKS = 8
+#: Half the distance, in standard deviations of the cloud, over which slopes are taken.
+_SLOPE_STEP = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Matching:
     ``temper``: largest power of the likelihood for proposals; ``effective_sample``: least share of the cloud that
     has to stay effective when the power rises; ``prior_share``: proposals drawn from the prior; ``first_proposals`` and
     ``first_windows``: the first round; ``windows``: windows of each later proposal; ``num_particles``: the cloud;
-    ``tolerance``: stop when the emulator's variance is below this share of the data's own in every direction.
+    ``tolerance``: stop when the emulator's error adds less than this share to any parameter's variance.
     """
 
     api_version: ClassVar[str] = API_VERSION
@@ -120,21 +122,29 @@ class Matching:
         for _ in range(sampling.MAX_TEMPERINGS):
             local = Local(self._parameters, cloud, result.folds)
             beta_before = beta
-            beta, cloud = self._tempered(local, cloud, rng)
+            beta, cloud = self._tempered(local, cloud, beta, rng)
             if (beta >= self.temper and beta_before >= self.temper) or not self._supported(cloud, result.folds):
                 break
         posterior = sampling.walk(
             local.log_posterior(1.0), cloud, local.coordinates, rng, 3 * self.steps, keep=self.steps
         )
+        # Walkers know bounds and constraints; whether a model is possible is asked once, of their draws.
+        possible = self._parameters.possible(posterior)
+        posterior = posterior[possible] if possible.any() else posterior
         arrays = {"cloud": cloud}
         values = {"beta": beta, "step": state.values["step"] + 1}
         return State(arrays, values), self._info(local, cloud, posterior, beta, result)
 
-    def _tempered(self, local: Local, cloud: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-        """The cloud moved to the largest allowed power of the likelihood, starting from the flat one."""
+    def _tempered(
+        self, local: Local, cloud: np.ndarray, reached: float, rng: np.random.Generator
+    ) -> tuple[float, np.ndarray]:
+        """The cloud moved to the largest allowed power of the likelihood, never below the one already ``reached``.
+
+        A power that fell would blow the cloud up to the emulator's reach, where it knows least.
+        """
         x = local.coordinates.encode(cloud)
         log_likelihood = local.log_likelihood(x)
-        beta = sampling.largest_power(log_likelihood, self.temper, self.effective_sample)
+        beta = max(reached, sampling.largest_power(log_likelihood, self.temper, self.effective_sample))
         weights = sampling.normalised(beta * log_likelihood)
         start = cloud[sampling.systematic(rng, weights, len(cloud))]
         moved = sampling.walk(local.log_posterior(beta), start, local.coordinates, rng, self.steps)
@@ -155,7 +165,7 @@ class Matching:
         if result.last and not settled:
             warnings.append(
                 f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
-                "of the data in its worst direction. More simulated windows would narrow the intervals."
+                "of the least certain parameter. More simulated windows would narrow the intervals."
             )
         return Info(
             estimate=np.median(posterior, axis=0),
@@ -207,7 +217,12 @@ class Local:
         raw = ProposalMoments.of_windows(fold.statistics.astype(float), fold.proposal, len(x_all))
         wide = radius <= np.sort(radius)[_widely(len(radius))]
         rotation = score_rotation(
-            x_all[wide], raw.mean[wide], raw.count[wide], within, self._cloud[:: len(self._cloud) // 40], 2 * x.shape[1]
+            x_all[wide],
+            raw.mean[wide],
+            raw.count[wide],
+            within,
+            self._cloud[:: max(len(self._cloud) // 40, 1)],
+            2 * x.shape[1],
         )
         moments = ProposalMoments.of_windows(rotation(statistics), proposal, len(x))
         variance = VarianceModel.fit(x, moments)
@@ -242,10 +257,23 @@ class Local:
         return evaluate
 
     def emulator_share(self, posterior: np.ndarray) -> float:
-        """Largest ratio, over directions, of the emulator's variance to the data's own at the posterior."""
-        x = self.coordinates.encode(posterior[:: max(len(posterior) // 200, 1)])
-        parts = [fold.residuals(x) for fold in self._folds]
-        return float(max((emulator / own).mean(axis=0).max(initial=0.0) for _, emulator, own in parts))
+        """How much the emulator's error adds to a parameter's variance, as a share of what the data alone leave.
+
+        The worst parameter's, from the curvature of the likelihood at the middle of the posterior.
+        """
+        size = len(self.coordinates.centre)
+        centre = self.coordinates.encode(posterior).mean(axis=0)
+        ends = centre + _SLOPE_STEP * np.concatenate([np.eye(size), -np.eye(size)])
+        with_error, without = np.zeros((size, size)), np.zeros((size, size))
+        for fold in self._folds:
+            mean = fold.emulator.predict(ends)[0]
+            slopes = (mean[:size] - mean[size:]) / (2 * _SLOPE_STEP)
+            _, emulator, own = (part[0] for part in fold.residuals(centre[None, :]))
+            with_error += (slopes / (own + emulator)) @ slopes.T
+            without += (slopes / own) @ slopes.T
+        axes = self.coordinates.axes
+        variances = [np.diag(axes @ np.linalg.pinv(i) @ axes.T) for i in (with_error, without)]
+        return float(np.max(variances[0] / np.maximum(variances[1], 1e-300)) - 1.0)
 
     def excess_share(self) -> float:
         """The part of :meth:`emulator_share` that is scatter the polynomial misses, at the cloud's centre."""
