@@ -18,8 +18,8 @@ $(STAMP): setup.cfg pyproject.toml
 
 install: $(STAMP) ## The environment in .venv
 
-run: $(STAMP) ## Estimates and a report from the shipped YRI + CEU genomes
-	$(BIN)/ganinfer run experiments/yri-ceu.yaml
+run: $(STAMP) ## Estimates and a report from the shipped YRI + CEU genomes; goes on where it was stopped
+	$(BIN)/ganinfer run experiments/yri-ceu.yaml $(if $(wildcard runs/yri-ceu/rounds/*),--resume)
 
 lint: $(STAMP) ## Style, types and layers
 	$(BIN)/ruff check .
