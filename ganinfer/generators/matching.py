@@ -131,9 +131,6 @@ class Matching:
         # Walkers know bounds and constraints; whether a model is possible is asked once, of their draws.
         possible = self._parameters.possible(posterior)
         posterior = posterior[possible] if possible.any() else posterior
-        # Walkers know bounds and constraints; whether a model is possible is asked once, of their draws.
-        possible = self._parameters.possible(posterior)
-        posterior = posterior[possible] if possible.any() else posterior
         arrays = {"cloud": cloud}
         values = {"beta": beta, "step": state.values["step"] + 1}
         return State(arrays, values), self._info(local, cloud, posterior, beta, result)
