@@ -87,6 +87,7 @@ def test_nonsense_fails_the_clause_that_it_breaks(how, clause):
 def test_a_simulator_that_brings_heavy_packages_into_workers(tmp_path, monkeypatch):
     """A stand-in for MLflow, which takes seconds to import; it must not stay in this process."""
     monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "mlflow.py").write_text("")
     beside = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import mlflow"
     text = toy_plugins.SIMULATORS.replace("import mlflow", beside)
