@@ -22,7 +22,7 @@ class TrainingSettings:
     """
 
     windows: int = 16_000
-    epochs: int = 8
+    epochs: int = 3
     batch: int = 12
     group: int = 16
     real_share: float = 0.25
