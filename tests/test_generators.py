@@ -1,0 +1,389 @@
+"""The emulator and the matching generator on toys whose answers are known exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganinfer.generators import emulator, sampling
+from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel, score_rotation
+from ganinfer.generators.matching import Matching, linkage_inflation
+from ganinfer.interfaces import Budget, FoldResult, RoundResult
+from ganinfer.parameters import Constraint, Parameter, Parameters
+
+FLAT = Parameters((Parameter("a", -3.0, 3.0), Parameter("b", -3.0, 3.0)))
+
+
+# --- coordinates and polynomials ----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32))
+@settings(deadline=None, max_examples=25)
+def test_coordinates_round_trip_and_whiten(seed):
+    parameters = Parameters((Parameter("n", 10.0, 1e4, "log"), Parameter("t", 1.0, 1e3), Parameter("m", -1.0, 1.0)))
+    cloud = parameters.sample(np.random.default_rng(seed), 200)
+    coordinates = Coordinates.of_cloud(parameters, cloud)
+    assert coordinates.logarithmic.tolist() == [True, True, False]
+    x = coordinates.encode(cloud)
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-8)
+    np.testing.assert_allclose(np.cov(x, rowvar=False), np.eye(3), atol=1e-8)
+    np.testing.assert_allclose(coordinates.decode(x), cloud, rtol=1e-9)
+
+
+def test_a_flat_cloud_keeps_a_sliver_of_width():
+    cloud = np.linspace(-1, 1, 50)[:, None] * np.ones(2)
+    coordinates = Coordinates.of_cloud(FLAT, cloud)
+    assert np.isfinite(coordinates.encode(cloud)).all()
+    np.testing.assert_allclose(coordinates.decode(coordinates.encode(cloud)), cloud, atol=1e-9)
+
+
+@pytest.mark.parametrize(("dimension", "degree"), [(1, 4), (2, 3), (3, 2)])
+def test_polynomials_are_orthonormal_under_the_unit_cloud(dimension, degree):
+    nodes, weights = np.polynomial.hermite_e.hermegauss(6)
+    weights = weights / weights.sum()
+    grid = np.stack([g.ravel() for g in np.meshgrid(*[nodes] * dimension)], axis=1)
+    weight = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[weights] * dimension)]), axis=0)
+    design = Basis(dimension, degree)(grid)
+    np.testing.assert_allclose(design.T @ (weight[:, None] * design), np.eye(design.shape[1]), atol=1e-8)
+
+
+# --- the regression -----------------------------------------------------------------------------------------------
+
+
+def cubic(x):
+    """Two directions: a cubic surface, and one that says nothing."""
+    a, b = x.T
+    return np.stack([1 + 2 * a - b + 0.5 * a * b - 0.3 * a**2 + 0.1 * a**3, np.full(len(x), 4.0)], axis=1)
+
+
+def fitted(num_proposals, seed, noise=0.04, degree=4, truth=cubic):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((num_proposals, 2))
+    y = truth(x) + rng.normal(0, np.sqrt(noise), (num_proposals, 2))
+    return emulator.fit(x, y, np.full(y.shape, noise), degree)
+
+
+def test_a_polynomial_is_recovered_within_the_stated_variance():
+    points = np.random.default_rng(0).standard_normal((200, 2))
+    points = points[(points**2).sum(axis=1) < 6]
+    scores = []
+    for seed in range(25):
+        mean, variance = fitted(200, seed).predict(points)
+        scores.append((mean - cubic(points)) ** 2 / variance)
+    # Squared errors over stated variances: one on average, by repetition.
+    assert np.mean(scores, axis=(0, 1)) == pytest.approx(1.0, abs=0.45)
+    assert np.mean(np.array(scores) < 3.84) > 0.88
+
+
+def test_evidence_leaves_out_what_the_data_do_not_show():
+    linear = fitted(300, 1, truth=lambda x: np.stack([x[:, 0], x[:, 1]], axis=1))
+    assert linear.effective.max() < 6  # three of the plane, next to nothing beyond
+    free = len(Basis(2, 4))
+    assert linear.effective.max() < free / 2
+    curved = fitted(300, 1)
+    assert curved.effective[0] > linear.effective[0] + 1.5
+
+
+def test_more_proposals_shrink_the_variance():
+    point = np.zeros((1, 2))
+    variances = [fitted(n, 3).predict(point)[1].max() for n in (60, 240, 960)]
+    assert variances[0] > 2 * variances[1] > 4 * variances[2]
+
+
+def test_scatter_beyond_the_noise_is_told():
+    rough = fitted(300, 4, truth=lambda x: np.stack([np.sin(9 * x[:, 0]), x[:, 1]], axis=1))
+    assert rough.excess[0] > 0.2  # a sine's variance is a half
+    assert rough.excess[1] == 0
+
+
+def test_variances_that_change_with_parameters():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-1, 1, (400, 2))
+    sd = np.exp(0.5 * (0.3 + 0.8 * x[:, :1]))
+    proposal = np.repeat(np.arange(400), 10)
+    moments = ProposalMoments.of_windows(sd[proposal] * rng.standard_normal((4_000, 1)), proposal, 400)
+    model = VarianceModel.fit(x, moments)
+    assert model.intercept[0] == pytest.approx(0.3, abs=0.12)
+    np.testing.assert_allclose(model.slopes[:, 0], [0.8, 0.0], atol=0.15)
+
+
+def test_moments_are_those_of_each_proposal():
+    rng = np.random.default_rng(2)
+    proposal = rng.integers(0, 6, 100)
+    values = rng.standard_normal((100, 3))
+    moments = ProposalMoments.of_windows(values, proposal, 6)
+    for i in range(6):
+        np.testing.assert_allclose(moments.mean[i], values[proposal == i].mean(axis=0))
+        np.testing.assert_allclose(moments.variance[i], values[proposal == i].var(axis=0, ddof=1))
+
+
+def test_scores_find_the_informative_directions():
+    """Ten correlated statistics, of which two combinations move with the two parameters."""
+    rng = np.random.default_rng(3)
+    slopes = rng.standard_normal((2, 10))
+    root = rng.standard_normal((10, 10)) / 3 + 2 * np.eye(10)
+    within = root @ root.T
+    x = 3 * rng.standard_normal((500, 2))
+    means = x @ slopes + rng.standard_normal((500, 10)) @ root.T / np.sqrt(16)
+    rotation = score_rotation(x, means, np.full(500, 16.0), within, rng.standard_normal((40, 2)), 2)
+    best = np.linalg.solve(within, slopes.T)  # Fisher's directions
+    for direction in best.T:
+        in_span = rotation.matrix @ (rotation.matrix.T @ within @ direction)
+        cosine = in_span @ within @ direction
+        cosine /= np.sqrt((in_span @ within @ in_span) * (direction @ within @ direction))
+        assert cosine > 0.99
+    np.testing.assert_allclose(rotation.matrix.T @ within @ rotation.matrix, np.eye(2), atol=1e-8)
+
+
+def test_constant_statistics_are_left_out():
+    within = np.diag([1.0, 0.0, 4.0])
+    white = emulator.whitening(within)
+    assert white.shape == (3, 2)
+    assert not white[1].any()
+    np.testing.assert_allclose(white.T @ within @ white, np.eye(2))
+
+
+# --- linkage ------------------------------------------------------------------------------------------------------
+
+
+def test_linkage_inflation_of_independent_and_of_doubled_windows():
+    rng = np.random.default_rng(4)
+    independent = rng.standard_normal((2_000, 6))
+    block = np.repeat(np.arange(200), 10)
+    assert linkage_inflation(independent, block) == pytest.approx(1.0, abs=0.15)
+    assert linkage_inflation(np.repeat(independent, 2, axis=0), np.repeat(np.arange(2_000), 2)) == pytest.approx(
+        2.0, abs=0.1
+    )
+    assert linkage_inflation(independent, np.arange(2_000)) == 1.0
+    assert linkage_inflation(independent, np.zeros(2_000)) == 1.0
+
+
+# --- particles ----------------------------------------------------------------------------------------------------
+
+WEDGE = Parameters((Parameter("early", 0.0, 1.0), Parameter("late", 0.0, 1.0)), (Constraint("early", "late"),))
+
+
+@pytest.mark.parametrize("k", [1, 7, 64, 100])
+def test_space_filling_draws_are_possible(k):
+    drawn = sampling.space_filling(WEDGE, np.random.default_rng(1), k)
+    assert drawn.shape == (k, 2)
+    assert WEDGE.possible(drawn).all()
+    assert len(np.unique(drawn, axis=0)) == k
+
+
+def test_space_filling_draws_fill_the_space():
+    """Every cell of a grid of 64 holds a point: independent draws leave gaps."""
+    drawn = sampling.space_filling(FLAT, np.random.default_rng(1), 128)
+    cells = np.floor((drawn + 3) / 6 * 8).astype(int)
+    assert len({tuple(c) for c in cells}) == 64
+
+
+@given(st.integers(1, 50), st.integers(1, 200))
+@settings(deadline=None)
+def test_choices_are_spread(size, k):
+    counts = np.bincount(sampling.spread_choice(np.random.default_rng(1), size, k), minlength=size)
+    assert counts.sum() == k
+    assert counts.max() - counts.min() <= 1
+
+
+def test_the_power_keeps_the_particles_effective():
+    log_likelihood = -0.5 * np.linspace(-50, 50, 400) ** 2
+    power = sampling.largest_power(log_likelihood, 0.5, 0.1)
+    assert 0 < power < 0.5
+    assert sampling.effective_size(power * log_likelihood) == pytest.approx(40, rel=0.01)
+    assert sampling.largest_power(log_likelihood * 1e-9, 0.5, 0.1) == 0.5
+
+
+def test_walkers_sample_the_density():
+    rng = np.random.default_rng(5)
+    coordinates = Coordinates.of_cloud(FLAT, FLAT.sample(rng, 300))
+
+    def log_density(x):
+        theta = coordinates.decode(x)
+        out = -0.5 * (((theta - [0.5, -0.2]) / [0.3, 0.6]) ** 2).sum(axis=1)
+        return np.where(FLAT.satisfies_constraints(theta), out, -np.inf)
+
+    drawn = sampling.walk(log_density, FLAT.sample(rng, 300), coordinates, rng, 150, keep=60)
+    assert FLAT.satisfies_constraints(drawn).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.5, -0.2], atol=0.1)
+    np.testing.assert_allclose(drawn.std(axis=0), [0.3, 0.6], rtol=0.2)
+
+
+# --- matching -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Windows with Gaussian statistics of known mean and unit variance, mixed; two of six say nothing."""
+
+    parameters: Parameters
+    mean: object
+    truth: tuple[float, ...]
+    num_real: int = 200
+    bend: float = 0.0
+
+    def straightened(self, theta):
+        """Coordinates in which the posterior is straight, to compare it in."""
+        return np.stack([theta[:, 0], theta[:, 1] - self.bend * theta[:, 0] ** 2], axis=1)
+
+    @property
+    def mixing(self):
+        return np.random.default_rng(99).standard_normal((6, 6)) + 2 * np.eye(6)
+
+    def windows(self, theta, num_windows, rng):
+        """(k * num_windows, 6) statistics."""
+        mean = np.repeat(self.mean(theta), num_windows, axis=0)
+        white = np.concatenate([mean, np.zeros((len(mean), 6 - mean.shape[1]))], axis=1)
+        return (white + rng.standard_normal(white.shape)) @ self.mixing
+
+    def infer(self, seed, budget, **options):
+        """The last step's word, every round's proposals, the real mean in the clear."""
+        rng = np.random.default_rng(seed)
+        real = self.windows(np.array([self.truth]), self.num_real, rng)
+        generator = Matching(**options)
+        state = generator.init(self.parameters, rng)
+        plan = generator.plan(self.parameters, budget)
+        theta, statistics, proposed = [], [], []
+        for index, planned in enumerate(plan):
+            drawn = generator.propose(state, rng, planned.num_proposals)
+            assert drawn.shape == (planned.num_proposals, len(self.parameters))
+            proposed.append(drawn)
+            theta.append(drawn)
+            statistics.append(self.windows(drawn, planned.num_windows, rng))
+            folds = tuple(self._fold(k, theta, statistics, plan, real) for k in range(2))
+            state, info = generator.step(state, RoundResult(index, folds, index + 1 == len(plan)), rng)
+        white = real @ np.linalg.inv(self.mixing)
+        return info, proposed, white.mean(axis=0)
+
+    def _fold(self, k, theta, statistics, plan, real):
+        vectors, values, proposal = [], [], []
+        number = []
+        for index, (t, s) in enumerate(zip(theta, statistics, strict=True)):
+            mine = np.arange(len(t)) % 2 == k
+            of = np.repeat(np.arange(len(t)), plan[index].num_windows)
+            values.append(s[mine[of]])
+            proposal.append((np.cumsum(mine) - 1)[of[mine[of]]] + sum(len(v) for v in vectors))
+            vectors.append(t[mine])
+            number.append(np.full(int(mine.sum()), index))
+        block = np.arange(len(real))
+        none = np.empty(0)
+        return FoldResult(
+            np.concatenate(vectors),
+            np.concatenate(number),
+            np.concatenate(values),
+            np.concatenate(proposal),
+            real[block % 2 == k],
+            block[block % 2 == k],
+            none,
+            none,
+        )
+
+    def exact(self, real_mean):
+        """Straightened posterior mean and SD, given the informative statistics' real mean, on a fine grid."""
+        axes = [np.linspace(p.lower, p.upper, 601) for p in self.parameters]
+        for _ in range(3):
+            grid = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
+            expected = self.mean(grid)
+            misfit = ((expected - real_mean[: expected.shape[1]]) ** 2).sum(axis=1) * self.num_real
+            weight = np.exp(-0.5 * (misfit - misfit.min())) * self.parameters.satisfies_constraints(grid)
+            weight /= weight.sum()
+            mean = weight @ grid
+            sd = np.sqrt(weight @ (grid - mean) ** 2)
+            axes = [
+                np.linspace(max(p.lower, m - 8 * s), min(p.upper, m + 8 * s), 401)
+                for p, m, s in zip(self.parameters, mean, np.maximum(sd, 1e-4), strict=True)
+            ]
+        straight = self.straightened(grid)
+        mean = weight @ straight
+        return mean, np.sqrt(weight @ (straight - mean) ** 2)
+
+
+STRAIGHT = Toy(
+    FLAT, lambda t: np.stack([t[:, 0] + 0.5 * t[:, 1], 0.4 * t[:, 1] + 0.05 * t[:, 0] ** 2], axis=1), (0.7, -0.4)
+)
+#: A banana: the second statistic hardly tells a from where b follows a's square.
+CURVED = Toy(
+    FLAT,
+    lambda t: np.stack([1.5 * (t[:, 1] - 0.4 * t[:, 0] ** 2), 0.2 * t[:, 0]], axis=1),
+    (0.8, 0.3),
+    bend=0.4,
+)
+#: A hundred windows for every real one: the emulator's own error hardly counts.
+BUDGET = Budget(20_000, 5)
+OPTIONS = {"first_proposals": 300, "num_particles": 150, "steps": 40}
+
+
+# Along the banana, where windows say little, the emulator's own error and spurious directions weigh more.
+@pytest.mark.parametrize(("toy", "shift"), [(STRAIGHT, 0.5), (CURVED, 1.25)], ids=["straight", "curved"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_matching_converges_to_the_exact_posterior(toy, shift, seed):
+    info, proposed, real_mean = toy.infer(seed, BUDGET, **OPTIONS)
+    mean, sd = toy.exact(real_mean)
+    drawn = toy.straightened(info.posterior)
+    np.testing.assert_array_less(np.abs(drawn.mean(axis=0) - mean) / sd, shift)
+    ratio = drawn.std(axis=0) / sd
+    assert 0.6 < ratio.min() <= ratio.max() < 1.4
+    np.testing.assert_allclose(info.estimate, np.median(info.posterior, axis=0))
+    for drawn in [*proposed, info.posterior]:
+        assert toy.parameters.satisfies_constraints(drawn).all()
+    assert info.metrics["beta"] > 0
+
+
+def test_answers_at_the_edge_stay_inside_the_prior_and_its_constraints():
+    toy = Toy(WEDGE, lambda t: 2 * t, (0.99, 0.985), num_real=300)
+    info, proposed, _ = toy.infer(3, Budget(4_000, 3), **OPTIONS)
+    for drawn in [*proposed, info.posterior]:
+        assert WEDGE.possible(drawn).all()
+    assert info.estimate[0] > 0.9
+
+
+def test_proposals_are_models_that_are_possible():
+    """The posterior is cut off where the model says so, and no simulator meets an impossible vector."""
+    parameters = Parameters(FLAT.items, (), lambda v: "not there" if v["a"] > 0.7 else None)
+    toy = Toy(parameters, STRAIGHT.mean, (0.69, -0.4), num_real=100)
+    info, proposed, _ = toy.infer(4, Budget(4_000, 3), **OPTIONS)
+    for drawn in [*proposed, info.posterior]:
+        assert parameters.possible(drawn).all()
+
+
+def test_a_step_is_a_function_of_its_arguments():
+    first = STRAIGHT.infer(5, Budget(3_000, 2), first_proposals=150, num_particles=100)
+    second = STRAIGHT.infer(5, Budget(3_000, 2), first_proposals=150, num_particles=100)
+    np.testing.assert_array_equal(first[0].posterior, second[0].posterior)
+
+
+def test_more_real_windows_never_widen_the_posterior():
+    few, many = (
+        Toy(FLAT, STRAIGHT.mean, STRAIGHT.truth, n).infer(6, Budget(4_000, 3), **OPTIONS)[0] for n in (100, 2_000)
+    )
+    assert (many.posterior.std(axis=0) < few.posterior.std(axis=0)).all()
+
+
+@pytest.mark.parametrize("num_particles", [10, 39, 41])
+def test_small_clouds_work(num_particles):
+    info, _, _ = STRAIGHT.infer(7, Budget(2_000, 2), first_proposals=100, num_particles=num_particles)
+    assert FLAT.satisfies_constraints(info.posterior).all()
+
+
+@given(st.integers(1, 200_000), st.integers(1, 12), st.integers(1, 2_000), st.integers(1, 20), st.integers(2, 40))
+@settings(deadline=None)
+def test_plans_stay_within_the_budget(windows, rounds, first_proposals, first_windows, later):
+    generator = Matching(first_proposals=first_proposals, first_windows=first_windows, windows=later)
+    plan = generator.plan(FLAT, Budget(windows, rounds))
+    assert 1 <= len(plan) <= rounds
+    assert all(p.num_proposals >= 1 and p.num_windows >= 1 for p in plan)
+    spent = sum(p.num_proposals * p.num_windows for p in plan)
+    assert spent <= max(windows, first_windows)
+    sizes = [p.num_proposals for p in plan[1:]]
+    assert sizes == sorted(sizes)
+
+
+def test_the_default_plan_spends_its_budget():
+    plan = Matching().plan(FLAT, Budget(60_000, 8))
+    assert len(plan) == 8
+    assert 59_000 <= sum(p.num_proposals * p.num_windows for p in plan) <= 60_000
+    assert (plan[0].num_proposals, plan[0].num_windows) == (1_000, 5)
