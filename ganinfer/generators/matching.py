@@ -82,16 +82,41 @@ class Matching:
         windows: int = 16,
         num_particles: int = 400,
         tolerance: float = 0.1,
-        level: float = 0.9,
         steps: int = 60,
     ):
         self.temper, self.effective_sample, self.prior_share = temper, effective_sample, prior_share
         self.first_proposals, self.first_windows, self.windows = first_proposals, first_windows, windows
-        self.num_particles, self.tolerance, self.level, self.steps = num_particles, tolerance, level, steps
+        self.num_particles, self.tolerance, self.steps = num_particles, tolerance, steps
+        if not 0 < temper <= 1 or not 0 < effective_sample < 1 or not 0 <= prior_share < 1:
+            raise ValueError(
+                f"generator matching: temper must lie in (0, 1], effective_sample in (0, 1), prior_share in [0, 1); "
+                f"got {temper}, {effective_sample}, {prior_share}"
+            )
+        for name, value, least in (
+            ("first_proposals", first_proposals, 1),
+            ("first_windows", first_windows, 2),
+            ("windows", windows, 2),
+            ("num_particles", num_particles, 4),
+            ("steps", steps, 1),
+        ):
+            if value < least:
+                raise ValueError(f"generator matching: {name} must be at least {least}, not {value}")
 
     def plan(self, parameters: Parameters, budget: Budget) -> tuple[RoundPlan, ...]:
-        """A wide first round over the prior, then rounds that grow towards the answer."""
-        first = max(min(self.first_proposals, budget.simulated_windows // (4 * self.first_windows)), 1)
+        """A wide first round over the prior, then rounds that grow towards the answer.
+
+        Raises ``ValueError`` for a budget whose first round is too small for a regression in every fold.
+        """
+        first = min(self.first_proposals, budget.simulated_windows // (4 * self.first_windows))
+        needed = 2 * (len(parameters) + 2)
+        if first < needed:
+            raise ValueError(
+                f"generator matching needs at least {needed} proposals of {self.first_windows} windows in its first "
+                f"round for {len(parameters)} parameters, a quarter of the budget: budget.simulated_windows must be "
+                f"at least "
+                f"{4 * needed * self.first_windows} (and generator.first_proposals {needed}), not "
+                f"{budget.simulated_windows} (and {self.first_proposals})"
+            )
         left = budget.simulated_windows - first * self.first_windows
         num_later = budget.rounds - 1
         if num_later <= 0 or left < self.windows * num_later:

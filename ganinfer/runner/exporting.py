@@ -245,4 +245,6 @@ def _experiment_yaml(experiment: Experiment, scenario: str, simulated: _Simulate
     resolved["name"] = f"{experiment.name}-simulated"
     if isinstance(experiment.data, SimulatedData):
         resolved["windows"]["min_accessible"] = 0.0
+        # A study's contigs are its blocks, whatever their length.
+        resolved["windows"]["block_length"] = max(w.right for w in simulated.windows)
     return dump_yaml(resolved)
