@@ -363,16 +363,34 @@ def test_more_real_windows_never_widen_the_posterior():
     assert (many.posterior.std(axis=0) < few.posterior.std(axis=0)).all()
 
 
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"temper": 0.0}, "temper must lie"),
+        ({"windows": 1}, "windows must be at least 2"),
+        ({"steps": 0}, "steps must"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        Matching(**options)
+
+
 @pytest.mark.parametrize("num_particles", [10, 39, 41])
 def test_small_clouds_work(num_particles):
     info, _, _ = STRAIGHT.infer(7, Budget(2_000, 2), first_proposals=100, num_particles=num_particles)
     assert FLAT.satisfies_constraints(info.posterior).all()
 
 
-@given(st.integers(1, 200_000), st.integers(1, 12), st.integers(1, 2_000), st.integers(1, 20), st.integers(2, 40))
+@given(st.integers(1, 200_000), st.integers(1, 12), st.integers(1, 2_000), st.integers(2, 20), st.integers(2, 40))
 @settings(deadline=None)
 def test_plans_stay_within_the_budget(windows, rounds, first_proposals, first_windows, later):
     generator = Matching(first_proposals=first_proposals, first_windows=first_windows, windows=later)
+    needed = 2 * (len(FLAT) + 2)
+    if min(first_proposals, windows // (4 * first_windows)) < needed:
+        with pytest.raises(ValueError, match=f"needs at least {needed} proposals"):
+            generator.plan(FLAT, Budget(windows, rounds))
+        return
     plan = generator.plan(FLAT, Budget(windows, rounds))
     assert 1 <= len(plan) <= rounds
     assert all(p.num_proposals >= 1 and p.num_windows >= 1 for p in plan)
