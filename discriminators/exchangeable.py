@@ -1,14 +1,13 @@
 """The default network: allele counts, haplotypes and linkage of one window, blind to the order of chromosomes.
 
-Two branches see every site. The first sums a learned function of each site's allele counts over the window. The
-second reads the SNP matrix: each chromosome is run through the same features along the genome, chromosomes meet only
-in symmetric sums inside their population (as in Sanchez et al. 2021, doi:10.1111/1755-0998.13224), and what the sums
-say is passed on, location by location. Products of such sums are what tells haplotypes and linkage: for random
-features exp(i w.x), the squared modulus of their mean over chromosomes is the mean of a kernel over *pairs* of
-chromosomes (Rahimi and Recht 2007), at a cost linear in the sample.
+The first branch sums a learned function of each site's allele counts over the window. The second reads the SNP matrix:
+in parts of the window of several sizes, every chromosome is told how many chromosomes of each population are identical
+to it there; functions of these numbers are averaged over each population's chromosomes, and convolutions run along the
+parts. Chromosomes meet in symmetric sums only, as in Sanchez et al. (2021, doi:10.1111/1755-0998.13224), but the sums
+are over *pairs* of chromosomes inside a part, which is where shared haplotypes and recombination show: convolutions
+of single chromosomes, averaged over the sample, were tried and found neither.
 
-Exact: order of chromosomes inside populations, and more padding, change nothing but the last digits. Means over
-pairs leave a chromosome's pair with itself out, so that statistics of smaller samples mean the same.
+Exact: the order of chromosomes inside populations, and more padding, change nothing but the last digits.
 """
 
 from __future__ import annotations
@@ -29,12 +28,14 @@ api_version = "1"
 encodings = ("snp-matrix", "joint-counts")
 invariant = True
 
-#: Parts into which a window is cut, each divides the last one.
+#: So many equal parts the window is cut into, each number a divisor of the last one.
 PARTS = (1, 2, 6)
+#: Rows are told apart at all sites, and at common ones only.
 _SITE_SETS = 2
+#: Hash weights repeat along the sites after so many.
+_HASH_PERIOD = 64
 #: Up to so many rows are compared pair by pair, more by sorting.
 _FEW_ROWS = 100
-_HASH_PERIOD = 64
 #: Integer sums below 2**24 are exact in float32: 2,048 sites of haploid rows.
 _HASH_LIMIT = 2**12
 #: Its multiples are beyond every sum of weights.

@@ -4,6 +4,10 @@ There is one network a fold. Network k is trained on the windows whose fold is n
 so that no window is ever embedded by a network that was trained on it. A network is a discriminator's trunk with two
 heads: the critic tells real from simulated windows; the regressor tells a proposal's parameters from the *mean*
 embedding of some of its windows, which is what matching will use of them.
+
+Two courtesies to trunks: ``Normalization`` layers are adapted to the first round's simulated windows, in the order of
+the model's layers; and what lies before the first layer with weights to train is computed once a round, not once an
+epoch, where that makes the input smaller.
 """
 
 from __future__ import annotations
