@@ -34,6 +34,8 @@ _REACH = 3.0
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
 _MIN_BLOCKS = 8
+#: An estimate that moved further than this since the last round, in posterior standard deviations, has not settled.
+_STEADY = 2.0
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
 _SLOPE_STEP = 0.5
 
@@ -156,9 +158,18 @@ class Matching:
         # Walkers know bounds and constraints; whether a model is possible is asked once, of their draws.
         possible = self._parameters.possible(posterior)
         posterior = posterior[possible] if possible.any() else posterior
-        arrays = {"cloud": cloud}
+        shifts = self._shifts(state, posterior)
+        arrays = {"cloud": cloud, "estimate": np.median(posterior, axis=0)}
         values = {"beta": beta, "step": state.values["step"] + 1}
-        return State(arrays, values), self._info(local, cloud, posterior, beta, result)
+        return State(arrays, values), self._info(local, cloud, posterior, beta, shifts, result)
+
+    def _shifts(self, state: State, posterior: np.ndarray) -> np.ndarray:
+        """How far each estimate moved since the last step, in posterior standard deviations; infinite at first."""
+        if "estimate" not in state.arrays:
+            return np.full(len(self._parameters), np.inf)
+        draws = self._parameters.to_scale(posterior)
+        before = self._parameters.to_scale(state.arrays["estimate"])
+        return np.abs(np.median(draws, axis=0) - before) / np.maximum(draws.std(axis=0), 1e-300)
 
     def _tempered(
         self, local: Local, cloud: np.ndarray, reached: float, rng: np.random.Generator
@@ -182,12 +193,28 @@ class Matching:
         needed = 2 * len(Basis(len(self._parameters), 2))
         return all(((coordinates.encode(f.theta) ** 2).sum(axis=1) <= reach).sum() >= needed for f in folds)
 
-    def _info(self, local: Local, cloud: np.ndarray, posterior: np.ndarray, beta: float, result: RoundResult) -> Info:
+    def _info(
+        self,
+        local: Local,
+        cloud: np.ndarray,
+        posterior: np.ndarray,
+        beta: float,
+        shifts: np.ndarray,
+        result: RoundResult,
+    ) -> Info:
         parameters = self._parameters
         share = local.emulator_share(posterior)
-        settled = beta >= self.temper and share <= self.tolerance
+        steady = bool(shifts.max() <= _STEADY)
+        settled = beta >= self.temper and share <= self.tolerance and steady
         warnings = []
-        if result.last and not settled:
+        if result.last and np.isfinite(shifts).all() and not steady:
+            worst = int(np.argmax(shifts))
+            warnings.append(
+                f"In the last round the estimate of {parameters.names[worst]} moved by {shifts[worst]:.1f} standard "
+                "deviations of its posterior: the intervals of this run are too narrow to be believed. A model that "
+                "misses something in the data does that, and so does a budget that is too small."
+            )
+        if result.last and share > self.tolerance:
             warnings.append(
                 f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
                 "of the least certain parameter. More simulated windows would narrow the intervals."
@@ -200,6 +227,7 @@ class Matching:
             metrics={
                 "beta": beta,
                 "emulator_share": share,
+                **({"shift": float(shifts.max())} if np.isfinite(shifts).all() else {}),
                 "match_distance": local.match_distance(posterior),
                 "num_local": float(local.num_local),
                 "degree": float(local.degree),
