@@ -16,10 +16,12 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "exp": ("exp", ()),
     "exp-folded": ("exp", ("data.ancestral=none",)),
     "const": ("const", ()),
+    "im-50": ("im", ("data.simulate.samples={A: 50, B: 50}",)),
 }
 #: Sampling standard deviation of the composite-likelihood estimate at the truth, per cent: what the data allow.
 LIMITS = {
     "im": {"N1": 1.6, "N2": 1.5, "N_anc": 0.5, "T_split": 3.6, "pulse": 59.0},
+    "im-50": {"N1": 0.9, "N2": 0.9, "N_anc": 0.4, "T_split": 2.3, "pulse": 35.0},
     "exp": {"N1": 0.8, "N2": 5.8, "T1": 13.0, "T2": 17.0, "growth": 24.0},
     "exp-folded": {"N1": 1.2, "N2": 7.5, "T1": 20.0, "T2": 20.0, "growth": 28.0},
 }
