@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganinfer.generators import emulator, sampling
-from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel, score_rotation
-from ganinfer.generators.matching import Matching, linkage_inflation
+from ganinfer.generators import emulator, sampling, scores
+from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel
+from ganinfer.generators.local import linkage_inflation
+from ganinfer.generators.matching import Matching
 from ganinfer.interfaces import Budget, FoldResult, RoundResult
 from ganinfer.parameters import Constraint, Parameter, Parameters
 
@@ -51,6 +52,12 @@ def test_polynomials_are_orthonormal_under_the_unit_cloud(dimension, degree):
     np.testing.assert_allclose(design.T @ (weight[:, None] * design), np.eye(design.shape[1]), atol=1e-8)
 
 
+def test_a_kink_occurs_once_in_a_term_and_counts_twice():
+    basis = Basis(2, 3, 1)
+    assert sorted(basis.terms) == sorted([*Basis(2, 3).terms, (2,), (0, 2), (1, 2)])
+    assert [basis.degrees[basis.terms.index(t)] for t in [(2,), (0, 2)]] == [2, 3]
+
+
 # --- the regression -----------------------------------------------------------------------------------------------
 
 
@@ -64,7 +71,7 @@ def fitted(num_proposals, seed, noise=0.04, degree=4, truth=cubic):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((num_proposals, 2))
     y = truth(x) + rng.normal(0, np.sqrt(noise), (num_proposals, 2))
-    return emulator.fit(x, y, np.full(y.shape, noise), degree)
+    return emulator.fit(Basis(2, degree), x, y, np.full(y.shape, noise))
 
 
 def test_a_polynomial_is_recovered_within_the_stated_variance():
@@ -121,27 +128,75 @@ def test_moments_are_those_of_each_proposal():
         np.testing.assert_allclose(moments.variance[i], values[proposal == i].var(axis=0, ddof=1))
 
 
+class Linear:
+    """Ten correlated statistics of 500 proposals, of which two combinations move with the two parameters."""
+
+    def __init__(self, seed, size=10, num_windows=16):
+        rng = np.random.default_rng(seed)
+        self.slopes = rng.standard_normal((2, size))
+        root = rng.standard_normal((size, size)) / 3 + 2 * np.eye(size)
+        self.within = root @ root.T
+        self.x = 3 * rng.standard_normal((500, 2))
+        noise = rng.standard_normal((500, num_windows, size)) @ root.T
+        self.proposal = np.repeat(np.arange(500), num_windows)
+        self.statistics = (self.x @ self.slopes)[self.proposal] + noise.reshape(-1, size)
+        self.moments = ProposalMoments.of_windows(self.statistics, self.proposal, 500)
+        self.cloud = rng.standard_normal((40, 2))
+
+    def scores(self, limit=2):
+        settings = {"num_kinks": 0, "near": 12.0, "wide": 300.0, "limit": limit, "num_real": 2_000.0}
+        return scores.find(self.x, self.moments, self.within, self.cloud, lambda x: x, **settings)
+
+
 def test_scores_find_the_informative_directions():
-    """Ten correlated statistics, of which two combinations move with the two parameters."""
-    rng = np.random.default_rng(3)
-    slopes = rng.standard_normal((2, 10))
-    root = rng.standard_normal((10, 10)) / 3 + 2 * np.eye(10)
-    within = root @ root.T
-    x = 3 * rng.standard_normal((500, 2))
-    means = x @ slopes + rng.standard_normal((500, 10)) @ root.T / np.sqrt(16)
-    rotation = score_rotation(x, means, np.full(500, 16.0), within, rng.standard_normal((40, 2)), 2)
-    best = np.linalg.solve(within, slopes.T)  # Fisher's directions
-    for direction in best.T:
-        in_span = rotation.matrix @ (rotation.matrix.T @ within @ direction)
-        cosine = in_span @ within @ direction
-        cosine /= np.sqrt((in_span @ within @ in_span) * (direction @ within @ direction))
+    toy = Linear(3)
+    found = toy.scores().mean
+    for direction in np.linalg.solve(toy.within, toy.slopes.T).T:  # Fisher's
+        in_span = found @ (found.T @ toy.within @ direction)
+        cosine = in_span @ toy.within @ direction
+        cosine /= np.sqrt((in_span @ toy.within @ in_span) * (direction @ toy.within @ direction))
         assert cosine > 0.99
-    np.testing.assert_allclose(rotation.matrix.T @ within @ rotation.matrix, np.eye(2), atol=1e-8)
+    np.testing.assert_allclose(found.T @ toy.within @ found, np.eye(2), atol=1e-8)
+
+
+def test_scores_owe_nothing_to_the_windows_they_are_of():
+    """A group's own noise does not turn its scores; the others' does, and each group's scores are much alike."""
+    toy = Linear(4)
+    before = toy.scores().matrices
+    mine = scores.groups(500) == 1
+    toy.moments.mean[mine] += np.random.default_rng(1).standard_normal((int(mine.sum()), 10))
+    after = toy.scores().matrices
+    direction = [m[1] / np.linalg.norm(m[1], axis=0) for m in (before, after)]
+    others = [m[2] / np.linalg.norm(m[2], axis=0) for m in (before, after)]
+    span = [np.linalg.qr(d)[0] for d in (direction[0], direction[1], others[0], others[1])]
+    turned = [np.linalg.norm(a @ a.T - b @ b.T) for a, b in (span[:2], span[2:])]
+    assert turned[0] < 1e-6
+    assert turned[1] > 100 * max(turned[0], 1e-9)
+
+
+def test_scores_are_not_fooled_by_noise():
+    """Sixty statistics that say nothing: along scores, simulated windows do not move with the parameters."""
+    rng = np.random.default_rng(5)
+    t = []
+    for seed in range(20):
+        toy = Linear(seed, size=60)
+        toy.slopes[:] = 0
+        toy.statistics = rng.standard_normal((8_000, 60))
+        toy.within = np.eye(60)
+        toy.moments = ProposalMoments.of_windows(toy.statistics, toy.proposal, 500)
+        found = toy.scores(limit=1)
+        values = found.of_simulated(toy.statistics, scores.groups(500)[toy.proposal])
+        means = ProposalMoments.of_windows(values, toy.proposal, 500).mean[:, 0]
+        design = np.column_stack([np.ones(500), toy.x])
+        slopes, residual = np.linalg.lstsq(design, means, rcond=None)[:2]
+        error = np.sqrt(residual[0] / 497 * np.diag(np.linalg.inv(design.T @ design)))
+        t += (slopes / error)[1:].tolist()
+    assert np.sqrt(np.mean(np.square(t))) == pytest.approx(1.0, abs=0.4)
 
 
 def test_constant_statistics_are_left_out():
     within = np.diag([1.0, 0.0, 4.0])
-    white = emulator.whitening(within)
+    white = scores.whitening(within)
     assert white.shape == (3, 2)
     assert not white[1].any()
     np.testing.assert_allclose(white.T @ within @ white, np.eye(2))
@@ -312,13 +367,17 @@ CURVED = Toy(
     (0.8, 0.3),
     bend=0.4,
 )
+#: The second parameter acts otherwise on either side of zero, as a pulse that changes its direction.
+BENT = Toy(FLAT, lambda t: np.stack([t[:, 0], np.maximum(t[:, 1], 0) + 0.3 * t[:, 1]], axis=1), (0.7, 0.1), 400)
 #: A hundred windows for every real one: the emulator's own error hardly counts.
 BUDGET = Budget(20_000, 5)
-OPTIONS = {"first_proposals": 300, "num_particles": 150, "steps": 40}
+OPTIONS = {"first_proposals": 300, "num_particles": 150, "steps": 80}
 
 
 # Along the banana, where windows say little, the emulator's own error and spurious directions weigh more.
-@pytest.mark.parametrize(("toy", "shift"), [(STRAIGHT, 0.5), (CURVED, 1.25)], ids=["straight", "curved"])
+@pytest.mark.parametrize(
+    ("toy", "shift"), [(STRAIGHT, 0.5), (CURVED, 1.0), (BENT, 0.75)], ids=["straight", "curved", "bent"]
+)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_matching_converges_to_the_exact_posterior(toy, shift, seed):
     info, proposed, real_mean = toy.infer(seed, BUDGET, **OPTIONS)

@@ -1,10 +1,10 @@
 """The emulator: a local Bayesian polynomial regression of mean statistics on parameters.
 
-Statistics are first whitened by the covariance between windows and rotated to the directions in which they move with
-the parameters. In each direction the mean statistic is a polynomial in the coordinates of
+The mean of every score (see :mod:`ganinfer.generators.scores`) is a polynomial in the coordinates of
 :class:`Coordinates`: flat intercept and linear part, Hermite terms of higher degree shrunk by their evidence (one
-variance a degree; MacKay 1992, doi:10.1162/neco.1992.4.3.415). The noise of a proposal's mean is known: one over its
-windows. What the polynomial cannot follow is measured as excess scatter and added to the emulator's variance.
+variance a degree; MacKay 1992, doi:10.1162/neco.1992.4.3.415). The noise of a proposal's mean is known: the variance
+between its windows over their number. What the polynomial cannot follow is measured as excess scatter and added to the
+emulator's variance.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ import numpy as np
 
 from ganinfer.parameters import Parameters
 
-#: Within-window directions with less than this share of the mean correlation eigenvalue are numerically empty.
-_EMPTY_DIRECTION = 1e-4
 _EVIDENCE_ITERATIONS = 20
-_MAX_DEGREE = 4
-#: Directions with less than this share of the strongest score's information are left out.
-_LEAST_SCORE = 1e-6
+_MAX_DEGREE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +65,28 @@ def _flatten(theta: np.ndarray, logarithmic: np.ndarray) -> np.ndarray:
 
 
 class Basis:
-    """Products of probabilists' Hermite polynomials up to a total degree, orthonormal under the unit cloud."""
+    """Products of probabilists' Hermite polynomials up to a total degree, orthonormal under the unit cloud.
 
-    def __init__(self, dimension: int, degree: int):
-        self.terms = [c for d in range(degree + 1) for c in combinations_with_replacement(range(dimension), d)]
-        self.degrees = np.array([len(t) for t in self.terms])
-        self._exponents = np.array([[t.count(i) for i in range(dimension)] for t in self.terms])
+    The last ``num_kinks`` inputs are absolute values: they occur once in a term at most, and count as degree two.
+    """
+
+    def __init__(self, dimension: int, degree: int, num_kinks: int = 0):
+        kinks = range(dimension, dimension + num_kinks)
+        combined = [c for d in range(degree + 1) for c in combinations_with_replacement(range(kinks.stop), d)]
+        bent = [sum(i in kinks for i in term) for term in combined]
+        once = [len({i for i in term if i in kinks}) == n for term, n in zip(combined, bent, strict=True)]
+        degrees = [len(term) + n for term, n in zip(combined, bent, strict=True)]
+        kept = [i for i in range(len(combined)) if once[i] and degrees[i] <= degree]
+        self.terms = [combined[i] for i in kept]
+        self.degrees = np.array([degrees[i] for i in kept])
+        self._exponents = np.array([[t.count(i) for i in range(kinks.stop)] for t in self.terms])
         self._degree = degree
 
     def __len__(self) -> int:
         return len(self.terms)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(n, p) coordinates to (n, terms)."""
+        """(n, dimension + num_kinks) inputs to (n, terms)."""
         powers = np.empty((self._degree + 1, *x.shape))
         powers[0] = 1.0
         if self._degree >= 1:
@@ -94,35 +99,20 @@ class Basis:
         return out
 
 
-def largest_degree(dimension: int, num_proposals: int) -> int:
-    """The highest degree up to four whose terms stay below a third of the proposals."""
+def largest_degree(dimension: int, num_proposals: int, num_kinks: int = 0) -> int:
+    """The highest degree, up to three, whose terms stay below a third of the proposals; at least one."""
     degree = 1
-    while degree < _MAX_DEGREE and len(Basis(dimension, degree + 1)) <= num_proposals / 3:
+    while degree < _MAX_DEGREE and len(Basis(dimension, degree + 1, num_kinks)) <= num_proposals / 3:
         degree += 1
     return degree
 
 
-@dataclass(frozen=True, eq=False)
-class Rotation:
-    """Linear map from d statistics to J informative, whitened directions: ``(statistics - offset) @ matrix``."""
+def remoteness(radius: np.ndarray, scale: float) -> np.ndarray:
+    """Factors (n,) by which the noise of proposals at squared ``radius`` counts more, beyond about ``scale``.
 
-    offset: np.ndarray
-    matrix: np.ndarray
-
-    def __call__(self, statistics: np.ndarray) -> np.ndarray:
-        return (statistics - self.offset) @ self.matrix
-
-
-def whitening(within: np.ndarray) -> np.ndarray:
-    """(d, r) matrix W with W.T within W = 1; directions without variance are left out."""
-    scale = np.sqrt(np.maximum(np.diag(within), 0.0))
-    used = scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-300)
-    correlation = within[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-    values, vectors = np.linalg.eigh(correlation)
-    kept = values > _EMPTY_DIRECTION
-    matrix = np.zeros((len(within), int(kept.sum())))
-    matrix[used] = vectors[:, kept] / np.sqrt(values[kept]) / scale[used][:, None]
-    return matrix
+    A polynomial is right in the middle and ever less so outside; this lets what lies outside say ever less.
+    """
+    return 1.0 + (radius / scale) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +128,17 @@ class ProposalMoments:
 
     @classmethod
     def of_windows(cls, values: np.ndarray, proposal: np.ndarray, num_proposals: int) -> ProposalMoments:
-        """From ``values`` (n, J) of windows and the ``proposal`` (n,) of each."""
+        """From ``values`` (n, J) of windows and the ``proposal`` (n,) of each, in any order."""
         count = np.bincount(proposal, minlength=num_proposals).astype(float)
-        total = np.stack([np.bincount(proposal, column, minlength=num_proposals) for column in values.T], axis=1)
-        mean = total / np.maximum(count, 1.0)[:, None]
-        residual = (values - mean[proposal]) ** 2
-        square = np.stack([np.bincount(proposal, column, minlength=num_proposals) for column in residual.T], axis=1)
+        if np.any(np.diff(proposal) < 0):
+            order = np.argsort(proposal, kind="stable")
+            values, proposal = values[order], proposal[order]
+        there = np.flatnonzero(count)
+        starts = np.concatenate([[0], np.cumsum(count[there])[:-1]]).astype(int)
+        mean = np.zeros((num_proposals, values.shape[1]))
+        square = np.zeros_like(mean)
+        mean[there] = np.add.reduceat(values, starts, axis=0) / count[there, None]
+        square[there] = np.add.reduceat((values - mean[proposal]) ** 2, starts, axis=0)
         return cls(mean, square / np.maximum(count - 1.0, 1.0)[:, None], count)
 
     def select(self, proposals: np.ndarray) -> ProposalMoments:
@@ -156,35 +151,6 @@ def within_covariance(statistics: np.ndarray, proposal: np.ndarray, num_proposal
     residual = statistics - moments.mean[proposal]
     freedom = max(float(np.maximum(moments.count - 1.0, 0.0).sum()), 1.0)
     return residual.T @ residual / freedom
-
-
-def score_rotation(
-    x: np.ndarray, means: np.ndarray, num_windows: np.ndarray, within: np.ndarray, cloud: np.ndarray, limit: int
-) -> Rotation:
-    """The few directions of the statistics that tell points of ``cloud`` (n, p) apart: their scores.
-
-    ``x`` (k, p) must reach well beyond the cloud: slopes over a wide stretch stand out of the noise of the means where
-    slopes over the cloud itself do not, and directions picked by noise would pass for information.
-    """
-    white = whitening(within)
-    offset = np.average(means, axis=0, weights=num_windows)
-    y = (means - offset) @ white
-    scale = x.std(axis=0)
-    basis = Basis(x.shape[1], min(3, largest_degree(x.shape[1], len(x))))
-    design, root = basis(x / scale), np.sqrt(num_windows)[:, None]
-    coefficients = np.linalg.lstsq(design * root, y * root, rcond=None)[0]
-    step = 0.5 / scale
-    slopes = []
-    for i in range(x.shape[1]):
-        ahead, behind = cloud / scale, cloud / scale
-        ahead[:, i] += step[i]
-        behind[:, i] -= step[i]
-        slopes.append((basis(ahead) - basis(behind)) @ coefficients)
-    information = sum(j.T @ j for j in slopes) / len(cloud)
-    values, vectors = np.linalg.eigh(information)
-    order = np.argsort(values)[::-1][:limit]
-    order = order[values[order] > _LEAST_SCORE * values[order[0]]]
-    return Rotation(offset, white @ vectors[:, order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,16 +172,17 @@ class VarianceModel:
         used = moments.count > 1
         design = Basis(x.shape[1], 1)(x[used])
         variance = np.maximum(moments.variance[used], 1e-12)
-        root = np.sqrt(moments.count[used] - 1.0)[:, None]
-        mean = np.average(variance, axis=0, weights=root[:, 0] ** 2)
+        freedom = moments.count[used] - 1.0
+        mean = np.average(variance, axis=0, weights=freedom)
         fitted = np.tile(np.log(mean), (len(variance), 1))
         coefficients = np.zeros((design.shape[1], variance.shape[1]))
-        ridge = 3.0 * np.eye(design.shape[1])[1:]
+        weighted = design * freedom[:, None]
+        ridge = 9.0 * np.eye(design.shape[1])
+        ridge[0, 0] = 0.0
+        solver = np.linalg.inv(weighted.T @ design + ridge) @ weighted.T
         for _ in range(8):
             working = fitted + variance / np.exp(fitted) - 1.0
-            lhs = np.concatenate([design * root, ridge])
-            rhs = np.concatenate([working * root, np.zeros((len(ridge), variance.shape[1]))])
-            coefficients = np.linalg.lstsq(lhs, rhs, rcond=None)[0]
+            coefficients = solver @ working
             fitted = np.clip(design @ coefficients, np.log(mean) - 2.0, np.log(mean) + 2.0)
         return cls(coefficients[0], coefficients[1:], fitted.min(axis=0), fitted.max(axis=0))
 
@@ -235,36 +202,35 @@ class Emulator:
     effective: np.ndarray
 
     def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means and variances, both (n, J), at coordinates (n, p)."""
+        """Means and variances, both (n, J), at inputs (n, d) of the basis."""
         design = self.basis(x)
         spread = design @ self.factors.transpose(0, 2, 1)
         return design @ self.coefficients, np.einsum("jns,jns->nj", spread, spread) + self.excess
 
 
-def fit(x: np.ndarray, y: np.ndarray, noise: np.ndarray, degree: int) -> Emulator:
-    """Emulator of means ``y`` (k, J) with known variances ``noise`` (k, J) at coordinates ``x`` (k, p).
+def fit(basis: Basis, x: np.ndarray, y: np.ndarray, noise: np.ndarray, near: np.ndarray | None = None) -> Emulator:
+    """Emulator of means ``y`` (k, J) with variances ``noise`` (k, J) at inputs ``x`` (k, d) of ``basis``.
 
-    Degrees beyond which no direction determines a coefficient are left out.
+    ``near`` (k,) bool: the proposals whose scatter is compared with the noise; default all.
     """
-    basis = Basis(x.shape[1], degree)
     design = basis(x)
     fits = []
     for j in range(y.shape[1]):
         root = 1.0 / np.sqrt(noise[:, j])
         scaled = design * root[:, None]
         fits.append(_fit_direction(scaled.T @ scaled, scaled.T @ (y[:, j] * root), basis.degrees))
-    determined = np.sum([f.determined for f in fits], axis=0)
-    needed = max([d for d in range(2, degree + 1) if determined[d] >= 1.0], default=min(degree, 2))
-    if needed < degree:
-        return fit(x, y, noise, needed)
     coefficients = np.stack([f.coefficients for f in fits], axis=1)
-    effective = np.array([f.determined.sum() for f in fits])
-    chi_square = ((y - design @ coefficients) ** 2 / noise).sum(axis=0) / np.maximum(len(x) - effective, 1.0)
+    factors = np.stack([f.factor for f in fits])
+    near = np.ones(len(x), dtype=bool) if near is None else near
+    residual = (y - design @ coefficients)[near] ** 2 / noise[near]
+    # A residual is smaller than the noise by what its own proposal did to the fit.
+    spread = design[near] @ factors.transpose(0, 2, 1)
+    leverage = np.einsum("jns,jns->nj", spread, spread) / noise[near]
+    chi_square = residual.sum(axis=0) / np.maximum((1.0 - leverage).sum(axis=0), 1.0)
     # Scatter beyond the known noise is what the polynomial misses; below two standard errors it is none.
-    excess = np.where(chi_square > 1.0 + 2.0 * np.sqrt(2.0 / len(x)), chi_square - 1.0, 0.0)
-    return Emulator(
-        basis, coefficients, np.stack([f.factor for f in fits]), excess * np.median(noise, axis=0), effective
-    )
+    excess = np.where(chi_square > 1.0 + 2.0 * np.sqrt(2.0 / max(near.sum(), 1)), chi_square - 1.0, 0.0)
+    effective = np.array([f.determined.sum() for f in fits])
+    return Emulator(basis, coefficients, factors, excess * np.median(noise[near], axis=0), effective)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,65 +1,25 @@
 """The default generator: the parameters whose emulated mean statistics meet the real mean.
 
 The proposals are a cloud of particles, the emulator's tempered posterior (prior times likelihood to the power beta);
-every step refits the emulator on all proposals that lie within the cloud and samples the posterior anew. The cloud
+every step refits the emulator on all proposals around the cloud and samples the posterior anew. The cloud
 follows curved ridges as they are; where it is small and straight the polynomial is nearly linear and the fit local.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ganinfer.generators import sampling
-from ganinfer.generators.emulator import (
-    Basis,
-    Coordinates,
-    Emulator,
-    ProposalMoments,
-    Rotation,
-    VarianceModel,
-    fit,
-    largest_degree,
-    score_rotation,
-    within_covariance,
-)
-from ganinfer.interfaces import API_VERSION, Budget, FoldResult, Info, RoundPlan, RoundResult, State
+from ganinfer.generators.emulator import Basis, Coordinates
+from ganinfer.generators.local import Local, Pool
+from ganinfer.interfaces import API_VERSION, Budget, Info, RoundPlan, RoundResult, State
 from ganinfer.parameters import Parameters
 
-#: The emulator is fitted, and trusted, up to this multiple of the cloud's 95 % squared radius.
-_REACH = 3.0
-#: Proposals that the metric is estimated from, at least.
-_CORE = 200
-_MIN_BLOCKS = 8
 #: An estimate that moved further than this since the last round, in posterior standard deviations, has not settled.
 _STEADY = 2.0
-#: Half the distance, in standard deviations of the cloud, over which slopes are taken.
-_SLOPE_STEP = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class FoldEmulator:
-    """One fold's emulator with what it is matched to."""
-
-    rotation: Rotation
-    emulator: Emulator
-    variance: VarianceModel
-    target: np.ndarray
-    share: float
-
-    def residuals(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """At coordinates (n, p), each (n, J): target less emulated mean, the emulator's variance, the data's own."""
-        mean, variance = self.emulator.predict(x)
-        return self.target - mean, variance, self.variance(x) * self.share
-
-    def log_likelihood(self, x: np.ndarray) -> np.ndarray:
-        """Normal log likelihood (n,) of the real mean at coordinates (n, p), the log determinant included."""
-        residual, emulator, own = self.residuals(x)
-        total = emulator + own
-        return -0.5 * (residual**2 / total + np.log(total)).sum(axis=1)
 
 
 class Matching:
@@ -146,11 +106,12 @@ class Matching:
 
     def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
+        pools = [Pool.of_fold(fold) for fold in result.folds]
         for _ in range(sampling.MAX_TEMPERINGS):
-            local = Local(self._parameters, cloud, result.folds)
+            local = Local(self._parameters, cloud, pools)
             beta_before = beta
             beta, cloud = self._tempered(local, cloud, beta, rng)
-            if (beta >= self.temper and beta_before >= self.temper) or not self._supported(cloud, result.folds):
+            if (beta >= self.temper and beta_before >= self.temper) or not self._supported(cloud, pools):
                 break
         posterior = sampling.walk(
             local.log_posterior(1.0), cloud, local.coordinates, rng, 3 * self.steps, keep=self.steps
@@ -186,12 +147,12 @@ class Matching:
         moved = sampling.walk(local.log_posterior(beta), start, local.coordinates, rng, self.steps)
         return beta, moved
 
-    def _supported(self, cloud: np.ndarray, folds: Sequence[FoldResult]) -> bool:
+    def _supported(self, cloud: np.ndarray, pools: Sequence[Pool]) -> bool:
         """Whether enough proposals lie within the cloud for its emulator to be fitted again on the same round."""
         coordinates = Coordinates.of_cloud(self._parameters, cloud)
         reach = float(np.quantile((coordinates.encode(cloud) ** 2).sum(axis=1), 0.95))
         needed = 2 * len(Basis(len(self._parameters), 2))
-        return all(((coordinates.encode(f.theta) ** 2).sum(axis=1) <= reach).sum() >= needed for f in folds)
+        return all(((coordinates.encode(p.theta) ** 2).sum(axis=1) <= reach).sum() >= needed for p in pools)
 
     def _info(
         self,
@@ -237,124 +198,3 @@ class Matching:
             },
             warnings=tuple(warnings),
         )
-
-
-class Local:
-    """The folds' emulators around one cloud."""
-
-    def __init__(self, parameters: Parameters, cloud: np.ndarray, folds: Sequence[FoldResult]):
-        self._parameters = parameters
-        self.coordinates = Coordinates.of_cloud(parameters, cloud)
-        radius = (self.coordinates.encode(cloud) ** 2).sum(axis=1)
-        self._reach = _REACH * float(np.quantile(radius, 0.95))
-        self.num_local, self.degree, self.inflation = 0, 0, 1.0
-        self._cloud = self.coordinates.encode(cloud)
-        self._folds = [self._fit(fold) for fold in folds]
-        self.num_directions = sum(len(f.target) for f in self._folds)
-
-    def _fit(self, fold: FoldResult) -> FoldEmulator:
-        x = self.coordinates.encode(fold.theta)
-        radius = (x**2).sum(axis=1)
-        near = radius <= self._reach
-        # The metric is the covariance close to the answer: the nearest proposals, a few hundred at least.
-        core = radius <= max(self._reach / _REACH, float(np.sort(radius)[min(len(radius), _CORE) - 1]))
-        windows = core[fold.proposal]
-        renumbered = np.cumsum(core) - 1
-        within = within_covariance(
-            fold.statistics[windows].astype(float), renumbered[fold.proposal[windows]], int(core.sum())
-        )
-        windows = near[fold.proposal]
-        proposal = (np.cumsum(near) - 1)[fold.proposal[windows]]
-        statistics = fold.statistics[windows].astype(float)
-        x_all, x = x, x[near]
-        raw = ProposalMoments.of_windows(fold.statistics.astype(float), fold.proposal, len(x_all))
-        wide = radius <= np.sort(radius)[_widely(len(radius))]
-        rotation = score_rotation(
-            x_all[wide],
-            raw.mean[wide],
-            raw.count[wide],
-            within,
-            self._cloud[:: max(len(self._cloud) // 40, 1)],
-            2 * x.shape[1],
-        )
-        moments = ProposalMoments.of_windows(rotation(statistics), proposal, len(x))
-        variance = VarianceModel.fit(x, moments)
-        degree = largest_degree(x.shape[1], len(x))
-        emulator = fit(x, moments.mean, variance(x) / moments.count[:, None], degree)
-        close = core[near]
-        own = VarianceModel.fit(x[close], moments.select(close))
-        self.num_local += len(x)
-        self.degree = max(self.degree, int(emulator.basis.degrees.max()))
-        real = rotation(fold.real.astype(float))
-        inflation = linkage_inflation(real, fold.block)
-        self.inflation = max(self.inflation, inflation)
-        return FoldEmulator(rotation, emulator, own, real.mean(axis=0), inflation / len(real))
-
-    def log_likelihood(self, x: np.ndarray) -> np.ndarray:
-        return np.sum([fold.log_likelihood(x) for fold in self._folds], axis=0)
-
-    def log_posterior(self, beta: float) -> Callable[[np.ndarray], np.ndarray]:
-        """Log density over coordinates (n, p): prior times likelihood to ``beta``, inside the emulator's reach."""
-
-        def evaluate(x: np.ndarray) -> np.ndarray:
-            theta = self.coordinates.decode(x)
-            out = self._parameters.log_prior(theta)
-            logarithmic = self.coordinates.logarithmic
-            out = out + np.log(np.where(logarithmic, np.maximum(theta, 1e-300), 1.0)).sum(axis=1)
-            inside = np.isfinite(out) & ((x**2).sum(axis=1) <= self._reach)
-            out[~inside] = -np.inf
-            if inside.any():
-                out[inside] += beta * self.log_likelihood(x[inside])
-            return out
-
-        return evaluate
-
-    def emulator_share(self, posterior: np.ndarray) -> float:
-        """How much the emulator's error adds to a parameter's variance, as a share of what the data alone leave.
-
-        The worst parameter's, from the curvature of the likelihood at the middle of the posterior.
-        """
-        size = len(self.coordinates.centre)
-        centre = self.coordinates.encode(posterior).mean(axis=0)
-        ends = centre + _SLOPE_STEP * np.concatenate([np.eye(size), -np.eye(size)])
-        with_error, without = np.zeros((size, size)), np.zeros((size, size))
-        for fold in self._folds:
-            mean = fold.emulator.predict(ends)[0]
-            slopes = (mean[:size] - mean[size:]) / (2 * _SLOPE_STEP)
-            _, emulator, own = (part[0] for part in fold.residuals(centre[None, :]))
-            with_error += (slopes / (own + emulator)) @ slopes.T
-            without += (slopes / own) @ slopes.T
-        axes = self.coordinates.axes
-        variances = [np.diag(axes @ np.linalg.pinv(i) @ axes.T) for i in (with_error, without)]
-        return float(np.max(variances[0] / np.maximum(variances[1], 1e-300)) - 1.0)
-
-    def excess_share(self) -> float:
-        """The part of :meth:`emulator_share` that is scatter the polynomial misses, at the cloud's centre."""
-        centre = np.zeros((1, len(self.coordinates.centre)))
-        return float(max((f.emulator.excess / (f.variance(centre)[0] * f.share)).max(initial=0.0) for f in self._folds))
-
-    def match_distance(self, posterior: np.ndarray) -> float:
-        """Smallest squared distance over posterior draws between real and emulated means, in the likelihood metric."""
-        parts = [fold.residuals(self.coordinates.encode(posterior)) for fold in self._folds]
-        return float(sum((r**2 / (e + own)).sum(axis=1) for r, e, own in parts).min())
-
-
-def _widely(num_proposals: int) -> int:
-    """How many of the nearest proposals directions are read from."""
-    return max(num_proposals * 2 // 3, min(num_proposals - 1, 300))
-
-
-def linkage_inflation(values: np.ndarray, block: np.ndarray) -> float:
-    """How much linkage inflates the variance of the mean of ``values`` (m, J), at least 1, pooled over directions.
-
-    The variance of the mean by blocks over that by windows taken as independent; 1 where every window is its own block
-    or there are too few blocks to tell.
-    """
-    names, index = np.unique(block, return_inverse=True)
-    if len(names) == len(values) or len(names) < _MIN_BLOCKS:
-        return 1.0
-    centred = values - values.mean(axis=0)
-    sums = np.stack([np.bincount(index, column) for column in centred.T], axis=1)
-    by_blocks = (sums**2).sum(axis=0) * len(names) / (len(names) - 1)
-    by_windows = (centred**2).sum(axis=0)
-    return max(1.0, float(np.mean(by_blocks / np.maximum(by_windows, 1e-300))))

@@ -22,14 +22,16 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=[[], *accuracy.CASES], help="default: all")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(range(1, 11)), help="seeds of the data sets")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="overrides of the experiment")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".bench" / "verification", help="where runs are kept")
     arguments = parser.parse_args()
-    folder = ROOT / ".bench" / "verification"
+    folder = arguments.folder
     for name in arguments.cases or accuracy.CASES:
         for seed in arguments.seeds:
             accuracy.run_one(name, seed, folder, arguments.overrides)
-    page = ROOT / "docs" / "verification.md"
-    page.write_text(accuracy.table(folder))
-    print(page.read_text())
+    page = accuracy.table(folder)
+    print(page)
+    if not arguments.overrides and folder == parser.get_default("folder"):
+        (ROOT / "docs" / "verification.md").write_text(page)
 
 
 if __name__ == "__main__":

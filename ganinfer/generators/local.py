@@ -1,0 +1,227 @@
+"""The emulators of one step: what is known about the statistics around one cloud of particles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ganinfer.generators import scores
+from ganinfer.generators.emulator import (
+    Basis,
+    Coordinates,
+    Emulator,
+    ProposalMoments,
+    VarianceModel,
+    fit,
+    largest_degree,
+    remoteness,
+    within_covariance,
+)
+from ganinfer.generators.scores import Scores
+from ganinfer.interfaces import FoldResult
+from ganinfer.parameters import Parameters
+
+#: Proposals feed the emulator up to this multiple of the cloud's 95 % squared radius.
+_REACH = 3.0
+#: Up to this multiple of it the emulator is trusted; beyond, a proposal says clearly less to it.
+_NEAR = 2.0
+#: So wide is the fit that scores are read from, in the same unit.
+_WIDE = 50.0
+#: Scores kept, as a multiple of the number of parameters.
+_SCORES = 2
+#: Proposals that the metric is estimated from, at least.
+_CORE = 200
+_MIN_BLOCKS = 8
+#: Half the distance, in standard deviations of the cloud, over which slopes are taken.
+_SLOPE_STEP = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """A fold's proposals and windows, with what does not depend on the cloud."""
+
+    theta: np.ndarray
+    proposal: np.ndarray
+    statistics: np.ndarray
+    moments: ProposalMoments
+    real: np.ndarray
+    block: np.ndarray
+
+    @classmethod
+    def of_fold(cls, fold: FoldResult) -> Pool:
+        statistics = np.asarray(fold.statistics, dtype=float)
+        moments = ProposalMoments.of_windows(statistics, fold.proposal, len(fold.theta))
+        return cls(fold.theta, fold.proposal, statistics, moments, np.asarray(fold.real, dtype=float), fold.block)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldEmulator:
+    """One fold's emulator with what it is matched to.
+
+    ``share``: the variance of the real mean as a share of the variance between windows.
+    """
+
+    scores: Scores
+    emulator: Emulator
+    variance: VarianceModel
+    target: np.ndarray
+    share: float
+
+    def residuals(self, x: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At coordinates (n, p), each (n, J): target less emulated mean, the emulator's variance, the data's own."""
+        mean, variance = self.emulator.predict(inputs)
+        return self.target - mean, variance, self.variance(x) * self.share
+
+
+class Local:
+    """The folds' emulators around one cloud (k, p).
+
+    A parameter whose prior lies on both sides of zero may act differently on either (a pulse that changes its
+    direction): its absolute value is an input of its own.
+    """
+
+    def __init__(self, parameters: Parameters, cloud: np.ndarray, pools: Sequence[Pool]):
+        self._parameters = parameters
+        self.coordinates = Coordinates.of_cloud(parameters, cloud)
+        self._cloud = self.coordinates.encode(cloud)
+        self._radius = float(np.quantile((self._cloud**2).sum(axis=1), 0.95))
+        self._kinks = [i for i, p in enumerate(parameters) if p.lower < 0 < p.upper]
+        sizes = np.abs(cloud[:, self._kinks])
+        self._kink_centre, self._kink_scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-300)
+        self.num_local, self.degree, self.inflation = 0, 0, 1.0
+        self._folds = [self._fit(pool) for pool in pools]
+        self.num_directions = sum(len(f.target) for f in self._folds)
+
+    def _inputs(self, x: np.ndarray) -> np.ndarray:
+        """Inputs of the polynomials at coordinates (n, p): these, and the absolute values of parameters with a kink."""
+        if not self._kinks:
+            return x
+        sizes = np.abs(self.coordinates.decode(x)[:, self._kinks])
+        return np.concatenate([x, (sizes - self._kink_centre) / self._kink_scale], axis=1)
+
+    def _fit(self, pool: Pool) -> FoldEmulator:
+        x = self.coordinates.encode(pool.theta)
+        radius = (x**2).sum(axis=1)
+        # The metric is the covariance close to the answer: the nearest proposals, a few hundred at least.
+        core = radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1]))
+        found = self._scores(pool, x, core)
+        group = scores.groups(len(x))
+        values = found.of_simulated(pool.statistics, group[pool.proposal])
+        moments = ProposalMoments.of_windows(values, pool.proposal, len(x))
+        used = radius <= _REACH * self._radius
+        emulator = self._emulator(x[used], radius[used], moments.select(used))
+        real = found.of_real(pool.real)
+        inflation = linkage_inflation(real, pool.block)
+        self.num_local += int(used.sum())
+        self.degree = max(self.degree, int(emulator.basis.degrees.max()))
+        self.inflation = max(self.inflation, inflation)
+        return FoldEmulator(
+            found, emulator, self._own_variance(pool, x, core, found), real.mean(axis=0), inflation / len(real)
+        )
+
+    @property
+    def _trusted(self) -> float:
+        """The squared radius up to which the emulator is believed."""
+        return _NEAR * self._radius
+
+    def _scores(self, pool: Pool, x: np.ndarray, core: np.ndarray) -> Scores:
+        windows = core[pool.proposal]
+        within = within_covariance(
+            pool.statistics[windows], (np.cumsum(core) - 1)[pool.proposal[windows]], int(core.sum())
+        )
+        return scores.find(
+            x,
+            pool.moments,
+            within,
+            self._cloud,
+            self._inputs,
+            num_kinks=len(self._kinks),
+            near=self._trusted,
+            wide=_WIDE * self._radius,
+            limit=_SCORES * x.shape[1],
+            num_real=len(pool.real),
+        )
+
+    def _own_variance(self, pool: Pool, x: np.ndarray, core: np.ndarray, found: Scores) -> VarianceModel:
+        """Variance between windows of the scores as real windows have them."""
+        windows = core[pool.proposal]
+        proposal = (np.cumsum(core) - 1)[pool.proposal[windows]]
+        moments = ProposalMoments.of_windows(found.of_real(pool.statistics[windows]), proposal, int(core.sum()))
+        return VarianceModel.fit(x[core], moments)
+
+    def _emulator(self, x: np.ndarray, radius: np.ndarray, moments: ProposalMoments) -> Emulator:
+        noise = VarianceModel.fit(x, moments)(x) / moments.count[:, None] * remoteness(radius, self._trusted)[:, None]
+        degree = largest_degree(x.shape[1], len(x), len(self._kinks))
+        basis = Basis(x.shape[1], degree, len(self._kinks))
+        return fit(basis, self._inputs(x), moments.mean, noise, radius <= self._trusted)
+
+    def _residuals(self, x: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        inputs = self._inputs(x)
+        return [fold.residuals(x, inputs) for fold in self._folds]
+
+    def log_likelihood(self, x: np.ndarray) -> np.ndarray:
+        """Normal log likelihood (n,) of the real means at coordinates (n, p), the log determinant included."""
+        parts = [(residual, emulator + own) for residual, emulator, own in self._residuals(x)]
+        return np.sum([-0.5 * (r**2 / total + np.log(total)).sum(axis=1) for r, total in parts], axis=0)
+
+    def log_posterior(self, beta: float) -> Callable[[np.ndarray], np.ndarray]:
+        """Log density over coordinates (n, p): prior times likelihood to ``beta``, where the emulator is trusted."""
+
+        def evaluate(x: np.ndarray) -> np.ndarray:
+            theta = self.coordinates.decode(x)
+            out = self._parameters.log_prior(theta)
+            logarithmic = self.coordinates.logarithmic
+            out = out + np.log(np.where(logarithmic, np.maximum(theta, 1e-300), 1.0)).sum(axis=1)
+            inside = np.isfinite(out) & ((x**2).sum(axis=1) <= self._trusted)
+            out[~inside] = -np.inf
+            if inside.any():
+                out[inside] += beta * self.log_likelihood(x[inside])
+            return out
+
+        return evaluate
+
+    def emulator_share(self, posterior: np.ndarray) -> float:
+        """How much the emulator's error adds to a parameter's variance, as a share of what the data alone leave.
+
+        The worst parameter's, from the curvature of the likelihood at the middle of the posterior.
+        """
+        size = len(self.coordinates.centre)
+        centre = self.coordinates.encode(posterior).mean(axis=0)
+        ends = centre + _SLOPE_STEP * np.concatenate([np.eye(size), -np.eye(size)])
+        with_error, without = np.zeros((size, size)), np.zeros((size, size))
+        middle = self._residuals(centre[None, :])
+        for (residual, _, _), (_, emulator, own) in zip(self._residuals(ends), middle, strict=True):
+            slopes = (residual[size:] - residual[:size]) / (2 * _SLOPE_STEP)
+            with_error += (slopes / (own + emulator)) @ slopes.T
+            without += (slopes / own) @ slopes.T
+        axes = self.coordinates.axes
+        variances = [np.diag(axes @ np.linalg.pinv(i) @ axes.T) for i in (with_error, without)]
+        return float(np.max(variances[0] / np.maximum(variances[1], 1e-300)) - 1.0)
+
+    def excess_share(self) -> float:
+        """The part of :meth:`emulator_share` that is scatter the polynomial misses, at the cloud's centre."""
+        centre = np.zeros((1, len(self.coordinates.centre)))
+        return float(max((f.emulator.excess / (f.variance(centre)[0] * f.share)).max(initial=0.0) for f in self._folds))
+
+    def match_distance(self, posterior: np.ndarray) -> float:
+        """Smallest squared distance over posterior draws between real and emulated means, in the likelihood metric."""
+        parts = self._residuals(self.coordinates.encode(posterior))
+        return float(np.sum([(r**2 / (e + own)).sum(axis=1) for r, e, own in parts], axis=0).min())
+
+
+def linkage_inflation(values: np.ndarray, block: np.ndarray) -> float:
+    """How much linkage inflates the variance of the mean of ``values`` (m, J), at least 1, pooled over directions.
+
+    The variance of the mean by blocks over that by windows taken as independent; 1 where every window is its own block
+    or there are too few blocks to tell.
+    """
+    names, index = np.unique(block, return_inverse=True)
+    if len(names) == len(values) or len(names) < _MIN_BLOCKS:
+        return 1.0
+    centred = values - values.mean(axis=0)
+    sums = np.stack([np.bincount(index, column) for column in centred.T], axis=1)
+    by_blocks = (sums**2).sum(axis=0) * len(names) / (len(names) - 1)
+    by_windows = (centred**2).sum(axis=0)
+    return max(1.0, float(np.mean(by_blocks / np.maximum(by_windows, 1e-300))))

@@ -1,0 +1,156 @@
+"""Scores: the few directions of the statistics in which windows tell parameters apart.
+
+Statistics are many, and most of them say nothing. In units in which windows of one proposal have unit covariance, the
+direction that tells two nearby parameter vectors apart best is the difference of their mean statistics (Fisher's
+discriminant). These differences are read from a polynomial fit over a region much wider than the cloud, where they
+stand out of the noise; its terms of degree two and more are shrunk by their evidence, one variance a degree for all
+statistics together.
+
+Directions bent by the noise of a window would take this noise for a signal when that window is looked at along them.
+So proposals are dealt to groups, each group's statistics are looked at along the directions that the other groups
+give, and the real windows along the mean of all. Directions are linear in the fitted coefficients, so that those of
+different groups are estimates of the same thing and the groups can share an emulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ganinfer.generators.emulator import Basis, ProposalMoments, largest_degree, remoteness
+
+#: Within-window directions with less than this share of the mean correlation eigenvalue are numerically empty.
+_EMPTY_DIRECTION = 1e-4
+#: Proposals are dealt to so many groups.
+NUM_GROUPS = 4
+_MAX_DEGREE = 2
+_EVIDENCE_ITERATIONS = 12
+#: Proposals beyond so many times the fit's own squared radius are left out.
+_FAR = 4.0
+#: Points of the cloud at which differences are taken, at most.
+_NUM_POINTS = 40
+#: A direction is left out where one unit of the cloud moves the real mean by less than this share of its variance.
+_LEAST_SCORE = 0.2
+
+Inputs = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Linear maps from d statistics to J scores, ``(statistics - offset) @ matrix``, with unit variance near the cloud.
+
+    ``matrices`` (groups, d, J): what each group's statistics are looked at along; ``mean`` (d, J) for real windows.
+    """
+
+    offset: np.ndarray
+    matrices: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.matrices.mean(axis=0)
+
+    def of_real(self, statistics: np.ndarray) -> np.ndarray:
+        """(m, d) statistics of real windows to (m, J) scores."""
+        return (statistics - self.offset) @ self.mean
+
+    def of_simulated(self, statistics: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """(n, d) statistics of simulated windows to (n, J) scores, ``group`` (n,) being their proposals'."""
+        out = np.empty((len(statistics), self.matrices.shape[2]))
+        for k, matrix in enumerate(self.matrices):
+            out[group == k] = (statistics[group == k] - self.offset) @ matrix
+        return out
+
+
+def groups(num_proposals: int) -> np.ndarray:
+    """Group (num_proposals,) of each proposal, dealt in turn."""
+    return np.arange(num_proposals) % NUM_GROUPS
+
+
+def whitening(within: np.ndarray) -> np.ndarray:
+    """(d, r) matrix W with W.T within W = 1; directions without variance are left out."""
+    scale = np.sqrt(np.maximum(np.diag(within), 0.0))
+    used = scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-300)
+    correlation = within[np.ix_(used, used)] / np.outer(scale[used], scale[used])
+    values, vectors = np.linalg.eigh(correlation)
+    kept = values > _EMPTY_DIRECTION
+    matrix = np.zeros((len(within), int(kept.sum())))
+    matrix[used] = vectors[:, kept] / np.sqrt(values[kept]) / scale[used][:, None]
+    return matrix
+
+
+def find(
+    x: np.ndarray,
+    moments: ProposalMoments,
+    within: np.ndarray,
+    cloud: np.ndarray,
+    inputs: Inputs,
+    *,
+    num_kinks: int,
+    near: float,
+    wide: float,
+    limit: int,
+    num_real: float,
+) -> Scores:
+    """At most ``limit`` scores that tell points of ``cloud`` (n, p) apart, cross-fitted between :func:`groups`.
+
+    ``x`` (k, p) coordinates of proposals with their ``moments``; ``within`` (d, d) the covariance between windows of
+    one proposal; ``inputs`` maps coordinates to the inputs of a basis with ``num_kinks``; the fit reaches to the
+    squared radius ``wide`` and is centred on the proposals within ``near``. Scores that would hardly move the mean of
+    ``num_real`` windows are left out.
+    """
+    white, size = whitening(within), x.shape[1]
+    radius = (x**2).sum(axis=1)
+    offset = np.average(moments.mean, axis=0, weights=moments.count / remoteness(radius, near))
+    weight = np.where(radius < _FAR * wide, moments.count / remoteness(radius, wide), 0.0)
+    degree = min(_MAX_DEGREE, largest_degree(size, int((weight > 0).sum() * (1 - 1 / NUM_GROUPS)), num_kinks))
+    basis, scale = Basis(size, degree, num_kinks), np.sqrt(max(1.0, wide / (size + 2 * np.sqrt(size))))
+
+    def design(points: np.ndarray) -> np.ndarray:
+        return basis(inputs(points) / scale)
+
+    terms, values = design(x), (moments.mean - offset) @ white
+    group = groups(len(x))
+    parts = [_normal_equations(terms, values, np.where(group == k, weight, 0.0)) for k in range(NUM_GROUPS)]
+    points = cloud[:: max(len(cloud) // _NUM_POINTS, 1)]
+    differences = _differences(design, points)
+    coefficients = _shrunk(parts, basis.degrees)
+    left, strength, _ = np.linalg.svd(differences @ coefficients, full_matrices=False)
+    kept = strength[:limit] ** 2 * num_real / len(points) > _LEAST_SCORE
+    kept[0] = True
+    combination = differences.T @ (left[:, :limit][:, kept] / strength[:limit][kept])
+    others = [[part for i, part in enumerate(parts) if i != k] for k in range(NUM_GROUPS)]
+    matrices = np.stack([white @ (_shrunk(rest, basis.degrees).T @ combination) for rest in others])
+    mean = matrices.mean(axis=0)
+    values_, vectors = np.linalg.eigh(mean.T @ within @ mean)
+    return Scores(offset, matrices @ (vectors / np.sqrt(values_)))
+
+
+def _differences(design: Callable[[np.ndarray], np.ndarray], points: np.ndarray) -> np.ndarray:
+    """(p x n, terms) differences of the basis over one unit along each coordinate, around each of (n, p) points."""
+    steps = 0.5 * np.eye(points.shape[1])
+    return np.concatenate([design(points + step) - design(points - step) for step in steps])
+
+
+def _normal_equations(terms: np.ndarray, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    used = weight > 0
+    weighted = terms[used] * weight[used][:, None]
+    return weighted.T @ terms[used], weighted.T @ values[used]
+
+
+def _shrunk(parts: Sequence[tuple[np.ndarray, np.ndarray]], degrees: np.ndarray) -> np.ndarray:
+    """Coefficients (terms, r) from normal equations that add; degrees above one have a prior variance by evidence."""
+    gram, moment = (np.sum([part[i] for part in parts], axis=0) for i in range(2))
+    steady = 1e-9 * np.trace(gram) / len(gram)
+    precision = np.where(degrees >= 2, 1.0, 0.0)
+    coefficients = np.zeros_like(moment)
+    for _ in range(_EVIDENCE_ITERATIONS):
+        covariance = np.linalg.inv(gram + np.diag(precision + steady))
+        coefficients = covariance @ moment
+        determined = 1.0 - precision * np.diag(covariance)
+        for d in range(2, int(degrees.max()) + 1):
+            group = degrees == d
+            size = (coefficients[group] ** 2).sum()
+            precision[group] = np.clip(determined[group].sum() * moment.shape[1] / max(size, 1e-12), 1e-6, 1e10)
+    return coefficients
