@@ -97,6 +97,21 @@ class Haplotypes:
     def num_sites(self) -> int:
         return len(self.positions)
 
+    @cached_property
+    def any_missing(self) -> bool:
+        return bool(self.genotypes.min(initial=0) < 0)
+
+    @cached_property
+    def allele_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Derived (or minor) and called alleles, each int64 (num_sites, num_populations). Shared: not to be changed."""
+        carriers = self.carriers
+        derived = (self.genotypes == 1).astype(np.float32) @ carriers.indicator
+        if self.any_missing:
+            called = (self.genotypes >= 0).astype(np.float32) @ carriers.indicator
+        else:
+            called = np.broadcast_to(np.array(carriers.sizes, dtype=np.float32), derived.shape)
+        return derived.astype(np.int64), called.astype(np.int64)
+
     def select(self, sites: np.ndarray) -> Haplotypes:
         """The sites chosen by a boolean mask or indices."""
         return replace(self, genotypes=self.genotypes[sites], positions=self.positions[sites])
@@ -110,6 +125,6 @@ def from_tree_sequence(tree_sequence: Any, samples: Sequence[SampleSet], *, left
     carriers = chromosomes(tuple(samples))
     if tree_sequence.num_samples != len(carriers):
         raise ValueError(f"tree sequence has {tree_sequence.num_samples} samples, the design {len(carriers)}")
-    positions = np.floor(tree_sequence.tables.sites.position - left).astype(np.int64)
+    positions = np.floor(tree_sequence.sites_position - left).astype(np.int64)
     genotypes = np.asarray(tree_sequence.genotype_matrix(), dtype=np.int8).reshape(len(positions), len(carriers))
     return Haplotypes(genotypes, positions, carriers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 
@@ -85,16 +85,19 @@ class HaplotypeDiversity:
     """
 
     def __init__(self, carriers: Chromosomes, length: int, phased: bool):
-        self._length = length
         self._phased = phased
         self._individual_first = carriers.first
         population = carriers.population if phased else carriers.population[carriers.first]
-        self._columns = [np.flatnonzero(population == i) for i in range(len(carriers.populations))]
+        columns = [np.flatnonzero(population == i) for i in range(len(carriers.populations))]
         self._pairs = list(combinations(range(len(carriers.populations)), 2))
-        self._unions = [np.concatenate([self._columns[a], self._columns[b]]) for a, b in self._pairs]
-        self._parts_of_row = np.repeat(HAPLOTYPE_PARTS, HAPLOTYPE_PARTS)[:, None]
-        self._part_of_row = np.concatenate([np.arange(parts) for parts in HAPLOTYPE_PARTS])[:, None]
-        self._average = (self._parts_of_row[:, 0] == np.array(HAPLOTYPE_PARTS)[:, None]) / self._parts_of_row[:, 0]
+        self._columns = [_as_slice(c) for c in columns]
+        self._unions = [_as_slice(np.concatenate([columns[a], columns[b]])) for a, b in self._pairs]
+        # The sub-windows of all sizes are unions of the pieces between all their edges.
+        of = np.repeat(HAPLOTYPE_PARTS, HAPLOTYPE_PARTS)
+        part = np.concatenate([np.arange(parts) for parts in HAPLOTYPE_PARTS])
+        self._edges = np.unique([-(-i * length // parts) for parts in HAPLOTYPE_PARTS for i in range(parts)])
+        self._contains = (self._edges[None, :] * of[:, None] // length == part[:, None]).astype(float)
+        self._average = (of == np.array(HAPLOTYPE_PARTS)[:, None]) / of
         rng = np.random.default_rng(20_130_502)
         self._weights = rng.integers(1, _HASH_LIMIT, size=_MAX_HASHED_SITES).astype(float)
         names = carriers.populations
@@ -110,17 +113,29 @@ class HaplotypeDiversity:
         values = haplotypes.genotypes[:_MAX_HASHED_SITES].astype(float)
         if not self._phased:
             values = np.add.reduceat(values, self._individual_first, axis=1)
-        part = np.minimum(positions * self._parts_of_row // self._length, self._parts_of_row - 1)
-        weights = np.where(part == self._part_of_row, self._weights[: len(positions)], 0.0)
-        hashes = weights @ values
+        first = [*np.searchsorted(positions, self._edges).tolist(), len(positions)]
+        pieces = np.array([self._weights[a:b] @ values[a:b] for a, b in pairwise(first)])
+        hashes = self._contains @ pieces
         summaries = [_distinct_and_homozygosity(hashes[:, columns]) for columns in self._columns]
         distinct = [s[0] for s in summaries]
         shared = [
-            distinct[a] + distinct[b] - _distinct_and_homozygosity(hashes[:, union])[0]
+            distinct[a] + distinct[b] - _distinct(hashes[:, union])
             for (a, b), union in zip(self._pairs, self._unions, strict=True)
         ]
         by_row = np.array(distinct + [s[1] for s in summaries] + shared)
         return (self._average @ by_row.T).ravel()
+
+
+def _as_slice(columns: np.ndarray) -> slice | np.ndarray:
+    """The same columns as a slice where they lie side by side, so that taking them copies nothing."""
+    side_by_side = len(columns) > 0 and (np.diff(columns) == 1).all()
+    return slice(int(columns[0]), int(columns[-1]) + 1) if side_by_side else columns
+
+
+def _distinct(hashes: np.ndarray) -> np.ndarray:
+    """Number of distinct values in each row."""
+    ordered = np.sort(hashes, axis=1)
+    return 1 + np.count_nonzero(ordered[:, 1:] != ordered[:, :-1], axis=1)
 
 
 def _distinct_and_homozygosity(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +167,9 @@ class LinkageDisequilibrium:
         self._phased = phased
         self._first = carriers.first
         population = carriers.population if phased else carriers.population[carriers.first]
-        self._columns = [np.flatnonzero(population == i) for i in range(len(carriers.populations))]
+        columns = [np.flatnonzero(population == i) for i in range(len(carriers.populations))]
+        self._columns = [_as_slice(c) for c in columns]
+        self._sizes = [len(c) for c in columns]
         lower = np.concatenate([[0], self._edges[:-1]])
         self.names = []
         for name in carriers.populations:
@@ -161,19 +178,23 @@ class LinkageDisequilibrium:
                 self.names.append(f"four gametes {name}")
 
     def compute(self, haplotypes: Haplotypes) -> np.ndarray:
-        values = haplotypes.genotypes
+        values = np.maximum(haplotypes.genotypes, 0) if haplotypes.any_missing else haplotypes.genotypes
         if not self._phased:
-            values = np.add.reduceat(np.maximum(values, 0), self._first, axis=1)
-        return np.concatenate([self._of_population(values[:, c], haplotypes.positions) for c in self._columns])
+            values = np.add.reduceat(values, self._first, axis=1)
+        derived = haplotypes.allele_counts[0]
+        parts = [
+            self._of_population(values[:, columns], size, derived[:, i], haplotypes.positions)
+            for i, (columns, size) in enumerate(zip(self._columns, self._sizes, strict=True))
+        ]
+        return np.concatenate(parts)
 
-    def _of_population(self, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        values = np.maximum(values, 0)
-        counts = values.sum(axis=1)
-        full = values.shape[1] * (1 if self._phased else 2)
+    def _of_population(self, values: np.ndarray, size: int, counts: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """``values`` (num_sites, size) 0 to the ploidy, ``counts`` (num_sites,) their sums."""
+        full = size * (1 if self._phased else 2)
         common = np.flatnonzero((counts >= 2) & (counts <= full - 2))
-        gametes = [self._four_gametes(values[common])] if self._phased else []
+        gametes = [_four_gametes(values[common], counts[common])] if self._phased else []
         if len(common) > _MAX_LD_SITES:
-            common = common[np.linspace(0, len(common) - 1, _MAX_LD_SITES).astype(int)]
+            common = common[_evenly_spaced(len(common))]
         out = np.zeros(len(self._edges))
         if len(common) >= 2:
             x = values[common].astype(np.float32)
@@ -189,16 +210,22 @@ class LinkageDisequilibrium:
             out = total / (pairs + 1.0)
         return np.concatenate([out, gametes])
 
-    @staticmethod
-    def _four_gametes(values: np.ndarray) -> float:
-        if len(values) < 2:
-            return 0.0
-        a, b = values[:-1] > 0, values[1:] > 0
-        both = np.count_nonzero(a & b, axis=1)
-        only_a = np.count_nonzero(a, axis=1) - both
-        only_b = np.count_nonzero(b, axis=1) - both
-        neither = values.shape[1] - both - only_a - only_b
-        return float(np.mean((both > 0) & (only_a > 0) & (only_b > 0) & (neither > 0)))
+
+def _four_gametes(values: np.ndarray, counts: np.ndarray) -> float:
+    """Share of neighbouring sites of ``values`` (num_sites, n) 0 or 1, ``counts`` ones each, with all four pairs."""
+    if len(values) < 2:
+        return 0.0
+    bits = np.packbits(values, axis=1)
+    both = np.bitwise_count(bits[:-1] & bits[1:]).sum(axis=1, dtype=np.int64)
+    only_a, only_b = counts[:-1] - both, counts[1:] - both
+    neither = values.shape[1] - both - only_a - only_b
+    return float(np.mean((both > 0) & (only_a > 0) & (only_b > 0) & (neither > 0)))
+
+
+@lru_cache(maxsize=1024)
+def _evenly_spaced(size: int) -> np.ndarray:
+    """Indices of the sites that are looked at among ``size``."""
+    return np.linspace(0, size - 1, _MAX_LD_SITES).astype(int)
 
 
 @lru_cache(maxsize=2 * _MAX_LD_SITES)
@@ -231,10 +258,4 @@ class ClassicalStatistics:
 
 def allele_counts(haplotypes: Haplotypes) -> tuple[np.ndarray, np.ndarray]:
     """Derived (or minor) and called alleles, each int64 (num_sites, num_populations)."""
-    genotypes, carriers = haplotypes.genotypes, haplotypes.carriers
-    derived = (genotypes == 1).astype(np.float32) @ carriers.indicator
-    if len(genotypes) and genotypes.min() < 0:
-        called = (genotypes >= 0).astype(np.float32) @ carriers.indicator
-    else:
-        called = np.broadcast_to(np.array(carriers.sizes, dtype=np.float32), derived.shape)
-    return derived.astype(np.int64), called.astype(np.int64)
+    return haplotypes.allele_counts
