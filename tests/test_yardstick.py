@@ -16,6 +16,7 @@ from ganinfer.pipeline import PipelineSettings
 from ganinfer.windows import Window
 from tests.verification import yardstick
 from tests.verification.moments_fit import Coordinates, Fit, deviance_residuals
+from tests.verification.records import RecordsError
 from tests.verification.yardstick import YardstickError, add_record, errors, load_case, read_records, spectrum
 
 LENGTH = 50_000
@@ -203,7 +204,7 @@ def test_errors_are_per_cent_of_the_truth():
 )
 def test_a_file_that_is_no_record_says_so(tmp_path, text, message):
     (tmp_path / "moments-im.json").write_text(text)
-    with pytest.raises(YardstickError, match=message):
+    with pytest.raises(RecordsError, match=message):
         read_records("im", tmp_path)
 
 

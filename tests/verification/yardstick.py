@@ -28,13 +28,11 @@ from ganinfer.observed import RealWindows, chosen_windows
 from ganinfer.pipeline import PipelineSettings, prepare_real
 from ganinfer.runner import assembling
 from ganinfer.statistics import allele_counts
-from tests.verification import accuracy
+from tests.verification import accuracy, records
 
 ROOT = Path(__file__).parents[2]
-RECORDS = ROOT / "docs" / "verification"
 ENVIRONMENT = ROOT / ".bench" / "moments"
 REQUIREMENT = "moments-popgen==1.6.1"
-SCHEMA_VERSION = 1
 _STARTS = 3
 _LAST_LINES = 5
 
@@ -47,8 +45,9 @@ def load_case(case: str, seed: int) -> Experiment:
     """The experiment of a case of :data:`accuracy.CASES`, as our run of that data seed has it."""
     if case not in accuracy.CASES:
         raise YardstickError(f"{case!r} is no case of the verification; there are {', '.join(accuracy.CASES)}")
-    name, changes = accuracy.CASES[case]
-    return experiment.load(accuracy.EXPERIMENTS / f"{name}.yaml", [f"data.simulate.seed={seed}", *changes])
+    spec = accuracy.CASES[case]
+    changes = [f"data.simulate.seed={seed}", *spec.changes]
+    return experiment.load(accuracy.EXPERIMENTS / f"{spec.experiment}.yaml", changes)
 
 
 def spectrum(real: RealWindows, chosen: np.ndarray, settings: PipelineSettings) -> np.ndarray:
@@ -147,55 +146,37 @@ def _call(command: Sequence[str], what: str) -> None:
         raise YardstickError(f"{what} failed with exit code {done.returncode}:\n{said}")
 
 
-def read_records(case: str, folder: Path = RECORDS) -> list[dict[str, Any]]:
+def read_records(case: str, folder: Path = records.FOLDER) -> list[dict[str, Any]]:
     """The fits of a case by seed, none where there is no file yet."""
-    path = folder / f"moments-{case}.json"
-    if not path.exists():
-        return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["schema_version"]
-    except (ValueError, KeyError, TypeError):
-        raise YardstickError(f"{path} holds no records of fits; delete it to make them anew") from None
-    if version != SCHEMA_VERSION:
-        raise YardstickError(
-            f"{path} has schema version {version}, this code {SCHEMA_VERSION}; delete it to make it anew"
-        )
-    return sorted(content["fits"], key=lambda record: record["seed"])
+    return records.read(folder / f"moments-{case}.json")
 
 
-def add_record(case: str, record: dict[str, Any], folder: Path = RECORDS) -> None:
-    """Put a fit among those of its case, in the place of one of the same seed; the file is whole at any moment."""
-    kept = [r for r in read_records(case, folder) if r["seed"] != record["seed"]]
-    fits = sorted([*kept, record], key=lambda r: r["seed"])
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"moments-{case}.json"
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "case": case, "fits": fits}, indent=1) + "\n")
-    os.replace(partial, path)
+def add_record(case: str, record: dict[str, Any], folder: Path = records.FOLDER) -> None:
+    """Put a fit among those of its case, in the place of one of the same seed."""
+    records.add(folder / f"moments-{case}.json", case, record)
 
 
-def errors(records: Iterable[dict[str, Any]]) -> dict[str, np.ndarray]:
+def errors(fits: Iterable[dict[str, Any]]) -> dict[str, np.ndarray]:
     """For each parameter the relative errors of the estimates, per cent, one a record."""
-    records = list(records)
-    names = list(records[0]["estimate"]) if records else []
-    return {n: np.array([100 * (r["estimate"][n] / r["truth"][n] - 1) for r in records]) for n in names}
+    fits = list(fits)
+    names = list(fits[0]["estimate"]) if fits else []
+    return {n: np.array([100 * (r["estimate"][n] / r["truth"][n] - 1) for r in fits]) for n in names}
 
 
-def table(cases: Iterable[str], folder: Path = RECORDS) -> str:
+def table(cases: Iterable[str], folder: Path = records.FOLDER) -> str:
     """Markdown: root mean square errors and cost of each case's fits."""
     lines = [
         "| case | data sets | root mean square error | limit | CPU seconds a fit (median) |",
         "|---|---|---|---|---|",
     ]
     for case in cases:
-        records = read_records(case, folder)
-        if not records:
+        fits = read_records(case, folder)
+        if not fits:
             continue
-        found = ", ".join(f"{n} {np.sqrt(np.mean(e**2)):.2f} %" for n, e in errors(records).items())
+        found = ", ".join(f"{n} {np.sqrt(np.mean(e**2)):.2f} %" for n, e in errors(fits).items())
         limit = ", ".join(f"{value:g}" for value in accuracy.LIMITS.get(case, {}).values()) or "–"
-        seconds = np.median([r["cpu_seconds"] for r in records])
-        lines.append(f"| {case} | {len(records)} | {found} | {limit} | {seconds:.0f} |")
+        seconds = np.median([r["cpu_seconds"] for r in fits])
+        lines.append(f"| {case} | {len(fits)} | {found} | {limit} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
@@ -204,7 +185,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(accuracy.CASES)}; default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(1, 11)), help="seeds of the data sets")
     arguments = parser.parse_args()
-    cases = arguments.cases or list(accuracy.CASES)
+    cases = arguments.cases or [case for case, spec in accuracy.CASES.items() if spec.moments == case]
     try:
         for case in cases:
             load_case(case, 1)

@@ -1,0 +1,42 @@
+"""Records of long verifications under docs/verification: one JSON file a case, one record a data set, by its seed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "verification"
+SCHEMA_VERSION = 1
+
+
+class RecordsError(ValueError):
+    """A file is none of records, or of another version."""
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records of a file by seed, none where there is no file yet."""
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        raise RecordsError(f"{path} holds no records of fits; delete it to make them anew") from None
+    if version != SCHEMA_VERSION:
+        raise RecordsError(
+            f"{path} has schema version {version}, this code {SCHEMA_VERSION}; delete it to make it anew"
+        )
+    return sorted(content["fits"], key=lambda record: record["seed"])
+
+
+def add(path: Path, case: str, record: dict[str, Any]) -> None:
+    """Put a record among those of its case, in the place of one of the same seed; the file is whole at any moment."""
+    kept = [r for r in read(path) if r["seed"] != record["seed"]]
+    fits = sorted([*kept, record], key=lambda r: r["seed"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "case": case, "fits": fits}, indent=1) + "\n")
+    os.replace(partial, path)
