@@ -5,9 +5,10 @@ than we do. Of ganinfer it imports what reads the model, so that expressions act
 
     python -m tests.verification.moments_fit FOLDER
 
-FOLDER holds ``job.json`` (``options`` of the demes simulator, ``populations``, ``folded``, ``length`` in base pairs
-over all windows, ``starts``, ``seed``, ``stream``) and ``spectrum.npy``; ``fit.json`` is written beside them. The
-mutation rate and the length are known, so the likelihood is Poisson with a given theta (moments' ``multinom=False``).
+FOLDER holds ``job.json`` (``options`` of the demes simulator, ``populations``, ``folded``, ``without_singletons``,
+``length`` in base pairs over all windows, ``starts``, ``seed``, ``stream``) and ``spectrum.npy``; ``fit.json`` is
+written beside them. The mutation rate and the length are known, so the likelihood is Poisson with a given theta
+(moments' ``multinom=False``).
 """
 
 from __future__ import annotations
@@ -158,8 +159,12 @@ def fit(job: Mapping[str, Any], counts: np.ndarray) -> dict[str, Any]:
     simulator = DemesSimulator(**job["options"])
     parameters = simulator.parameters
     spectrum = moments.Spectrum(counts)
-    whole = Fit(simulator, job, spectrum.fold() if job["folded"] else spectrum)
-    sizes = _coarse_sizes(counts.shape)
+    spectrum = spectrum.fold() if job["folded"] else spectrum
+    # Projected, singletons left out of the large sample would be missing from every cell of the small one.
+    sizes = None if job["without_singletons"] else _coarse_sizes(counts.shape)
+    if job["without_singletons"]:
+        spectrum.mask |= np.indices(counts.shape).sum(axis=0) == 1
+    whole = Fit(simulator, job, spectrum)
     coarse = whole if sizes is None else Fit(simulator, job, whole.spectrum.project(sizes))
     draws = parameters.sample(randomness.stream(job["seed"], *job["stream"]), job["starts"])
     ends = [coarse.search(whole.coordinates.encode(draw)) for draw in draws]
