@@ -24,6 +24,8 @@ from ganinfer.simulation import Encoded, Setup, Task, choose_templates, encoding
 CLASSICAL = "classical"
 #: A generator that needs the critic's verdict trains in every round; one that matches statistics freezes its networks.
 CRITIC = "critic"
+#: What the names of a round's input arrays begin with on disk.
+INPUT = "input-"
 _EMBED_WINDOWS = 512
 
 Done = Callable[[int], None]
@@ -82,13 +84,13 @@ class Round:
         return len(self.proposal)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it as named arrays, inputs prefixed by ``input-``."""
+        """All of it as named arrays, inputs prefixed by :data:`INPUT`."""
         own = {name: getattr(self, name) for name in _ROUND_ARRAYS}
-        return own | {f"input-{name}": array for name, array in self.inputs.items()}
+        return own | {f"{INPUT}{name}": array for name, array in self.inputs.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Round:
-        inputs = {n.removeprefix("input-"): a for n, a in arrays.items() if n.startswith("input-")}
+        inputs = {n.removeprefix(INPUT): a for n, a in arrays.items() if n.startswith(INPUT)}
         return cls(**{name: arrays[name] for name in _ROUND_ARRAYS}, inputs=inputs)
 
 
@@ -352,7 +354,7 @@ def _joined(problem: Problem, classical: np.ndarray, embedding: np.ndarray) -> n
 
 
 def resumed(problem: Problem, state: InferenceState) -> InferenceState:
-    """A state read back from disk: what later training changed of its early rounds is worked out again."""
+    """A state read back from disk: what training changed of the rounds that still have inputs is worked out again."""
     if state.trained < 0:
         return _forgotten(problem, state)
     return _forgotten(problem, refreshed(problem, state))

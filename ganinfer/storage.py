@@ -91,7 +91,8 @@ class RunFolder:
     def _tidy(self, *, fresh: bool) -> None:
         """Remove what a killed run left unfinished, and, for a new run, what a failed start left."""
         with _told(self.path):
-            for parent in (self.path, self.path / "rounds"):
+            rounds = self.path / "rounds"
+            for parent in (self.path, rounds, *(rounds / f"{i:04d}" for i in self.rounds())):
                 for entry in parent.iterdir() if parent.is_dir() else ():
                     if _TEMPORARY.fullmatch(entry.name):
                         _remove(entry)
@@ -154,6 +155,23 @@ class RunFolder:
             except (OSError, ValueError, EOFError) as error:
                 raise StorageError(f"array {name!r} of round {index} is damaged: {folder / file}: {error}") from error
         return arrays, record["values"], folder
+
+    def drop_arrays(self, index: int, prefix: str) -> None:
+        """Remove the arrays of a complete round whose names begin with ``prefix``: nothing will read them again.
+
+        First from its record, then from the disk; repeating it finishes what a kill broke off.
+        """
+        folder = self.path / "rounds" / f"{index:04d}"
+        record = read_json(folder / "round.json")
+        dropped = {name: file for name, file in record["arrays"].items() if name.startswith(prefix)}
+        if dropped:
+            record["arrays"] = {name: file for name, file in record["arrays"].items() if name not in dropped}
+            record["dropped"] = {**record.get("dropped", {}), **dropped}
+            text = _dumps(record, strict=False)
+            _replace(folder / "round.json", lambda path: path.write_text(text, encoding="utf-8"))
+        with _told(folder):
+            for file in record.get("dropped", {}).values():
+                (folder / file).unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
         """Write a JSON object with its ``schema_version``; numbers that are not finite become null."""

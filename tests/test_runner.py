@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,8 @@ import pytest
 from ganinfer import runner
 from ganinfer.experiment import load
 from ganinfer.parameters import ParameterError
+from ganinfer.runner import recording
+from ganinfer.storage import RunFolder, completed_rounds
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 #: Small enough for seconds, large enough for every step to be taken.
@@ -157,13 +158,55 @@ def test_processes_give_the_same_answer(finished, runs):
     assert answer(runner.run(tiny(*PROCESS), runs / "process")) == answer(finished)
 
 
-def test_a_resumed_run_gives_the_same_answer(finished, runs):
-    folder = runs / "resumed"
-    shutil.copytree(finished, folder)
-    for round_folder in sorted((folder / "rounds").iterdir())[-2:]:
-        shutil.rmtree(round_folder)
-    (folder / "result.json").unlink()
+class Killed(BaseException):
+    """Ends a run as a kill would: nothing of ours catches it."""
+
+
+def kill_at(patch, owner, name, call=1, suffix=""):
+    """Let the call of ``owner.name`` of this number (with a first argument of this ``suffix``) end the run instead."""
+    real, calls = getattr(owner, name), []
+
+    def counted(*args, **kwargs):
+        calls.append(str(args[0]).endswith(suffix))
+        if sum(calls) == call:
+            raise Killed
+        return real(*args, **kwargs)
+
+    patch.setattr(owner, name, counted)
+
+
+#: One after the other, on one run.
+KILLS = (
+    (recording, "write_tables"),  # the first round is written, no table is
+    (RunFolder, "drop_arrays"),  # the round that freezes is written, the inputs of earlier ones are still there
+    (Path, "unlink", 1, ".npy"),  # their record has changed, the files are still there
+    (recording, "write_tables", 2),  # the last round is written, the tables do not have it
+    (recording, "write_bundle"),  # the answer is written, its networks are not
+)
+
+
+def assert_tidy(folder):
+    """No temporary file, no lock, no input that nothing reads again."""
+    assert not list(folder.rglob("*.tmp"))
+    assert not (folder / ".lock").exists()
+    assert not list(folder.glob("rounds/*/input-*"))
+
+
+def test_a_run_killed_again_and_again_gives_the_same_answer(finished, runs, monkeypatch):
+    import pandas as pd
+
+    folder = runs / "killed"
+    complete = []
+    for i, where in enumerate(KILLS):
+        with monkeypatch.context() as patch:
+            kill_at(patch, *where)
+            with pytest.raises(Killed):
+                runner.run(tiny(), folder, resume=i > 0)
+        complete.append(len(completed_rounds(folder)))
+    assert complete == [1, 2, 2, 3, 3]
     assert answer(runner.run(tiny(), folder, resume=True)) == answer(finished)
+    assert_tidy(folder)
+    assert pd.read_parquet(folder / "trajectory.parquet")["round"].tolist() == [0, 1, 2]
 
 
 # --- simulated observations ---------------------------------------------------------------------------------------

@@ -100,6 +100,34 @@ def test_a_damaged_array_is_named(folder):
         folder.read_round(0)
 
 
+def test_arrays_that_nothing_reads_again_are_dropped(folder):
+    written = folder.write_round(0, {"input-a": np.zeros(9), "input-b": np.ones(9), "kept": np.ones(2)}, {"i": 0})
+    folder.drop_arrays(0, "input-")
+    arrays, values, _ = folder.read_round(0)
+    assert list(arrays) == ["kept"]
+    assert values == {"i": 0}
+    assert sorted(e.name for e in written.iterdir()) == ["kept.npy", "round.json"]
+    folder.drop_arrays(0, "input-")
+    folder.drop_arrays(0, "nothing-")
+    assert folder.read_round(0)[0].keys() == {"kept"}
+
+
+def test_dropping_that_was_broken_off_is_finished_by_the_next(folder, monkeypatch):
+    written = folder.write_round(0, {"input-a": np.zeros(9), "kept": np.ones(2)}, {})
+
+    def killed(self, missing_ok=False):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.drop_arrays(0, "input-")
+    assert (written / "input-a.npy").exists()
+    folder.drop_arrays(0, "input-")
+    assert sorted(e.name for e in written.iterdir()) == ["kept.npy", "round.json"]
+    assert folder.read_round(0)[0].keys() == {"kept"}
+
+
 def test_objects_are_refused_and_nothing_remains(folder):
     with pytest.raises(StorageError, match=r"array 'odd' holds Python objects"):
         folder.write_round(0, {"fine": np.arange(3), "odd": np.array([{}])}, {})
@@ -352,7 +380,9 @@ with RunFolder.create(sys.argv[1], resume=sys.argv[2] == "1") as run:
     print("ready", flush=True)
     for i in range(first, first + 10_000):
         arrays = {name: np.full(50_000, i) for name in "abcd"}
+        arrays["input-e"] = np.full(50_000, i)
         run.write_round(i, arrays, {"i": i}, {"network": lambda path: path.write_text(str(i) * 1000)})
+        run.drop_arrays(max(i - 1, 0), "input-")
         run.write_json("result.json", {"i": i, "text": str(i) * 10_000})
         run.write_table("trajectory.parquet", {"round": np.full(1000, i)})
 """
@@ -367,6 +397,9 @@ def assert_consistent(path: Path) -> int:
             arrays, values, folder = run.read_round(index)
             assert values == {"i": index}
             assert all((array == index).all() and array.shape == (50_000,) for array in arrays.values())
+            assert arrays.keys() - {"input-e"} == set("abcd")
+            run.drop_arrays(index, "input-")
+            assert {e.name for e in folder.iterdir()} == {*(f"{n}.npy" for n in "abcd"), "network", "round.json"}
             assert (folder / "network").read_text() == str(index) * 1000
         if (path / "result.json").exists():
             result = run.read_json("result.json")

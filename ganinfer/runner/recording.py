@@ -12,7 +12,7 @@ from ganinfer import storage, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
-from ganinfer.runner import assembling, results
+from ganinfer.runner import assembling, results, rounds
 
 History = list[dict[str, Any]]
 
@@ -164,9 +164,8 @@ def finish(
 ) -> None:
     """Posterior, comparison with the data, result, report, bundle; then the record in MLflow."""
     from ganinfer.predictive import predict
-    from ganinfer.runner.running import last_info
 
-    info = last_info(folder, history[-1]["round"])
+    info = rounds.last_info(folder, history[-1]["round"])
     names = problem.parameters.names
     posterior = info.posterior if info.posterior is not None else info.estimate[None, :]
     if info.posterior is not None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ganinfer import observed, storage, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, budget, check_discriminator, loads, training_settings
-from ganinfer.interfaces import Info, State
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, recording
+from ganinfer.runner import assembling, recording, rounds
 from ganinfer.runner.assembling import RunError
 
 EXPERIMENT = "experiment.yaml"
@@ -112,17 +109,20 @@ def _infer(
 ) -> None:
     from ganinfer import inference
 
-    state, history = _begin(problem, folder)
-    for entry in history:  # what a killed run had not sent; points that MLflow has are skipped
+    state, history = rounds.read(problem, folder)
+    if history:  # what a killed run had not written or sent; points that MLflow has are skipped
+        recording.write_tables(folder, problem, state, history)
+    for entry in history:
         recording.track(tracker, entry)
     stopped = _why_stop(problem, history)
     plan = problem.plan
     while stopped is None:
         index = state.index
         events.round_started(index, len(plan), plan[index].num_proposals * plan[index].num_windows)
-        state, info = inference.step(problem, state, workers, done=events.windows_done, clock=time.monotonic)
-        entry = recording.entry(problem, state, info, history, experiment.level)
-        _write_round(folder, state, info, entry)
+        moved, info = inference.step(problem, state, workers, done=events.windows_done, clock=time.monotonic)
+        entry = recording.entry(problem, moved, info, history, experiment.level)
+        rounds.write(folder, state, moved, info, entry)
+        state = moved
         history.append(entry)
         recording.write_tables(folder, problem, state, history)
         recording.track(tracker, entry)
@@ -147,61 +147,6 @@ def _why_stop(problem: Any, history: list[dict[str, Any]]) -> str | None:
     if minutes is not None and sum(sum(h["seconds"].values()) for h in history) >= 60 * minutes:
         return "time"
     return None
-
-
-# --- rounds on disk -----------------------------------------------------------------------------------------------
-
-
-def _write_round(folder: storage.RunFolder, state: Any, info: Any, entry: Mapping[str, Any]) -> None:
-    current = state.rounds[-1]
-    arrays = current.arrays() | {f"state-{name}": array for name, array in state.generator.arrays.items()}
-    if info.info.posterior is not None:
-        arrays["posterior"] = info.info.posterior
-    arrays["estimate"], arrays["spread"] = info.info.estimate, info.info.spread
-    values = {"entry": dict(entry), "generator": dict(state.generator.values), "trained": state.trained}
-    files: dict[str, Callable[[Path], None]] = {}
-    if state.trained == state.index - 1:
-        files["networks"] = lambda path: _save_networks(state, path)
-    folder.write_round(state.index - 1, arrays, values, files)
-
-
-def _save_networks(state: Any, path: Path) -> None:
-    from ganinfer import training
-
-    path.mkdir()
-    training.save(state.networks, path)
-
-
-def _begin(problem: Any, folder: storage.RunFolder) -> tuple[Any, list[dict[str, Any]]]:
-    """The state after the last complete round, or the first one, with the history of rounds."""
-    from ganinfer import inference, training
-
-    rounds = folder.rounds()
-    fresh = inference.init(problem)
-    if not rounds:
-        return fresh, []
-    loaded, history = [], []
-    for index in rounds:
-        arrays, values, _ = folder.read_round(index)
-        loaded.append(inference.Round.from_arrays(arrays))
-        history.append(values["entry"])
-    networks = fresh.networks
-    if values["trained"] >= 0:
-        networks = training.load(folder.path / "rounds" / f"{values['trained']:04d}" / "networks")
-    generator = State(
-        {name.removeprefix("state-"): np.array(a) for name, a in arrays.items() if name.startswith("state-")},
-        values["generator"],
-    )
-    state = inference.InferenceState(len(rounds), generator, networks, tuple(loaded), values["trained"])
-    return inference.resumed(problem, state), history
-
-
-def last_info(folder: storage.RunFolder, index: int) -> Info:
-    """The generator's last word, as its round's folder has it."""
-    arrays, values, _ = folder.read_round(index)
-    posterior = np.array(arrays["posterior"]) if "posterior" in arrays else None
-    warnings = tuple(values["entry"]["warnings"])
-    return Info(np.array(arrays["estimate"]), np.array(arrays["spread"]), posterior, warnings=warnings)
 
 
 # --- the experiment -----------------------------------------------------------------------------------------------
