@@ -41,14 +41,14 @@ def prepare_simulated(
 def mirrored(haplotypes: Haplotypes, template: WindowTemplate, rng: np.random.Generator) -> Haplotypes:
     """A simulated window as it would have been read: what the template's mask, missing calls and ancestors leave."""
     haplotypes = _accessible(haplotypes, template)
-    haplotypes = _biallelic(haplotypes)
+    haplotypes = biallelic(haplotypes)
     haplotypes = _missing_as_in(haplotypes, template, rng)
     return _thinned(haplotypes, template.unusable_ancestral, rng)
 
 
 def prepare_real(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
     """A real window as read: accessible, biallelic sites of the chosen individuals, polarised where asked for."""
-    return _common(_biallelic(haplotypes), settings, rng)
+    return _common(biallelic(haplotypes), settings, rng)
 
 
 def _common(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
@@ -94,7 +94,7 @@ def _accessible(haplotypes: Haplotypes, template: WindowTemplate) -> Haplotypes:
     return haplotypes.select(contains(template.accessible, haplotypes.positions))
 
 
-def _biallelic(haplotypes: Haplotypes) -> Haplotypes:
+def biallelic(haplotypes: Haplotypes) -> Haplotypes:
     """Sites with one alternative allele, and one record a position."""
     genotypes, positions = haplotypes.genotypes, haplotypes.positions
     if len(positions) == 0:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ganinfer.pipeline import PipelineSettings, prepare_simulated
 
 #: Named arrays; the leading axis is windows, in the order of the templates.
 Encoded = dict[str, np.ndarray]
+R = TypeVar("R")
 
 
 class SimulationError(ValueError):
@@ -80,7 +81,7 @@ class Setup:
 class Task:
     """One proposal: parameters by name, a window a template, one seed in [1, 2³¹).
 
-    ``label`` is what follows ``ganinfer simulate`` in the command that repeats it: see :func:`label`.
+    ``label`` is what follows ``ganinfer simulate`` for its experiment and scenario: see :func:`label`.
     """
 
     setup: Setup
@@ -89,10 +90,23 @@ class Task:
     seed: int
     label: str = ""
 
+    @property
+    def command(self) -> str:
+        """The command that repeats it, nothing without a label."""
+        exact = ",".join(f"{name}={float(value)!r}" for name, value in self.theta.items())
+        proposal = ["--theta", exact] * bool(exact) + ["--proposal-seed", self.seed, "--windows", len(self.templates)]
+        return repeating(self.label, *proposal, "--output", f"repeated-{self.seed}") if self.label else ""
 
-def label(experiment: str, scenario: str) -> str:
-    """The label of a scenario's tasks; ``experiment`` is the file as the user gave it."""
-    return shlex.join([experiment, "--scenario", scenario])
+
+def label(experiment: str, scenario: str, overrides: Sequence[str] = ()) -> str:
+    """The label of a scenario's tasks; ``experiment`` is its file, ``overrides`` what ``--set`` changed of it."""
+    changes = [word for text in overrides for word in ("--set", text)]
+    return shlex.join([experiment, *changes, "--scenario", scenario])
+
+
+def repeating(label: str, *arguments: Any) -> str:
+    """The command that simulates with a label and further arguments."""
+    return f"ganinfer simulate {label} {shlex.join(map(str, arguments))}"
 
 
 def choose_templates(seed: int, num_available: int, num_windows: int) -> np.ndarray:
@@ -110,22 +124,36 @@ def simulate(tasks: Iterable[Task], executor: Executor) -> Iterator[Encoded]:
 
     Raises :class:`SimulationError` for the first proposal found that fails.
     """
+    yield from _run(simulate_task, tasks, executor)
+
+
+def simulate_raw(tasks: Iterable[Task], executor: Executor) -> Iterator[list[Haplotypes]]:
+    """Like :func:`simulate`, but checked observations as simulated, before any preparation."""
+    yield from _run(raw_task, tasks, executor)
+
+
+def _run(function: Callable[[Task], R], tasks: Iterable[Task], executor: Executor) -> Iterator[R]:
     try:
-        yield from ordered(executor.run(simulate_task, tasks))
+        yield from ordered(executor.run(function, tasks))
     except WorkerError as error:
         task = error.item
-        raise _failure(task.setup, task.theta, task.seed, task.label, error.reason) from error
+        raise failure(task.setup, task.theta, task.seed, task.command, error.reason) from error
 
 
 def simulate_task(task: Task) -> Encoded:
     """Simulate, prepare and encode one proposal; what a worker runs."""
     rng = randomness.stream(task.seed, "pipeline")
-    observations = _observations(task.setup, task.theta, task.templates, task.seed, task.label)
+    observations = _observations(task.setup, task.theta, task.templates, task.seed, task.command)
     windows = (
         prepare_simulated(haplotypes, template, task.setup.pipeline, rng)
         for haplotypes, template in zip(observations, task.templates, strict=True)
     )
     return encode(task.setup, windows, len(task.templates))
+
+
+def raw_task(task: Task) -> list[Haplotypes]:
+    """Simulate one proposal; what a worker runs for :func:`simulate_raw`."""
+    return list(_observations(task.setup, task.theta, task.templates, task.seed, task.command))
 
 
 def encode(setup: Setup, windows: Iterable[Haplotypes], num_windows: int) -> Encoded:
@@ -156,10 +184,17 @@ def encoding_specs(setup: Setup) -> dict[str, EncodingSpec]:
 
 
 def raw_observations(
-    setup: Setup, theta: Mapping[str, float], templates: Iterable[WindowTemplate], seed: int, label: str = ""
+    setup: Setup, theta: Mapping[str, float], templates: Iterable[WindowTemplate], seed: int, command: str = ""
 ) -> Iterator[Haplotypes]:
-    """Checked observations as simulated, in this process, before any preparation."""
-    return _observations(setup, theta, tuple(templates), seed, label)
+    """Checked observations as simulated, in this process, before any preparation; ``command`` repeats them."""
+    return _observations(setup, theta, tuple(templates), seed, command)
+
+
+def failure(setup: Setup, theta: Mapping[str, float], seed: int, command: str, what: str) -> SimulationError:
+    """The error that names plugin, parameters and seed, says ``what`` happened and which ``command`` repeats it."""
+    shown = ", ".join(f"{name}={value:.6g}" for name, value in theta.items()) or "no free parameters"
+    message = f"{setup.title} failed at {shown} with seed {seed}: {what}"
+    return SimulationError(f"{message}\nRepeat it with: {command}" if command else message)
 
 
 # --- in the worker ----------------------------------------------------------------------------------------------
@@ -186,17 +221,17 @@ def _simulator(setup: Setup) -> Any:
 
 
 def _observations(
-    setup: Setup, theta: Mapping[str, float], templates: tuple[WindowTemplate, ...], seed: int, label: str
+    setup: Setup, theta: Mapping[str, float], templates: tuple[WindowTemplate, ...], seed: int, command: str
 ) -> Iterator[Haplotypes]:
     simulator = _simulator(setup)
     try:
         yield from checked_observations(simulator, Design(setup.samples, templates, simulator.produces), theta, seed)
     except ObservationError as error:
-        raise _failure(setup, theta, seed, label, str(error)) from None
+        raise failure(setup, theta, seed, command, str(error)) from None
     except (Exception, SystemExit) as error:
-        failure = _failure(setup, theta, seed, label, f"raised {_described(error)}")
-        failure.details = "".join(traceback.format_exception(error))
-        raise failure from error
+        found = failure(setup, theta, seed, command, f"raised {_described(error)}")
+        found.details = "".join(traceback.format_exception(error))
+        raise found from error
 
 
 def checked_observations(
@@ -305,16 +340,6 @@ def _problem(haplotypes: Haplotypes, length: int, carriers: Chromosomes) -> str 
         if problem:
             return problem
     return None
-
-
-def _failure(setup: Setup, theta: Mapping[str, float], seed: int, label: str, what: str) -> SimulationError:
-    shown = ", ".join(f"{name}={value:.6g}" for name, value in theta.items()) or "no free parameters"
-    message = f"{setup.title} failed at {shown} with seed {seed}: {what}"
-    if label:
-        exact = ",".join(f"{name}={float(value)!r}" for name, value in theta.items())
-        chosen = f" --theta {shlex.quote(exact)}" if exact else ""
-        message += f"\nRepeat it with: ganinfer simulate {label}{chosen} --proposal-seed {seed}"
-    return SimulationError(message)
 
 
 def _described(error: BaseException) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ganinfer import randomness
-from ganinfer.execution import Executor, ordered
+from ganinfer.execution import Executor, WorkerError, ordered
 from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet
 from ganinfer.interfaces import WindowTemplate
-from ganinfer.simulation import Setup, raw_observations
+from ganinfer.pipeline import biallelic
+from ganinfer.simulation import Setup, failure, raw_observations, repeating
 from ganinfer.windows import RecombinationMap, Window
 
 #: Independent windows are simulated so many at a time: enough to share a simulator's start, few enough to spread.
@@ -24,7 +25,10 @@ _TOGETHER = 25
 
 @dataclass(frozen=True, eq=False)
 class StudyPlan:
-    """What is simulated: independent ``num_windows``, or ``num_contigs`` of ``contig_length`` cut into windows."""
+    """What is simulated: independent ``num_windows``, or ``num_contigs`` of ``contig_length`` cut into windows.
+
+    ``label`` is what follows ``ganinfer simulate`` for its experiment: see :func:`ganinfer.simulation.label`.
+    """
 
     setup: Setup
     truth: Mapping[str, float]
@@ -34,6 +38,12 @@ class StudyPlan:
     num_contigs: int | None = None
     contig_length: int | None = None
     recombination: RecombinationMap | None = None
+    label: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that simulates the study, nothing without a label."""
+        return repeating(self.label, "--output", "repeated") if self.label else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +68,10 @@ class SimulatedGenomes:
         return self._haplotypes[index]
 
     def _template(self, index: int) -> WindowTemplate:
-        missing = self._haplotypes[index].genotypes < 0
-        packed = np.packbits(missing, axis=1) if missing.any() else None
-        return WindowTemplate(self.plan.setup.length, missing=packed)
+        missing = biallelic(self._haplotypes[index]).genotypes < 0
+        # As of genomes: a row without any call tells nothing about sites.
+        rows = missing[~missing.all(axis=1)]
+        return WindowTemplate(self.plan.setup.length, missing=np.packbits(rows, axis=1) if rows.any() else None)
 
     def summary(self) -> dict[str, Any]:
         """What was simulated; JSON values."""
@@ -85,9 +96,14 @@ class SimulatedGenomes:
 
 
 def simulate_study(plan: StudyPlan, executor: Executor) -> SimulatedGenomes:
-    """Simulate the study's windows; the same plan gives the same windows on every executor."""
-    units = parts(plan)
-    haplotypes = [h for observations in ordered(executor.run(_simulate_part, units)) for h in observations]
+    """Simulate the study's windows; the same plan gives the same windows on every executor.
+
+    Raises :class:`ganinfer.simulation.SimulationError` when the simulator fails.
+    """
+    try:
+        haplotypes = [h for windows in ordered(executor.run(_simulate_part, parts(plan))) for h in windows]
+    except WorkerError as error:
+        raise failure(plan.setup, plan.truth, error.item.seed, plan.command, error.reason) from error
     haplotypes = [_with_missing(h, plan, i) for i, h in enumerate(haplotypes)]
     return SimulatedGenomes(plan, haplotypes, tuple(_windows(plan)))
 
@@ -111,7 +127,7 @@ def parts(plan: StudyPlan) -> list[Part]:
 
 def _simulate_part(part: Part) -> list[Haplotypes]:
     plan = part.plan
-    observations = raw_observations(plan.setup, plan.truth, part.templates, part.seed)
+    observations = raw_observations(plan.setup, plan.truth, part.templates, part.seed, plan.command)
     if plan.num_contigs is None:
         return list(observations)
     return [window for contig in observations for window in _cut(contig, plan)]

@@ -151,10 +151,10 @@ def test_what_proposals_share_is_sent_once_a_group():
 
 # --- failures -------------------------------------------------------------------------------------------------------
 
-LABEL = simulation.label("my study.yaml", "out-of-africa")
+LABEL = simulation.label("my study.yaml", "out-of-africa", ["seed=2"])
 COMMAND = (
-    r"Repeat it with: ganinfer simulate 'my study\.yaml' --scenario out-of-africa --theta rate=20\.123456789 "
-    r"--proposal-seed 11$"
+    r"Repeat it with: ganinfer simulate 'my study\.yaml' --set seed=2 --scenario out-of-africa "
+    r"--theta rate=20\.123456789 --proposal-seed 11 --windows 3 --output repeated-11$"
 )
 
 

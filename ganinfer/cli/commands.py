@@ -54,7 +54,8 @@ def run(
         with progress.make(json_lines=as_json) as events:
             folder = runner.run(experiment, folder, seed=seed, resume=resume, progress=events)
     except KeyboardInterrupt:
-        show.how_to_go_on(file, folder)
+        changed = experiment if seed is None else experiment.model_copy(update={"seed": seed})
+        show.how_to_go_on(file, folder, changed.overrides)
         raise
     show.result(folder, as_json)
 

@@ -137,11 +137,12 @@ def checks(found: Sequence[Check]) -> None:
     typer.echo(f"\n{number_of['ok']} in order, {number_of['note']} notes, {number_of['problem']} problems")
 
 
-def how_to_go_on(file: Path, folder: Path) -> None:
-    """What an interrupted run has kept."""
+def how_to_go_on(file: Path, folder: Path, overrides: Sequence[str]) -> None:
+    """What an interrupted run has kept; ``overrides`` are the options of ``--set`` that make its experiment."""
     rounds = storage.completed_rounds(folder)
     if rounds:
-        command = shlex.join(["ganinfer", "run", str(file), "--output", str(folder), "--resume"])
+        changes = [word for text in overrides for word in ("--set", text)]
+        command = shlex.join(["ganinfer", "run", str(file), *changes, "--output", str(folder), "--resume"])
         typer.echo(f"{len(rounds)} complete round{'s' * (len(rounds) > 1)} kept; go on with: {command}", err=True)
     else:
         typer.echo("no round was complete; start again with the same command", err=True)

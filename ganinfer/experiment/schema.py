@@ -319,6 +319,14 @@ class Experiment(Section):
         """The file as written."""
         return self._document.text
 
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The options of ``--set`` that make this experiment of its file, a replaced seed included."""
+        given = tuple(self._document.overridden.values())
+        written = self._document.data or {}
+        same = written.get("seed", type(self).model_fields["seed"].default) == self.seed
+        return given if same else (*given, f"seed={self.seed}")
+
     def place(self, *location: str) -> str:
         """Where a value was written, for messages."""
         return self._document.problem(location, "").removesuffix(": ")

@@ -66,6 +66,11 @@ def only_scenario(experiment: Experiment) -> str:
     raise RunError(f"the experiment has {len(names)} scenarios ({', '.join(names)}); keep one of them")
 
 
+def label(experiment: Experiment, scenario: str) -> str:
+    """What follows ``ganinfer simulate`` in a command that repeats simulations of the experiment."""
+    return simulation.label(str(experiment.path), scenario, experiment.overrides)
+
+
 def open_data(experiment: Experiment, workers: Executor, cache: Path) -> RealWindows:
     """The experiment's genomes, read or found in ``cache``, or its simulation study, simulated."""
     if isinstance(experiment.data, SimulatedData):
@@ -87,6 +92,7 @@ def study_plan(experiment: Experiment) -> study.StudyPlan:
         section.missingness,
         section.contigs,
         section.contig_length,
+        label=label(experiment, section.scenario),
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer import observed, plugins
+from ganinfer import execution, observed, plugins
 from ganinfer.experiment import Experiment, SimulatedData, budget, pipeline_settings
-from ganinfer.observed import RealWindows
+from ganinfer.interfaces import WindowTemplate
 from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling
-from ganinfer.simulation import Setup, Task, label, simulate_task
+from ganinfer.simulation import Setup, Task, choose_templates, simulate
 
 _TRIED_WINDOWS = 8
 _TRIED_DRAWS = 3
@@ -32,7 +33,7 @@ def check(experiment: Experiment) -> dict[str, Any]:
         samples = assembling.sample_sets(experiment.data.simulate)
         assembling.checked_parameters(experiment, scenario, samples)
         experiment = _smaller_study(experiment)
-    with assembling.execution.make("serial") as serial:
+    with execution.make("serial") as serial:
         real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
     _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
@@ -45,7 +46,8 @@ def check(experiment: Experiment) -> dict[str, Any]:
         summary = {"simulation_study": {k: summary[k] for k in ("truth", "samples")}}
     elif individuals:
         summary = {"individuals": {name: len(members) for name, members in individuals.items()}, **summary}
-    seconds = _seconds_per_window(experiment, scenario, setup, real, parameters)
+    templates = [real.templates[i] for i in chosen]
+    seconds = _seconds_per_window(experiment, scenario, setup, templates, parameters)
     return {
         "experiment": experiment.name,
         **summary,
@@ -75,24 +77,18 @@ def _smaller_study(experiment: Experiment) -> Experiment:
 
 
 def _seconds_per_window(
-    experiment: Experiment, scenario: str, setup: Setup, real: RealWindows, parameters: Parameters
+    experiment: Experiment, scenario: str, setup: Setup, templates: Sequence[WindowTemplate], parameters: Parameters
 ) -> float:
     """Seconds to simulate, prepare and encode a window on one core: the mean over a few draws of the prior."""
-    rng = np.random.default_rng(experiment.seed)
-    draws = parameters.sample(rng, _TRIED_DRAWS + 1)
+    draws = parameters.sample(np.random.default_rng(experiment.seed), _TRIED_DRAWS + 1)
     seconds = []
-    for i, vector in enumerate(draws):
-        index = rng.integers(len(real.templates), size=_TRIED_WINDOWS)
-        task = Task(
-            setup,
-            parameters.named(vector),
-            tuple(real.templates[t] for t in index),
-            i + 1,
-            label(str(experiment.path), scenario),
-        )
-        begun = time.perf_counter()
-        simulate_task(task)
-        seconds.append((time.perf_counter() - begun) / _TRIED_WINDOWS)
+    with execution.make("serial", timeout=experiment.execution.timeout) as serial:
+        for seed, vector in enumerate(draws, start=1):
+            tried = tuple(templates[i] for i in choose_templates(seed, len(templates), _TRIED_WINDOWS))
+            task = Task(setup, parameters.named(vector), tried, seed, assembling.label(experiment, scenario))
+            begun = time.perf_counter()
+            list(simulate([task], serial))
+            seconds.append((time.perf_counter() - begun) / _TRIED_WINDOWS)
     return float(np.mean(seconds[1:]))
 
 

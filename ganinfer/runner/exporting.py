@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import plugins, randomness, simulation, study
+from ganinfer import execution, observed, plugins, randomness, simulation, study
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings
 from ganinfer.haplotypes import Haplotypes, SampleSet
 from ganinfer.interfaces import Design, WindowTemplate
@@ -100,8 +100,9 @@ def _templates(
 ) -> tuple[np.ndarray, int]:
     """Indices of the real windows to imitate, and the simulator's seed."""
     if proposal_seed is not None:
+        used = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
         size = num_windows or _PROPOSAL_WINDOWS
-        return simulation.choose_templates(proposal_seed, len(real.templates), size), proposal_seed
+        return used[simulation.choose_templates(proposal_seed, len(used), size)], proposal_seed
     index = np.arange(len(real.templates))[:num_windows]
     return index, randomness.simulator_seed(experiment.seed if seed is None else seed, "simulate")
 
@@ -113,9 +114,12 @@ def _raw(
     samples: tuple[SampleSet, ...],
     templates: Sequence[WindowTemplate],
     seed: int,
-) -> Iterator[Haplotypes]:
+) -> list[Haplotypes]:
+    """In this process, where a debugger can follow, yet within the time that a run would give it."""
     setup = assembling.base_setup(experiment, scenario, samples, PipelineSettings(), ())
-    return simulation.raw_observations(setup, theta, templates, seed, simulation.label(str(experiment.path), scenario))
+    task = simulation.Task(setup, theta, tuple(templates), seed, assembling.label(experiment, scenario))
+    with execution.make("serial", timeout=experiment.execution.timeout) as serial:
+        return next(simulation.simulate_raw([task], serial))
 
 
 def _tree_sequences(
@@ -138,7 +142,7 @@ def _tree_sequences(
             template = WindowTemplate(experiment.windows.length)
             parts = [(plan.setup.samples, (template,) * (num_windows or _PROPOSAL_WINDOWS), proposal_seed)]
     else:
-        with assembling.execution.make("serial") as serial:
+        with execution.make("serial") as serial:
             real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
         chosen, first = _templates(experiment, real, num_windows, seed, proposal_seed)
         parts = [(real.samples, tuple(real.templates[i] for i in chosen), first)]
@@ -199,9 +203,10 @@ def _records(window: Window, haplotypes: Haplotypes) -> Iterator[str]:
     edges = carriers.first[1:]
     separator = "|" if haplotypes.phased else "/"
     for position, row in zip(haplotypes.positions, haplotypes.genotypes, strict=True):
-        highest = int(row.max())
-        if highest < 1:
+        if (row < 0).all():
             continue
+        # A site whose only carriers are missing is still a site: its row of missing calls is one of the window's.
+        highest = max(int(row.max()), 1)
         alternatives = ",".join(_ALLELES[1 : highest + 1])
         calls = np.where(row < 0, ".", row.astype(str))
         genotypes = "\t".join(separator.join(part) for part in np.split(calls, edges))

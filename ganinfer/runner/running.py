@@ -82,14 +82,8 @@ def _problem(experiment: Experiment, scenario: str, real: RealWindows, folder: s
         scenario,
         experiment.seed,
         experiment.statistics.classical,
-        _label(experiment, scenario),
+        assembling.label(experiment, scenario),
     )
-
-
-def _label(experiment: Experiment, scenario: str) -> str:
-    from ganinfer.simulation import label
-
-    return label(str(experiment.path), scenario)
 
 
 def _data_summary(problem: Any, real: RealWindows) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""Simulated VCF: an experiment that runs on it sees what the simulation study saw, bit by bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganinfer import observed, runner
+from ganinfer.experiment import load
+from ganinfer.runner import assembling
+
+FILE = Path(__file__).parent.parent / "experiments" / "im.yaml"
+SMALL = (
+    "data.simulate.windows=30",
+    "data.simulate.samples={A: 4, B: 3}",
+    "windows.length=20000",
+    "execution.executor=serial",
+)
+TRUTH = {"N1": 9000.0, "N2": 5000.0, "N_anc": 15_000.0, "T_split": 2000.0, "pulse": 0.05}
+STUDY = f"data.simulate={{scenario: im, truth: {TRUTH}, samples: {{A: 4, B: 3}}, SIZE}}".replace("'", "")
+CASES = {
+    "windows": (),
+    "contigs": (STUDY.replace("SIZE", "contigs: 12, contig_length: 60000"),),
+    "contigs with a rest": (STUDY.replace("SIZE", "contigs: 4, contig_length: 70000"),),
+    "long contigs": (STUDY.replace("SIZE", "contigs: 2, contig_length: 1200000"),),
+    "missing": ("data.simulate.missingness=0.2",),
+    "ancient": ("data.simulate.samples={A: 12, B: {individuals: 3, time: 400}}",),
+    "haploid": ("data.simulate.samples={A: {individuals: 5, ploidy: 1}, B: 3}",),
+    "other order": ("data.simulate.samples={B: 11, A: 2}",),
+    "unphased": ("data.phased=false",),
+    "folded": ("data.ancestral=none", "data.singletons=drop"),
+    "some of the windows": ("windows.maximum=11",),
+    "hardly variable": ("data.simulate.missingness=0.5", "windows.length=1000"),
+}
+
+
+def opened(experiment, folder):
+    """Everything that an inference sees of its data."""
+    with assembling.executor(experiment) as workers:
+        real = assembling.open_data(experiment, workers, folder / "cache")
+    chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
+    setup = assembling.fitted_setup(experiment, "im", real, chosen, ("snp-matrix", "joint-counts", "classical"))
+    return setup, observed.observe(real, chosen, setup, 2, experiment.seed, folder)
+
+
+def plain(templates):
+    """Templates as values that can be compared."""
+    missing = [None if t.missing is None else t.missing.tolist() for t in templates]
+    return [(t.length, t.accessible, t.recombination, t.unusable_ancestral) for t in templates], missing
+
+
+@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
+def test_the_vcf_is_seen_as_the_study_was(changes, tmp_path):
+    study = load(FILE, [*SMALL, *changes])
+    runner.simulate(study, scenario="im", theta=TRUTH, output=tmp_path / "vcf")
+    again = load(tmp_path / "vcf" / "experiment.yaml")
+    setup, expected = opened(study, tmp_path / "study")
+    found_setup, found = opened(again, tmp_path / "again")
+    assert found_setup == setup
+    assert found.arrays.keys() == expected.arrays.keys()
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array, err_msg=name)
+    np.testing.assert_array_equal(found.block, expected.block)
+    np.testing.assert_array_equal(found.fold, expected.fold)
+    assert plain(found.templates) == plain(expected.templates)
