@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +21,7 @@ from ganinfer import experiment
 from ganinfer.cli import app, guard, show, values
 from ganinfer.simulation import SimulationError
 from tests import run_folder
+from tests.verification import same_answer
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 IM = EXPERIMENTS / "im.yaml"
@@ -174,6 +178,50 @@ def test_an_interrupted_command_says_so(number: signal.Signals, code: int, tmp_p
     assert process.returncode == code
     assert "Traceback" not in error
     assert not (tmp_path / "new").exists()
+
+
+FAILING = """
+    schema_version: 1
+    data: {simulate: {scenario: toy, truth: {rate: 20}, samples: {A: 5}, windows: 40}}
+    windows: {length: 20000}
+    scenarios: {toy: {simulator: {file: my plugin.py, class: Simulator}, how: none}}
+    seed: 3
+"""
+
+
+@pytest.mark.parametrize(("how", "message"), list(same_answer.MESSAGES.items()))
+def test_the_command_in_a_failure_repeats_it(
+    how: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my plugin.py").write_text(dedent(same_answer.PLUGIN))
+    (tmp_path / "toy.yaml").write_text(dedent(FAILING))
+    changes = (f"scenarios.toy.how={how}", "execution.timeout=5", "execution.executor=serial", "seed=9")
+    code, _, error = invoke("check", "toy.yaml", *(word for text in changes for word in ("--set", text)))
+    assert code == 1
+    assert re.search(rf"simulator Simulator of my plugin.py failed at rate=5\d\.\d+ with seed \d+: .*{message}", error)
+    command = shlex.split(error.partition("Repeat it with: ")[2])
+    assert command[:2] == ["ganinfer", "simulate"]
+    again = invoke(*command[1:])
+    assert (again[0], again[2]) == (1, error)
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder.make(tmp_path / "my run", finished=False)
+    changed = experiment.load(IM, ["data.simulate.samples={A: 5, B: 5}"]).model_copy(update={"seed": 7})
+    show.how_to_go_on(IM, tmp_path / "my run", changed.overrides)
+    (command,) = capsys.readouterr().err.splitlines()
+    assert command.startswith("1 complete round kept; go on with: ganinfer run ")
+    assert shlex.split(command.partition("ganinfer run ")[2]) == [
+        str(IM),
+        "--set",
+        "data.simulate.samples={A: 5, B: 5}",
+        "--set",
+        "seed=7",
+        "--output",
+        str(tmp_path / "my run"),
+        "--resume",
+    ]
 
 
 # --- what options mean ------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from ganinfer.experiment import load
 from ganinfer.parameters import ParameterError
 from ganinfer.runner import recording
 from ganinfer.storage import RunFolder, completed_rounds
+from tests.verification.processes import Program
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 #: Small enough for seconds, large enough for every step to be taken.
@@ -192,6 +195,52 @@ def assert_tidy(folder):
     assert not list(folder.glob("rounds/*/input-*"))
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_ray_gives_the_same_answer(num_workers, finished, runs):
+    folder = runs / f"ray-{num_workers}"
+    runner.run(tiny("execution.executor=ray", f"execution.workers={num_workers}"), folder)
+    assert answer(folder) == answer(finished)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are followed through /proc")
+def test_a_run_whose_processes_were_killed_gives_the_same_answer(finished, runs):
+    folder = runs / "sigkill"
+    changes = [word for text in (*TINY, *PROCESS) for word in ("--set", text)]
+    run = Program(["run", str(EXPERIMENTS / "const.yaml"), *changes, "--output", str(folder), "--json"], runs)
+    assert run.wait(lambda events: any(e["event"] == "windows_done" and e["round"] == 1 for e in list(events)))
+    assert len(run.kill()) == 3
+    assert (folder / ".lock").exists()
+    assert completed_rounds(folder) == [0]
+    runner.run(tiny(), folder, resume=True)
+    assert answer(folder) == answer(finished)
+    assert_tidy(folder)
+
+
+def test_a_run_goes_on_with_a_larger_budget(finished, runs):
+    folder = runs / "larger"
+    shutil.copytree(finished, folder)
+    runner.run(tiny("budget.simulated_windows=900", "budget.rounds=4"), folder, resume=True)
+    assert completed_rounds(folder) == [0, 1, 2, 3]
+    assert result(folder)["simulated_windows"] > result(finished)["simulated_windows"]
+    assert_tidy(folder)
+
+
+def test_a_critic_followed_through_a_kill_gives_the_same_answer(runs, monkeypatch):
+    """Its networks train in every round and forget old windows, whose embeddings are those of the time."""
+    changes = ("generator={name: annealing, proposals: 6, windows: 8}", "budget.rounds=4", "training.windows=100")
+    undisturbed, folder = runs / "annealing", runs / "annealing-killed"
+    runner.run(tiny(*changes), undisturbed)
+    with monkeypatch.context() as patch:
+        kill_at(patch, recording, "write_tables", 3)
+        with pytest.raises(Killed):
+            runner.run(tiny(*changes), folder)
+    runner.run(tiny(*changes), folder, resume=True)
+    assert answer(folder) == answer(undisturbed)
+    assert len(list(folder.glob("rounds/*/forgotten-*"))) > 0
+    for path in undisturbed.glob("rounds/*/*.npy"):
+        np.testing.assert_array_equal(np.load(folder / path.relative_to(undisturbed)), np.load(path))
+
+
 def test_a_run_killed_again_and_again_gives_the_same_answer(finished, runs, monkeypatch):
     import pandas as pd
 
@@ -204,7 +253,8 @@ def test_a_run_killed_again_and_again_gives_the_same_answer(finished, runs, monk
                 runner.run(tiny(), folder, resume=i > 0)
         complete.append(len(completed_rounds(folder)))
     assert complete == [1, 2, 2, 3, 3]
-    assert answer(runner.run(tiny(), folder, resume=True)) == answer(finished)
+    runner.run(tiny(), folder, resume=True)
+    assert answer(folder) == answer(finished)
     assert_tidy(folder)
     assert pd.read_parquet(folder / "trajectory.parquet")["round"].tolist() == [0, 1, 2]
 

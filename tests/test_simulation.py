@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import time
 
 import numpy as np
@@ -18,6 +19,20 @@ from ganinfer.windows import RecombinationMap
 from tests import toy_plugins
 
 SAMPLES = (SampleSet("A", 4), SampleSet("B", 3))
+MODEL = {
+    "model": {
+        "file": "two.demes.yaml",
+        "text": "time_units: generations\ndemes:\n- {name: A, epochs: [{start_size: 1000}]}\n"
+        "- {name: B, ancestors: [A], start_time: 500, epochs: [{start_size: 1000}]}\n",
+    },
+    "parameters": {
+        "file": "two.options.yaml",
+        "text": "parameters:\n- name: N\n  values:\n  - demes:\n      A: {epochs: {0: start_size}}\n"
+        "  lower_bound: 100\n  upper_bound: 3000\n",
+    },
+    "mutation_rate": 1e-7,
+    "recombination_rate": 1e-8,
+}
 LENGTH = 5_000
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -130,6 +145,19 @@ def test_every_executor_gives_the_same_bits_in_task_order(executor):
     assert len(found) == 60
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
     assert all(v.flags.writeable for v in found[0].values())
+
+
+def heavy_modules(_):
+    return [m for m in ("tensorflow", "keras", "mlflow", "pandas", "matplotlib") if m in sys.modules]
+
+
+@pytest.mark.parametrize("kind", ["process", "ray"])
+def test_workers_that_simulated_have_loaded_nothing_heavy(kind, embedded_ray):
+    shared = setup("demes", MODEL, encoders=("snp-matrix", "joint-counts", "classical"))
+    work = [Task(shared, {"N": 1000.0 + i}, (template(),) * 2, 1 + i) for i in range(8)]
+    with execution.make(kind, 2) as executor:
+        assert len(list(simulation.simulate(work, executor))) == 8
+        assert [result for _, result in executor.run(heavy_modules, range(8))] == [[]] * 8
 
 
 @pytest.mark.parametrize("kind", ["process", "ray"])

@@ -10,7 +10,7 @@ import pytest
 from ganinfer import execution
 from ganinfer.haplotypes import SampleSet
 from ganinfer.pipeline import PipelineSettings
-from ganinfer.simulation import Setup
+from ganinfer.simulation import Setup, SimulationError
 from ganinfer.study import StudyPlan, parts, simulate_study
 
 MODEL = {
@@ -124,3 +124,18 @@ def test_the_summary_says_what_was_simulated(linked):
     assert summary["windows"] == {"kept": 12, "length": 10_000, "blocks": 3}
     assert summary["samples"] == [{"population": "A", "individuals": 4, "ploidy": 2, "time": 0.0}]
     assert summary["sites"] == sum(linked.haplotypes(i).num_sites for i in range(12))
+
+
+@pytest.mark.parametrize("kind", ["serial", "process"])
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [("hangs", "took longer than 1 s"), ("raises", "raised RuntimeError: the coalescent is out of order")],
+)
+def test_a_simulator_that_fails_is_named_with_the_command_that_simulates_the_study(kind, how, what, toys):
+    setup = replace(SETUP, simulator="toy-failing", options={"how": how})
+    plan = StudyPlan(setup, {"rate": 5.0}, 3, 7, label="study.yaml --scenario toy")
+    seed = parts(plan)[0].seed
+    message = rf"^simulator 'toy-failing' failed at rate=5 with seed {seed}: {what}(?s:.*)\nRepeat it with: "
+    with execution.make(kind, 1, timeout=1) as executor, pytest.raises(SimulationError, match=message) as caught:
+        simulate_study(plan, executor)
+    assert str(caught.value).endswith("ganinfer simulate study.yaml --scenario toy --output repeated")
