@@ -29,8 +29,8 @@ _PROPOSAL_WINDOWS = 16
 
 
 @dataclass(frozen=True, eq=False)
-class _Simulated:
-    """Windows to write: where each lies, and what it holds."""
+class Simulated:
+    """Windows to write: where each lies, what it holds, and who is sampled."""
 
     windows: Sequence[Window]
     haplotypes: Sequence[Haplotypes]
@@ -58,10 +58,14 @@ def simulate(
     if format == "trees":
         _write_trees(_tree_sequences(experiment, scenario, theta, num_windows, seed, proposal_seed), output)
         return output
-    simulated = _simulated(experiment, scenario, theta, num_windows, seed, proposal_seed)
-    _write_vcf(simulated, output / "simulated.vcf.gz")
-    _write_companions(experiment, scenario, simulated, output)
+    write_vcf(experiment, scenario, _simulated(experiment, scenario, theta, num_windows, seed, proposal_seed), output)
     return output
+
+
+def write_vcf(experiment: Experiment, scenario: str, simulated: Simulated, output: Path) -> None:
+    """A VCF in ``output``, with its sample sheet, BEDs and the experiment that runs on it."""
+    _write_records(simulated, output / "simulated.vcf.gz")
+    _write_companions(experiment, scenario, simulated, output)
 
 
 # --- what to simulate ---------------------------------------------------------------------------------------------
@@ -74,7 +78,7 @@ def _simulated(
     num_windows: int | None,
     seed: int | None,
     proposal_seed: int | None,
-) -> _Simulated:
+) -> Simulated:
     with assembling.executor(experiment) as workers:
         if isinstance(experiment.data, SimulatedData) and proposal_seed is None:
             plan = assembling.study_plan(experiment)
@@ -83,7 +87,7 @@ def _simulated(
             if num_windows is not None and plan.num_contigs is None:
                 plan = replace(plan, num_windows=num_windows)
             genomes = study.simulate_study(plan, workers)
-            return _Simulated(
+            return Simulated(
                 genomes.windows, [genomes.haplotypes(i) for i in range(len(genomes.windows))], plan.setup.samples
             )
         real = assembling.open_data(experiment, workers, Path("runs") / assembling.CACHE)
@@ -92,7 +96,7 @@ def _simulated(
     raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed)
     rng = randomness.stream(first_seed, "pipeline")
     haplotypes = [mirrored(h, t, rng) for h, t in zip(raw, templates, strict=True)]
-    return _Simulated([real.windows[i] for i in chosen], haplotypes, real.samples)
+    return Simulated([real.windows[i] for i in chosen], haplotypes, real.samples)
 
 
 def _templates(
@@ -176,7 +180,7 @@ def _names(samples: Sequence[SampleSet]) -> list[tuple[str, SampleSet]]:
     return names
 
 
-def _write_vcf(simulated: _Simulated, path: Path) -> None:
+def _write_records(simulated: Simulated, path: Path) -> None:
     from cyvcf2 import Writer
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +218,7 @@ def _records(window: Window, haplotypes: Haplotypes) -> Iterator[str]:
         yield f"{window.contig}\t{place}\t.\t{_ALLELES[0]}\t{alternatives}\t.\tPASS\t.\tGT\t{genotypes}"
 
 
-def _write_companions(experiment: Experiment, scenario: str, simulated: _Simulated, output: Path) -> None:
+def _write_companions(experiment: Experiment, scenario: str, simulated: Simulated, output: Path) -> None:
     """Sample sheet, BEDs, and the experiment that runs on the VCF."""
     individuals = _names(simulated.samples)
     rows = ["sample\tpopulation\ttime", *(f"{n}\t{g.population}\t{g.time:g}" for n, g in individuals)]
@@ -228,7 +232,7 @@ def _write_companions(experiment: Experiment, scenario: str, simulated: _Simulat
     (output / "experiment.yaml").write_text(_experiment_yaml(experiment, scenario, simulated))
 
 
-def _experiment_yaml(experiment: Experiment, scenario: str, simulated: _Simulated) -> str:
+def _experiment_yaml(experiment: Experiment, scenario: str, simulated: Simulated) -> str:
     from ganinfer.runner.running import dump_yaml
 
     resolved = experiment.resolved()

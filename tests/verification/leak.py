@@ -1,0 +1,277 @@
+"""No leak: windows that the simulator's own process made cannot be told from simulated ones; planted differences can.
+
+    python -m tests.verification.leak                       every case at its strengths, then a table
+    python -m tests.verification.leak nulls --sets 20       some of it
+    python -m tests.verification.leak missingness --strengths 0.4 0.8
+    python -m tests.verification.leak --table               only the table of what is there
+
+A data set: genomes simulated at the truth on linked contigs, with hot spots of recombination, masks, missing calls,
+either allele as the reference, written as VCF and read as any genomes are. Against it, on the templates of its
+windows, the simulator at the truth. Nothing is inferred. A network a fold is trained to tell the two apart (critic
+alone: with one truth there are no parameters to learn) and tested on the fold it has not seen, as
+:mod:`tests.verification.blocks` says.
+
+Records are kept in docs/verification/leak.json; what is there is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from ganinfer import execution, plugins, randomness, simulation, training
+from ganinfer.haplotypes import chromosomes
+from ganinfer.interfaces import WindowTemplate
+from ganinfer.observed import Observed, chosen_windows, observe
+from ganinfer.runner import assembling
+from ganinfer.simulation import Encoded, Setup, Task
+from tests.verification import blocks, leak_data
+
+RECORDS = Path(__file__).parents[2] / "docs" / "verification" / "leak.json"
+SCHEMA_VERSION = 1
+DISCRIMINATOR = "exchangeable"
+LEVEL = 0.01
+#: Simulated windows on each real window's template.
+COPIES = 8
+SETTINGS = training.TrainingSettings(
+    epochs=8, real_share=1.0, learning_rate=2e-3, critic_weight=1.0, regressor_weight=0.0
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """``strengths`` of the planted difference, the one asked for first; none for a null.  ``what`` a strength is."""
+
+    what: str
+    strengths: tuple[float, ...] = (0.0,)
+    phased: bool = False
+    sets: int = 10
+
+
+CASES: Mapping[str, Case] = {
+    "nulls": Case("nothing differs; unphased", sets=20),
+    "phased-nulls": Case("nothing differs; phased", phased=True, sets=20),
+    "missingness": Case("share of missing calls that simulated windows lack", (0.2, 0.4, 0.8)),
+    "map": Case("simulated at the map's mean rate, 1, or along the map", (1.0,)),
+    "distance": Case("sites by which the real windows' distances are late", (1, 2, 4, 8)),
+    "phase": Case("share of sites whose phase is lost in the real windows", (1.0,), phased=True),
+}
+
+
+class LeakError(ValueError):
+    """The verification can't be run as asked for."""
+
+
+# --- one data set -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Encoded windows: real ones; simulated ones, ``COPIES`` on each real window's template, one after the other."""
+
+    setup: Setup
+    observed: Observed
+    simulated: Encoded
+
+
+def examine(name: str, strength: float, seed: int) -> dict[str, Any]:
+    """The record of one data set."""
+    begun = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="leak-") as folder:
+        sides = both_sides(name, strength, seed, Path(folder))
+        verdict = told_apart(sides, seed)
+    return {
+        "case": name,
+        "strength": strength,
+        "seed": seed,
+        "windows": len(sides.observed),
+        "blocks": len(np.unique(sides.observed.block)),
+        **asdict(verdict),
+        "cpu_seconds": round(time.process_time() - begun, 1),
+    }
+
+
+def both_sides(name: str, strength: float, seed: int, folder: Path) -> Sides:
+    """A data set written, read and encoded, and its simulated counterpart, one of them with what was planted."""
+    shuffled = strength if name == "phase" else 0.0
+    loaded = leak_data.write(seed, folder, phased=CASES[name].phased, shuffled=shuffled)
+    with execution.make("serial") as serial:
+        real = assembling.open_data(loaded, serial, folder / assembling.CACHE)
+    chosen = chosen_windows(real, loaded.windows.maximum, seed)
+    encodings = tuple(plugins.load("discriminators", DISCRIMINATOR).encodings)
+    setup = assembling.fitted_setup(loaded, leak_data.SCENARIO, real, chosen, encodings)
+    observed = observe(real, chosen, setup, SETTINGS.folds, seed, folder / assembling.CACHE)
+    simulator, templates = setup, observed.templates
+    if name == "distance":
+        observed = replace(observed, arrays=late(observed.arrays, int(strength)))
+    if name == "missingness":
+        rng = randomness.stream(seed, "planted")
+        templates = tuple(fewer_missing(t, strength, len(chromosomes(setup.samples)), rng) for t in templates)
+    if name == "map":
+        mean = float(np.mean([t.recombination.mean_rate for t in templates if t.recombination is not None]))
+        simulator = replace(setup, options={**setup.options, "recombination_rate": mean})
+    return Sides(setup, observed, simulate(simulator, templates, seed))
+
+
+def simulate(setup: Setup, templates: Sequence[WindowTemplate], seed: int) -> Encoded:
+    tasks = (
+        Task(setup, leak_data.truth(), (template,) * COPIES, randomness.simulator_seed(seed, "leak", i))
+        for i, template in enumerate(templates)
+    )
+    with execution.make("serial") as serial:
+        encoded = list(simulation.simulate(tasks, serial))
+    return {name: np.concatenate([e[name] for e in encoded]) for name in encoded[0]}
+
+
+def told_apart(sides: Sides, seed: int) -> blocks.Verdict:
+    """Train a critic a fold, and test each on the fold that it has not seen."""
+    observed, simulated = sides.observed, sides.simulated
+    fold = np.repeat(observed.fold, COPIES)
+    networks = training.init(DISCRIMINATOR, {}, simulation.encoding_specs(sides.setup), 1, SETTINGS, seed)
+    # A proposal's windows share a fold, so there is one proposal a fold; both are the truth.
+    targets = np.zeros((SETTINGS.folds, 1))
+    training.train(
+        networks,
+        training.Windows(simulated, fold, fold, targets),
+        training.Windows(observed.arrays, observed.fold),
+        SETTINGS,
+        randomness.stream(seed, "train"),
+    )
+    real_logits = out_of_fold(networks, observed.arrays, observed.fold)
+    logits = out_of_fold(networks, simulated, fold).reshape(len(observed), COPIES)
+    return blocks.compare(real_logits, logits, observed.block, observed.fold)
+
+
+def out_of_fold(
+    networks: Sequence[training.FoldNetwork], arrays: Mapping[str, np.ndarray], fold: np.ndarray
+) -> np.ndarray:
+    """The critic's logit of each window, by the network that was not trained on it."""
+    logits = np.empty(len(fold))
+    for network in networks:
+        mine = np.flatnonzero(fold == network.fold)
+        logits[mine] = training.embed(network, {name: np.asarray(a[mine]) for name, a in arrays.items()})[1]
+    return logits
+
+
+# --- what is planted ----------------------------------------------------------------------------------------------
+
+
+def fewer_missing(
+    template: WindowTemplate, share: float, num_chromosomes: int, rng: np.random.Generator
+) -> WindowTemplate:
+    """The template with so large a share of its missing genotypes called after all."""
+    if template.missing is None:
+        return template
+    rows = np.unpackbits(template.missing, axis=1, count=num_chromosomes)
+    kept = rng.random((len(rows), num_chromosomes // 2)) >= share
+    return replace(template, missing=np.packbits(rows & np.repeat(kept, 2, axis=1), axis=1))
+
+
+def late(arrays: Mapping[str, np.ndarray], sites: int) -> dict[str, np.ndarray]:
+    """Every site with the distance of the one ``sites`` before it, the first ones with none."""
+    distances = np.zeros_like(arrays["distances"])
+    distances[:, sites:] = arrays["distances"][:, :-sites]
+    return {**arrays, "distances": distances * arrays["mask"]}
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def read_records(path: Path = RECORDS) -> list[dict[str, Any]]:
+    """All records, none where there is no file yet."""
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        raise LeakError(f"{path} holds no records; delete it to make them anew") from None
+    if version != SCHEMA_VERSION:
+        raise LeakError(f"{path} has schema version {version}, this code {SCHEMA_VERSION}; delete it to make it anew")
+    return content["sets"]
+
+
+def add_record(record: dict[str, Any], path: Path = RECORDS) -> None:
+    """Put a record in the place of one of the same data set; the file is whole at any moment."""
+    kept = [r for r in read_records(path) if _key(r) != _key(record)]
+    order = list(CASES)
+    kept = sorted([*kept, record], key=lambda r: (order.index(r["case"]), r["strength"], r["seed"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    lines = ",\n".join("  " + json.dumps(r) for r in kept)
+    partial.write_text(f'{{\n "schema_version": {SCHEMA_VERSION},\n "sets": [\n{lines}\n ]\n}}\n')
+    os.replace(partial, path)
+
+
+def _key(record: Mapping[str, Any]) -> tuple[str, float, int]:
+    return record["case"], float(record["strength"]), record["seed"]
+
+
+def table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: of each case and strength how often it was found, the AUC, and whether the nulls are uniform."""
+    lines = [
+        f"| case | strength | data sets | p < {LEVEL:g} | median p | mean AUC | SE | uniform: p of KS | CPU seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
+    for record in records:
+        groups.setdefault((record["case"], record["strength"]), []).append(record)
+    for (name, strength), rows in groups.items():
+        p_values, auc = (np.array([r[key] for r in rows]) for key in ("p_value", "auc"))
+        error = auc.std(ddof=1) / np.sqrt(len(auc)) if len(auc) > 1 else np.nan
+        uniform = "–" if strength else f"{stats.kstest(p_values, 'uniform').pvalue:.2f}"
+        lines.append(
+            f"| {name} | {strength:g} | {len(rows)} | {(p_values < LEVEL).sum()} | {np.median(p_values):.2g} "
+            f"| {auc.mean():.4f} | {error:.4f} | {uniform} | {np.median([r['cpu_seconds'] for r in rows]):.0f} |"
+        )
+    return "\n".join([*lines, "", *(f"{name}: {case.what}." for name, case in CASES.items())])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.verification.leak", description="No leak.")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: all")
+    parser.add_argument("--sets", type=int, help="data sets, default 20 nulls and 10 of each planted strength")
+    parser.add_argument("--first", type=int, default=1, help="seed of the first data set")
+    parser.add_argument("--strengths", nargs="+", type=float, help="of the planted difference, default: several")
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.cases if name not in CASES]:
+        parser.error(f"no case {unknown[0]!r}; there are {', '.join(CASES)}")
+    training.configure(1)
+    try:
+        for name, strength, seed in () if arguments.table else _wanted(arguments):
+            if (name, strength, seed) in {_key(r) for r in read_records(arguments.records)}:
+                continue
+            record = examine(name, strength, seed)
+            add_record(record, arguments.records)
+            print(
+                f"{name} {strength:g} {seed}: p {record['p_value']:.3g}, AUC {record['auc']:.3f}, "
+                f"{record['cpu_seconds']:.0f} CPU s",
+                flush=True,
+            )
+        print(table(read_records(arguments.records)))
+    except ValueError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+def _wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, float, int]]:
+    for name in arguments.cases or CASES:
+        case = CASES[name]
+        for strength in arguments.strengths or case.strengths:
+            for seed in range(arguments.first, arguments.first + (arguments.sets or case.sets)):
+                yield name, float(strength), seed
+
+
+if __name__ == "__main__":
+    main()
