@@ -24,7 +24,8 @@ class WindowTemplate:
 
     ``accessible`` intervals (k, 2) counted from the window's left end, ``None`` when every base is;
     ``recombination`` the slice of the map, ``None`` without a map; ``missing`` packed bits (num_rows,
-    ceil(num_chromosomes / 8)) uint8 of the real window's rows of missing calls, ``None`` when nothing is missing;
+    ceil(num_chromosomes / 8)) uint8 of the rows of missing calls at the real window's variable sites, ``None`` when
+    nothing is missing;
     ``unusable_ancestral`` the share of the real window's biallelic sites whose ancestral allele is unknown, in [0, 1).
     """
 

@@ -111,13 +111,50 @@ def biallelic(haplotypes: Haplotypes) -> Haplotypes:
     return haplotypes if kept is None else haplotypes.select(kept)
 
 
+def missing_rows(haplotypes: Haplotypes) -> np.ndarray | None:
+    """A real window's rows of missing calls, packed for its template; ``None`` where no call is missing.
+
+    Of its variable sites alone: whether a file also holds others depends on who else is in it.
+    """
+    genotypes = biallelic(haplotypes).genotypes
+    missing = genotypes < 0
+    if not missing.any():
+        return None
+    rows = missing[(genotypes == 0).any(axis=1) & (genotypes == 1).any(axis=1)]
+    return np.packbits(rows, axis=1) if rows.any() else None
+
+
 def _missing_as_in(haplotypes: Haplotypes, template: WindowTemplate, rng: np.random.Generator) -> Haplotypes:
-    """Whole rows of missing calls drawn, with replacement, from the template's real window."""
+    """Whole rows of missing calls like those of the template's real window.
+
+    The real window shows the rows of sites that were variable in spite of them, in which rows that miss much are too
+    few. So each row counts by one over the share of simulated sites that stay variable under it; what is then lost
+    of the simulated sites is what was lost of the real ones. Rows come as often as they should and no more at
+    random than that, since windows that draw theirs freely would differ more among each other than real ones do.
+    """
     if template.missing is None or len(template.missing) == 0 or haplotypes.num_sites == 0:
         return haplotypes
-    rows = template.missing[rng.integers(len(template.missing), size=haplotypes.num_sites)]
-    missing = np.unpackbits(rows, axis=1, count=haplotypes.genotypes.shape[1]).astype(bool)
-    return replace(haplotypes, genotypes=np.where(missing, np.int8(MISSING), haplotypes.genotypes))
+    genotypes = haplotypes.genotypes
+    rows = np.unpackbits(template.missing, axis=1, count=genotypes.shape[1]).astype(bool)
+    chosen = _evenly_drawn(1 / _share_variable(genotypes, rows), haplotypes.num_sites, rng)
+    return replace(haplotypes, genotypes=np.where(rows[chosen], np.int8(MISSING), genotypes))
+
+
+def _share_variable(genotypes: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Share (num_rows,) of the sites that are variable without the calls of each row; half a site where none is."""
+    called = (~missing).T.astype(np.float32)
+    seen = [(genotypes == allele).astype(np.float32) @ called > 0 for allele in (0, 1)]
+    variable = np.count_nonzero(seen[0] & seen[1], axis=0)
+    return np.maximum(variable, 0.5) / len(genotypes)
+
+
+def _evenly_drawn(weights: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """``size`` indices in random order, each within one of ``size`` times its share of the weights."""
+    order = rng.permutation(len(weights))
+    edges = np.cumsum(weights[order])
+    places = (np.arange(size) + rng.random()) * (edges[-1] / size)
+    drawn = order[np.minimum(np.searchsorted(edges, places, side="right"), len(order) - 1)]
+    return rng.permutation(drawn)
 
 
 def _thinned(haplotypes: Haplotypes, unusable: float, rng: np.random.Generator) -> Haplotypes:

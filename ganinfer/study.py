@@ -15,7 +15,7 @@ from ganinfer import randomness
 from ganinfer.execution import Executor, WorkerError, ordered
 from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet
 from ganinfer.interfaces import WindowTemplate
-from ganinfer.pipeline import biallelic
+from ganinfer.pipeline import missing_rows
 from ganinfer.simulation import Setup, failure, raw_observations, repeating
 from ganinfer.windows import RecombinationMap, Window
 
@@ -68,10 +68,7 @@ class SimulatedGenomes:
         return self._haplotypes[index]
 
     def _template(self, index: int) -> WindowTemplate:
-        missing = biallelic(self._haplotypes[index]).genotypes < 0
-        # As of genomes: a row without any call tells nothing about sites.
-        rows = missing[~missing.all(axis=1)]
-        return WindowTemplate(self.plan.setup.length, missing=np.packbits(rows, axis=1) if rows.any() else None)
+        return WindowTemplate(self.plan.setup.length, missing=missing_rows(self._haplotypes[index]))
 
     def summary(self) -> dict[str, Any]:
         """What was simulated; JSON values."""

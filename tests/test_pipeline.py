@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
-from ganinfer.pipeline import PipelineSettings, mirrored, prepare_real, prepare_simulated
+from ganinfer.pipeline import PipelineSettings, mirrored, missing_rows, prepare_real, prepare_simulated
 
 LENGTH = 1_000
 SAMPLES = (SampleSet("A", 3), SampleSet("B", 2))
@@ -230,6 +230,54 @@ def test_rows_of_missing_calls_are_those_of_the_template():
     drawn = {tuple(r) for r in mirror.genotypes < 0}
     assert drawn == {tuple(r) for r in rows}
     np.testing.assert_array_equal(np.where(mirror.genotypes < 0, -1, genotypes), mirror.genotypes)
+
+
+def test_rows_come_as_often_as_in_the_template_and_no_more_at_random():
+    """Every site is variable under every row here, so that all rows count the same."""
+    genotypes = np.tile([0, 1, 0, 1, 0, 1, 0, 1, 0, 1], (250, 1))
+    rows = np.eye(10, dtype=bool)[:7]
+    template = WindowTemplate(LENGTH, missing=np.packbits(rows, axis=1))
+    missing = mirrored(window(genotypes, np.arange(250)), template, rng()).genotypes < 0
+    times = missing.sum(axis=0)
+    assert times[:7].min() >= 250 // 7
+    assert times[:7].max() <= 250 // 7 + 1
+    orders = {missing[:, 0].tobytes()} | {
+        (mirrored(window(genotypes, np.arange(250)), template, rng(i)).genotypes[:, 0] < 0).tobytes() for i in (2, 3)
+    }
+    assert len(orders) == 3
+
+
+def test_rows_are_those_of_variable_sites():
+    rows = [[-1, -1, 0, 0, 1], [-1, -1, 0, 0, 0], [0, 0, -1, -1, 1], [0, 1, -1, -1, 2], [0, 1, 1, 0, 1]]
+    genotypes = np.array([[*r, *r] for r in rows])
+    packed = missing_rows(window(genotypes))
+    np.testing.assert_array_equal(np.unpackbits(packed, axis=1, count=10), genotypes[[0, 2, 4]] < 0)
+    assert missing_rows(window(np.abs(genotypes))) is None
+    assert missing_rows(window(genotypes[[1, 4]])) is None
+
+
+def test_calls_are_missing_as_often_as_in_real_windows_though_sites_go_with_them():
+    """A real window lacks the sites that missing calls made monomorphic, most of which missed much."""
+    source, shares = rng(5), {"real": [], "simulated": []}
+    for i in range(400):
+        real = prepare_real(_with_rare_alleles(source, 0.25), PipelineSettings(), rng())
+        template = WindowTemplate(LENGTH, missing=missing_rows(real))
+        simulated = prepare_simulated(_with_rare_alleles(source, 0.0), template, PipelineSettings(), rng(i))
+        shares["real"].append((real.genotypes < 0).mean())
+        shares["simulated"].append((simulated.genotypes < 0).mean())
+    real_shares, simulated_shares = (np.array(s) for s in shares.values())
+    difference = real_shares - simulated_shares
+    assert abs(difference.mean()) < 4 * difference.std() / 20
+    assert real_shares.mean() < 0.245
+    assert simulated_shares.std() < 1.2 * real_shares.std()
+
+
+def _with_rare_alleles(source, missingness):
+    """80 sites, half of them with a single derived allele, and individuals without a call."""
+    size = np.where(source.random(80) < 0.5, 1, source.integers(2, 9, size=80))
+    genotypes = source.permuted(np.arange(10)[None, :] < size[:, None], axis=1).astype(np.int8)
+    genotypes[np.repeat(source.random((80, 5)) < missingness, 2, axis=1)] = -1
+    return window(genotypes)
 
 
 def test_sites_are_thinned_by_the_share_of_unusable_ancestral_alleles():

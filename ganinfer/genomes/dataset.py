@@ -17,6 +17,7 @@ from ganinfer.genomes.summary import diversity
 from ganinfer.genomes.tiling import Tiling
 from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
+from ganinfer.pipeline import missing_rows
 from ganinfer.windows import Window, contains, num_bases
 
 #: A window's share of unusable ancestral alleles counts as so many sites with the mean share besides its own, so that
@@ -178,18 +179,9 @@ class Genomes:
             window.length,
             None if complete else window.accessible,
             window.recombination,
-            self._missing_rows(index),
+            missing_rows(self.haplotypes(index)) if self._store.missing is not None else None,
             float(self._unusable[index]),
         )
-
-    def _missing_rows(self, index: int) -> np.ndarray | None:
-        """Packed rows of missing calls; a row without any call tells nothing about sites and is left out."""
-        start, stop = self._limits[index]
-        missing = self._missing(start, stop, self._keep[start:stop])
-        if missing is None or not missing.any():
-            return None
-        rows = missing[~missing.all(axis=1)]
-        return np.packbits(rows, axis=1) if rows.any() else None
 
     @cached_property
     def _unusable(self) -> np.ndarray:

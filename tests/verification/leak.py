@@ -42,9 +42,9 @@ SCHEMA_VERSION = 1
 DISCRIMINATOR = "exchangeable"
 LEVEL = 0.01
 #: Simulated windows on each real window's template.
-COPIES = 8
+COPIES = 6
 SETTINGS = training.TrainingSettings(
-    epochs=8, real_share=1.0, learning_rate=2e-3, critic_weight=1.0, regressor_weight=0.0
+    epochs=8, real_share=1.0, learning_rate=1e-3, critic_weight=1.0, regressor_weight=0.0
 )
 
 

@@ -21,7 +21,7 @@ LENGTH = 50_000
 CONTIGS = 50
 CONTIG_LENGTH = 500_000
 MEAN_RATE = 1.25e-8
-MISSINGNESS = 0.05
+MISSINGNESS = 0.1
 _MIN_ACCESSIBLE = 0.3
 _GRID = 1_000
 
@@ -68,7 +68,7 @@ def write(seed: int, folder: Path, *, phased: bool, shuffled: float = 0.0, conti
             genomes = study.simulate_study(part, serial)
         for j, window in enumerate(genomes.windows):
             windows.append(replace(window, contig=name, accessible=random_mask(rng)))
-            rate = MISSINGNESS * rng.gamma(2, 0.5) * individuals
+            rate = MISSINGNESS * rng.gamma(8, 1 / 8) * individuals
             haplotypes.append(as_called(genomes.haplotypes(j), rate, rng, phased=phased, shuffled=shuffled))
     exporting.write_vcf(origin, SCENARIO, exporting.Simulated(windows, haplotypes, plan.setup.samples), folder)
     (folder / "map.txt").write_text("\n".join(hapmap(maps)) + "\n")
