@@ -48,19 +48,30 @@ def truth() -> Mapping[str, float]:
     return assembling.study_plan(study_experiment()).truth
 
 
-def write(seed: int, folder: Path, *, phased: bool, shuffled: float = 0.0, contigs: int = CONTIGS) -> Experiment:
-    """Write a data set into ``folder``; the experiment that reads it.
+def write(seed: int, folder: Path, *, phased: bool, shuffled: float = 0.0, contigs: int | None = None) -> Experiment:
+    """Write a data set into ``folder``; the experiment that reads it. The arguments are those of :func:`simulate`."""
+    simulated, maps = simulate(seed, phased=phased, shuffled=shuffled, contigs=contigs)
+    exporting.write_vcf(study_experiment(), SCENARIO, simulated, folder)
+    (folder / "map.txt").write_text("\n".join(hapmap(maps)) + "\n")
+    changes = ["data.recombination_map=map.txt", f"windows.min_accessible={_MIN_ACCESSIBLE}"]
+    return experiment.load(folder / "experiment.yaml", changes)
 
-    ``phased``: genotypes are written so; ``shuffled``: of so large a share of the sites the phase is then lost.
+
+def simulate(
+    seed: int, *, phased: bool, shuffled: float = 0.0, contigs: int | None = None
+) -> tuple[exporting.Simulated, dict[str, RecombinationMap]]:
+    """A data set's windows as called, and the map of each contig.
+
+    ``phased``: genotypes are said to be so; ``shuffled``: at so large a share of the sites the phase is lost all the
+    same; ``contigs`` as many as :data:`CONTIGS` unless said.
     """
-    origin = study_experiment()
-    plan = assembling.study_plan(origin)
+    plan = assembling.study_plan(study_experiment())
     windows: list[Window] = []
     haplotypes: list[Haplotypes] = []
     maps: dict[str, RecombinationMap] = {}
     rng = randomness.stream(seed, "leak data")
     individuals = rng.uniform(0.5, 1.5, size=sum(s.num_individuals for s in plan.setup.samples))
-    for i in range(contigs):
+    for i in range(contigs or CONTIGS):
         name = f"contig{i + 1}"
         maps[name] = random_map(rng)
         part = replace(plan, recombination=maps[name], seed=randomness.simulator_seed(seed, "contig", i))
@@ -70,10 +81,7 @@ def write(seed: int, folder: Path, *, phased: bool, shuffled: float = 0.0, conti
             windows.append(replace(window, contig=name, accessible=random_mask(rng)))
             rate = MISSINGNESS * rng.gamma(8, 1 / 8) * individuals
             haplotypes.append(as_called(genomes.haplotypes(j), rate, rng, phased=phased, shuffled=shuffled))
-    exporting.write_vcf(origin, SCENARIO, exporting.Simulated(windows, haplotypes, plan.setup.samples), folder)
-    (folder / "map.txt").write_text("\n".join(hapmap(maps)) + "\n")
-    changes = ["data.recombination_map=map.txt", f"windows.min_accessible={_MIN_ACCESSIBLE}"]
-    return experiment.load(folder / "experiment.yaml", changes)
+    return exporting.Simulated(windows, haplotypes, plan.setup.samples), maps
 
 
 def as_called(
