@@ -2,9 +2,13 @@
 
     python -m tests.bench                                     all of them, at the sizes of the published tables
     python -m tests.bench information im --proposals 600      some of it, smaller
+    python -m tests.bench simulation                          windows a CPU second, against a bare loop of msprime
     python -m tests.bench training                            speed of training at 200 chromosomes
+    python -m tests.bench memory                              peak memory of a run, and of reading many genomes
+    python -m tests.bench pg-gan --sides default              one side of the comparison with pg-gan
 
-Simulated windows are kept under ``.bench``. ``--write`` puts the tables into docs/information.md.
+Simulated windows are kept under ``.bench``, runs against pg-gan under docs/verification, and neither is made again.
+``--write`` puts what was measured into docs/information.md, docs/speed.md and docs/against-pg-gan.md.
 """
 
 from __future__ import annotations
@@ -14,36 +18,30 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-BENCHES = ("information", "training")
+BENCHES = ("information", "simulation", "training", "memory", "pg-gan")
 
 
 def main() -> None:
     arguments = _arguments()
-    from ganinfer import training
+    if {"information", "training"} & set(arguments.what):
+        from ganinfer import training
 
-    training.configure(arguments.threads)
-    pages = []
-    if "information" in arguments.what:
-        pages += [_information(model, arguments) for model in arguments.models]
-    if "training" in arguments.what:
-        from tests.bench import speed
-
-        pages.append(speed.training_speed() + "\n")
-        print(pages[-1])
-    if arguments.write:
-        from tests.bench.data import ROOT
-
-        (ROOT / "docs" / "information.md").write_text("# What the statistics tell\n\n" + _HOW + "\n".join(pages))
+        training.configure(arguments.threads)
+    for what in arguments.what:
+        _RUN[what](arguments)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("what", nargs="*", help=f"of {', '.join(BENCHES)}, im, exp, recombination; default: all")
-    parser.add_argument("--proposals", type=int, default=3_000, help="around the truth, 16 windows each")
-    parser.add_argument("--train-windows", type=int, default=16_000, help="simulated windows a network is trained on")
+    parser.add_argument("--proposals", type=int, default=3_000, help="information: around the truth, 16 windows each")
+    parser.add_argument("--train-windows", type=int, default=16_000, help="information: windows to train a network on")
+    parser.add_argument("--repeats", type=int, default=3, help="simulation, training: measurements of each kind")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1], help="pg-gan: seeds of the data sets")
+    parser.add_argument("--sides", nargs="+", choices=("pg-gan", "default"), default=["pg-gan", "default"])
     parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
     parser.add_argument("--threads", type=int, default=2, help="TensorFlow's threads")
-    parser.add_argument("--write", action="store_true", help="write docs/information.md")
+    parser.add_argument("--write", action="store_true", help="write the pages")
     arguments = parser.parse_args()
     from tests.bench.data import BOXES
 
@@ -55,16 +53,74 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _information(model: str, arguments: argparse.Namespace) -> str:
+def _information(arguments: argparse.Namespace) -> None:
     from tests.bench import data, information
 
-    point = data.point(model, arguments.proposals, arguments.workers)
-    print(f"{model}: {', '.join(point.names)}; {arguments.proposals} proposals x {data.WINDOWS} windows", flush=True)
-    rows = information.rows(point, arguments.train_windows)
-    text = f"## {model}\n\n{information.table(rows, point.names)}\n{information.gain(rows)}"
-    print(text, flush=True)
-    return text
+    pages = []
+    for model in arguments.models:
+        point = data.point(model, arguments.proposals, arguments.workers)
+        print(
+            f"{model}: {', '.join(point.names)}; {arguments.proposals} proposals x {data.WINDOWS} windows", flush=True
+        )
+        rows = information.rows(point, arguments.train_windows)
+        pages.append(f"## {model}\n\n{information.table(rows, point.names)}\n{information.gain(rows)}")
+        print(pages[-1], flush=True)
+    if arguments.write:
+        text = "# What the statistics tell\n\n" + _HOW + "\n".join(pages)
+        (data.ROOT / "docs" / "information.md").write_text(text, encoding="utf-8")
 
+
+def _simulation(arguments: argparse.Namespace) -> None:
+    from tests.bench import pages, simulation
+
+    records = simulation.measure(_PROPOSALS, arguments.workers, arguments.repeats)
+    print(pages.simulation_part(records))
+    _keep(arguments, "simulation", records)
+
+
+def _training(arguments: argparse.Namespace) -> None:
+    from tests.bench import pages, speed
+
+    records = speed.measure(arguments.repeats)
+    print(pages.training_part(records))
+    _keep(arguments, "training", records)
+
+
+def _memory(arguments: argparse.Namespace) -> None:
+    from tests.bench import memory, pages
+
+    records = memory.measure(arguments.workers)
+    print(pages.memory_part(records))
+    _keep(arguments, "memory", records)
+
+
+def _keep(arguments: argparse.Namespace, section: str, records: list) -> None:
+    from tests.bench import pages
+
+    if arguments.write:
+        pages.add(section, records)
+        pages.write()
+
+
+def _pg_gan(arguments: argparse.Namespace) -> None:
+    from tests.bench import against, against_drawn
+
+    against.run_missing(against.MODELS, arguments.sides, arguments.seeds)
+    records = against.records()
+    print(against_drawn.table(records))
+    if arguments.write:
+        against_drawn.write(records)
+
+
+_RUN = {
+    "information": _information,
+    "simulation": _simulation,
+    "training": _training,
+    "memory": _memory,
+    "pg-gan": _pg_gan,
+}
+#: Proposals of 16 windows in each measurement of simulation.
+_PROPOSALS = 60
 
 _HOW = """Standard errors, in per cent of the true values, that statistics allow at 2,000 windows of 50 kb; how they are
 found stands in `tests/bench/information.py`. Errors after ± are bootstrapped over proposals. Networks are trained

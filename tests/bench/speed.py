@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -15,24 +16,29 @@ from ganinfer.runner import assembling
 from tests.bench.data import ROOT
 
 _SAMPLES = (SampleSet("A", 50), SampleSet("B", 50))
-_SITES = 288
+_CHROMOSOMES = sum(s.num_chromosomes for s in _SAMPLES)
+#: Sites of each network's arrays; a cell is a chromosome at a site.
+SITES = {"exchangeable": 288, "pg-gan": 36}
 _PROPOSALS, _WINDOWS = 24, 16
 
 
-def training_speed() -> str:
-    """Windows a CPU second, a whole round of training each and its steps alone, as lines of text."""
-    arrays, specs = _encoded(_SITES)
-    ours = _speed("exchangeable", specs, arrays)
-    arrays, specs = _encoded(36)
-    theirs = _speed("pg-gan", specs, arrays)
-    lines = ["windows a CPU second in training at 200 chromosomes:"]
-    for label, sites, (round_, step) in (("exchangeable", _SITES, ours), ("pg-gan", 36, theirs)):
-        lines.append(f"  {label:14s}{200 * sites:7,d} cells  whole round {round_:7.0f}  a step alone {step:7.0f}")
-    ratios = ours[0] / theirs[0], ours[1] / theirs[1]
-    lines.append(
-        f"  ratio {ratios[0]:.1f} in a whole round, {ratios[1]:.1f} in a step, at {_SITES / 36:.0f} x the cells"
-    )
-    return "\n".join(lines)
+def measure(repeats: int = 3) -> list[dict[str, Any]]:
+    """A record a network: its cells, and windows a CPU second in every repeat, of whole rounds and of steps alone."""
+    prepared = {name: _encoded(sites) for name, sites in SITES.items()}
+    found = {
+        name: {"network": name, "sites": sites, "cells": _CHROMOSOMES * sites, "round": [], "step": []}
+        for name, sites in SITES.items()
+    }
+    for _ in range(repeats):
+        for name, (arrays, specs) in prepared.items():
+            whole, step = _speed(name, specs, arrays)
+            found[name]["round"].append(round(whole, 1))
+            found[name]["step"].append(round(step, 1))
+            print(
+                f"  {name}: {whole:.0f} windows a CPU second in a round of training, {step:.0f} in its steps",
+                flush=True,
+            )
+    return list(found.values())
 
 
 def _encoded(num_sites: int) -> tuple[dict[str, np.ndarray], dict[str, EncodingSpec]]:

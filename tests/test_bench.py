@@ -1,0 +1,141 @@
+"""The benchmarks' arithmetic: what their records say, and what processes cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.bench import against, against_drawn, memory, pages, processes, simulation
+
+
+def record(method, rounds, *, seed=1, model="im", finished=True):
+    return {
+        "schema_version": against.SCHEMA_VERSION,
+        "model": model,
+        "method": method,
+        "side": against.method(method).side,
+        "seed": seed,
+        "truth": {"a": 100.0, "b": 2.0},
+        "prior": {"a": [0.0, 1000.0], "b": [0.0, 10.0]},
+        "finished": finished,
+        "rounds": [
+            {"cpu_seconds": seconds, "windows": 10 * i, "estimate": {"a": a, "b": b}}
+            for i, (seconds, a, b) in enumerate(rounds)
+        ],
+    }
+
+
+# --- against pg-gan -----------------------------------------------------------------------------------------------
+
+
+def test_error_is_in_units_of_the_prior():
+    found = record("default-4000", [(10, 400.0, 6.0)])
+    assert against_drawn.error(found, found["rounds"][0]) == pytest.approx(np.sqrt((0.3**2 + 0.4**2) / 2))
+    assert against_drawn.relative([(found, found["rounds"][0])], "b") == [pytest.approx(200)]
+
+
+def test_default_answers_with_its_largest_budget_that_ends_in_time():
+    records = [
+        record("default-4000", [(20, 1, 1), (50, 2, 2)]),
+        record("default-15000", [(30, 3, 3), (90, 4, 4)]),
+        record("default-60000", [(300, 5, 5)], finished=False),
+    ]
+    for limit, expected in ((60, 2), (600, 4)):
+        ((_, entry),) = against_drawn.answers(records, "im", "default", limit)
+        assert entry["estimate"]["a"] == expected
+    assert against_drawn.answers(records, "im", "default", 10) == []
+
+
+def test_annealing_answers_with_the_schedule_planned_for_the_limit():
+    records = [
+        record("annealing-300", [(10, 1, 1), (55, 2, 2)]),
+        record("annealing-60s", [(10, 3, 3), (59, 4, 4), (70, 5, 5)]),
+        record("annealing-600s", [(10, 6, 6), (590, 7, 7)]),
+    ]
+    for limit, expected in ((60, 4), (600, 7)):
+        ((_, entry),) = against_drawn.answers(records, "im", "pg-gan", limit)
+        assert entry["estimate"]["a"] == expected
+
+
+def test_table_has_a_row_for_every_answer():
+    records = [record("default-4000", [(20, 110.0, 2.2)]), record("annealing-60s", [(20, 120.0, 3.0)])]
+    rows = against_drawn.table(records).splitlines()[2:]
+    assert [row.split(" | ")[:3] for row in rows] == [
+        ["| im", "60", "pg-gan's rule and network"],
+        ["| im", "60", "ganinfer's default"],
+        ["| im", "600", "ganinfer's default"],
+    ]
+    assert rows[0].endswith("a 20, b 50 |")
+
+
+def test_records_are_read_back(tmp_path):
+    written = record("default-4000", [(10, 1.0, 2.0), (20, 3.0, 4.0)])
+    against.write(written, tmp_path)
+    assert against.read("im", "default-4000", 1, tmp_path) == written
+    assert against.records(tmp_path) == [written]
+    assert against.read("im", "default-4000", 2, tmp_path) is None
+    against.write({**written, "schema_version": 0}, tmp_path)
+    with pytest.raises(against.AgainstError, match="schema version 0"):
+        against.read("im", "default-4000", 1, tmp_path)
+
+
+# --- speed and memory ---------------------------------------------------------------------------------------------
+
+
+def test_cpu_seconds_are_those_of_the_children_too():
+    before = processes.cpu_seconds()
+    begun = time.process_time()
+    work = "import time\nwhile time.process_time() < 0.5: pass"
+    subprocess.run([sys.executable, "-c", work], check=True)
+    own = time.process_time() - begun
+    assert processes.cpu_seconds() - before >= 0.45 + own
+
+
+def test_peak_memory_names_this_process_first_and_its_children():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        peaks = processes.peak_memory()
+    finally:
+        child.communicate(b"\n")
+    assert child.pid in {p.pid for p in peaks[1:]}
+    assert peaks[0].size >= processes.anonymous_memory() > 0
+
+
+def test_shares_are_of_the_same_repeat_and_size():
+    def one(individuals, kind, variant, seconds):
+        return {"individuals": individuals, "kind": kind, "variant": variant, "windows": 100, "seconds": seconds}
+
+    records = [one(size, "bare", simulation.BARE[-1], [size, 2 * size]) for size in (10, 50)]
+    records.append(one(50, "serial", "arrays", [100.0, 50.0]))
+    np.testing.assert_allclose(simulation.shares(records, records[-1], simulation.BARE[-1]), [0.5, 2.0])
+
+
+def test_bare_loop_and_executors_simulate_what_is_asked_for():
+    bare = simulation.run(10, "bare", simulation.BARE[1], 1, 1)
+    ours = simulation.run(10, "serial", "arrays and statistics", 1, 1)
+    assert bare["windows"] == ours["windows"] == simulation.WINDOWS
+    assert bare["seconds"] > 0
+    assert ours["peak"] > 0
+
+
+def test_page_says_whether_targets_are_met():
+    records = [
+        {"network": "exchangeable", "sites": 288, "cells": 800, "round": [30.0], "step": [40.0]},
+        {"network": "pg-gan", "sites": 36, "cells": 100, "round": [10.0], "step": [10.0]},
+    ]
+    assert "is met." in pages.training_part(records)
+    assert "is missed." in pages.training_part([{**records[0], "step": [19.0]}, records[1]])
+
+
+def test_long_extract_repeats_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "FOLDER", tmp_path)
+    folder = memory.long_extract(1)
+    shipped = (memory.ROOT / "experiments" / memory.REGIONS).read_text()
+    assert (folder / memory.REGIONS).read_text() == shipped
+    rows = [line.split() for line in shipped.splitlines()]
+    shifted = memory._shifted(rows, 2).splitlines()
+    assert int(shifted[0].split("\t")[1]) == int(rows[0][1]) + 400_000_000
