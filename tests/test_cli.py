@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
@@ -204,6 +205,24 @@ def test_the_command_in_a_failure_repeats_it(
     assert command[:2] == ["ganinfer", "simulate"]
     again = invoke(*command[1:])
     assert (again[0], again[2]) == (1, error)
+
+
+@pytest.mark.parametrize("kind", ["serial", "process"])
+def test_an_interrupted_run_ends_at_once(kind: str, tmp_path: Path) -> None:
+    """A terminal's Ctrl-C reaches every process of the run; here while the study is simulated."""
+    changes = ("--set", "data.simulate.windows=1000000", "--set", "execution.workers=2", "--executor", kind)
+    command = [*PROGRAM, "run", str(IM), *changes, "--output", str(tmp_path / "run")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Reading the data\n"
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGINT)
+        error = process.stderr.read()
+    assert (process.returncode, error) == (
+        130,
+        "no round was complete; start again with the same command\ninterrupted\n",
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
