@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ganinfer.generators import emulator, sampling, scores
 from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel
-from ganinfer.generators.local import linkage_inflation
+from ganinfer.generators.local import Local, Pool, linkage_inflation
 from ganinfer.generators.matching import Matching
 from ganinfer.interfaces import Budget, FoldResult, RoundResult
 from ganinfer.parameters import Constraint, Parameter, Parameters
@@ -415,6 +415,23 @@ def test_a_step_is_a_function_of_its_arguments():
     np.testing.assert_array_equal(first[0].posterior, second[0].posterior)
 
 
+def test_curious_clouds_go_where_nothing_was_simulated():
+    """Over places that the emulator knows equally well both likelihoods agree; elsewhere the curious one is larger."""
+    rng = np.random.default_rng(8)
+    theta = np.array(STRAIGHT.truth) + 0.2 * rng.standard_normal((300, 2))
+    theta = theta[theta[:, 0] < 0.7]  # nothing on one side
+    windows = STRAIGHT.windows(theta, 8, rng)
+    real = STRAIGHT.windows(np.array([STRAIGHT.truth]), 200, rng)
+    proposal = np.repeat(np.arange(len(theta)), 8)
+    none = np.empty(0)
+    fold = FoldResult(theta, np.zeros(len(theta), int), windows, proposal, real, np.arange(200), none, none)
+    local = Local(FLAT, theta, [Pool.of_fold(fold)])
+    points = local.coordinates.encode(np.array([[0.55, -0.4], [1.0, -0.4]]))
+    gain = local.log_likelihood(points, curious=True) - local.log_likelihood(points)
+    assert (gain > 0).all()
+    assert gain[1] > 4 * gain[0]
+
+
 def test_more_real_windows_never_widen_the_posterior():
     few, many = (
         Toy(FLAT, STRAIGHT.mean, STRAIGHT.truth, n).infer(6, Budget(4_000, 3), **OPTIONS)[0] for n in (100, 2_000)
@@ -427,6 +444,7 @@ def test_more_real_windows_never_widen_the_posterior():
     [
         ({"temper": 0.0}, "temper must lie"),
         ({"windows": 1}, "windows must be at least 2"),
+        ({"prior_share": 0.5, "wide_share": 0.5}, "below 1 together"),
         ({"steps": 0}, "steps must"),
     ],
 )

@@ -161,12 +161,19 @@ class Local:
         inputs = self._inputs(x)
         return [fold.residuals(x, inputs) for fold in self._folds]
 
-    def log_likelihood(self, x: np.ndarray) -> np.ndarray:
-        """Normal log likelihood (n,) of the real means at coordinates (n, p), the log determinant included."""
-        parts = [(residual, emulator + own) for residual, emulator, own in self._residuals(x)]
-        return np.sum([-0.5 * (r**2 / total + np.log(total)).sum(axis=1) for r, total in parts], axis=0)
+    def log_likelihood(self, x: np.ndarray, *, curious: bool = False) -> np.ndarray:
+        """Normal log likelihood (n,) of the real means at coordinates (n, p), the log determinant included.
 
-    def log_posterior(self, beta: float) -> Callable[[np.ndarray], np.ndarray]:
+        ``curious`` leaves the emulator's variance out of the determinant: where it knows little, the real means are
+        then as likely as they can be.
+        """
+        out = np.zeros(len(x))
+        for residual, emulator, own in self._residuals(x):
+            total = emulator + own
+            out -= 0.5 * (residual**2 / total + np.log(own if curious else total)).sum(axis=1)
+        return out
+
+    def log_posterior(self, beta: float, *, curious: bool = False) -> Callable[[np.ndarray], np.ndarray]:
         """Log density over coordinates (n, p): prior times likelihood to ``beta``, where the emulator is trusted."""
 
         def evaluate(x: np.ndarray) -> np.ndarray:
@@ -177,7 +184,7 @@ class Local:
             inside = np.isfinite(out) & ((x**2).sum(axis=1) <= self._trusted)
             out[~inside] = -np.inf
             if inside.any():
-                out[inside] += beta * self.log_likelihood(x[inside])
+                out[inside] += beta * self.log_likelihood(x[inside], curious=curious)
             return out
 
         return evaluate

@@ -20,13 +20,16 @@ from ganinfer.parameters import Parameters
 
 #: An estimate that moved further than this since the last round, in posterior standard deviations, has not settled.
 _STEADY = 2.0
+#: Factor by which proposals that scores are read from lie further out than the cloud.
+_STRETCH = 4.0
 
 
 class Matching:
     """Emulator matching; options are the keyword arguments.
 
     ``temper``: largest power of the likelihood for proposals; ``effective_sample``: least share of the cloud that
-    has to stay effective when the power rises; ``prior_share``: proposals drawn from the prior; ``first_proposals`` and
+    has to stay effective when the power rises; ``prior_share``: proposals drawn from the prior; ``wide_share``:
+    proposals far outside the cloud; ``first_proposals`` and
     ``first_windows``: the first round; ``windows``: windows of each later proposal; ``num_particles``: the cloud;
     ``tolerance``: stop when the emulator's error adds less than this share to any parameter's variance.
     """
@@ -39,6 +42,7 @@ class Matching:
         temper: float = 0.5,
         effective_sample: float = 0.1,
         prior_share: float = 0.03,
+        wide_share: float = 0.1,
         first_proposals: int = 1000,
         first_windows: int = 5,
         windows: int = 16,
@@ -48,11 +52,17 @@ class Matching:
     ):
         self.temper, self.effective_sample, self.prior_share = temper, effective_sample, prior_share
         self.first_proposals, self.first_windows, self.windows = first_proposals, first_windows, windows
+        self.wide_share = wide_share
         self.num_particles, self.tolerance, self.steps = num_particles, tolerance, steps
-        if not 0 < temper <= 1 or not 0 < effective_sample < 1 or not 0 <= prior_share < 1:
+        if not 0 < temper <= 1 or not 0 < effective_sample < 1:
             raise ValueError(
-                f"generator matching: temper must lie in (0, 1], effective_sample in (0, 1), prior_share in [0, 1); "
-                f"got {temper}, {effective_sample}, {prior_share}"
+                f"generator matching: temper must lie in (0, 1], effective_sample in (0, 1); "
+                f"got {temper}, {effective_sample}"
+            )
+        if min(prior_share, wide_share) < 0 or prior_share + wide_share >= 1:
+            raise ValueError(
+                f"generator matching: prior_share and wide_share must be at least 0 and below 1 together; "
+                f"got {prior_share} and {wide_share}"
             )
         for name, value, least in (
             ("first_proposals", first_proposals, 1),
@@ -98,11 +108,21 @@ class Matching:
             return sampling.space_filling(parameters, rng, k)
         num_prior = int(np.ceil(self.prior_share * k))
         cloud = state.arrays["cloud"]
-        chosen = cloud[sampling.spread_choice(rng, len(cloud), k - num_prior)]
-        drawn = np.concatenate([chosen, parameters.sample(rng, num_prior)])
+        num_wide = int(self.wide_share * k)
+        both = np.concatenate([cloud, state.arrays["curious"]])
+        chosen = both[sampling.spread_choice(rng, len(both), k - num_prior)]
+        wide = self._stretched(cloud, cloud[sampling.spread_choice(rng, len(cloud), num_wide)])
+        drawn = np.concatenate([wide, chosen[num_wide:], parameters.sample(rng, num_prior)])
         impossible = ~parameters.possible(drawn)
         drawn[impossible] = parameters.sample(rng, int(impossible.sum()))
         return drawn
+
+    def _stretched(self, cloud: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """``chosen`` moved away from the cloud's middle; left where they are when that would leave the prior."""
+        coordinates = Coordinates.of_cloud(self._parameters, cloud)
+        moved = coordinates.decode(_STRETCH * coordinates.encode(chosen))
+        inside = np.isfinite(self._parameters.log_prior(moved))
+        return np.where(inside[:, None], moved, chosen)
 
     def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
@@ -110,8 +130,10 @@ class Matching:
         for _ in range(sampling.MAX_TEMPERINGS):
             local = Local(self._parameters, cloud, pools)
             beta_before = beta
+            before = local.coordinates.encode(cloud)
             beta, cloud = self._tempered(local, cloud, beta, rng)
-            if (beta >= self.temper and beta_before >= self.temper) or not self._supported(cloud, pools):
+            still = not sampling.has_moved_far(before, local.coordinates.encode(cloud))
+            if (beta_before >= self.temper and still) or not self._supported(cloud, pools):
                 break
         posterior = sampling.walk(
             local.log_posterior(1.0), cloud, local.coordinates, rng, 3 * self.steps, keep=self.steps
@@ -120,7 +142,8 @@ class Matching:
         possible = self._parameters.possible(posterior)
         posterior = posterior[possible] if possible.any() else posterior
         shifts = self._shifts(state, posterior)
-        arrays = {"cloud": cloud, "estimate": np.median(posterior, axis=0)}
+        curious = sampling.walk(local.log_posterior(beta, curious=True), cloud, local.coordinates, rng, self.steps)
+        arrays = {"cloud": cloud, "curious": curious, "estimate": np.median(posterior, axis=0)}
         values = {"beta": beta, "step": state.values["step"] + 1}
         return State(arrays, values), self._info(local, cloud, posterior, beta, shifts, result)
 

@@ -67,8 +67,11 @@ def systematic(rng: np.random.Generator, weights: np.ndarray, k: int) -> np.ndar
 
 
 def has_moved_far(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether the cloud's centre moved by over one standard deviation or shrank below a third along an axis."""
-    return bool(np.abs(after.mean(axis=0)).max() > 1.0 or (after.std(axis=0) < before.std(axis=0) / 3).any())
+    """Whether the cloud's centre moved by over half a standard deviation or shrank below a third along an axis."""
+    return bool(
+        np.abs(after.mean(axis=0) - before.mean(axis=0)).max() > 0.5
+        or (after.std(axis=0) < before.std(axis=0) / 3).any()
+    )
 
 
 def walk(
