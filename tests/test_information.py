@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.bench.information import NUM_WINDOWS, standard_errors
+from tests.bench.information import NUM_WINDOWS, shown, standard_errors
 
 
 def gaussian(rng, noise_statistics=0):
@@ -37,3 +37,9 @@ def test_scale_and_mixing_of_statistics_do_not_matter():
     mixed = statistics @ np.array([[100.0, 3, 0], [0, 1, 5], [1, 0, 0.1]]) + 7
     for a, b in zip(standard_errors(statistics, theta, truth), standard_errors(mixed, theta, truth), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_what_the_proposals_do_not_determine_is_not_given_as_a_number():
+    assert shown(1.234, 0.05) == "1.2 ± 0.05"
+    assert shown(79.0, 5e8) == "79 ± ?"
+    assert shown(np.inf, np.nan) == "?"

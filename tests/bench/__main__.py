@@ -123,7 +123,8 @@ _RUN = {
 _PROPOSALS = 60
 
 _HOW = """Standard errors, in per cent of the true values, that statistics allow at 2,000 windows of 50 kb; how they are
-found stands in `tests/bench/information.py`. Errors after ± are bootstrapped over proposals. Networks are trained
+found stands in `tests/bench/information.py`. Errors after ± are bootstrapped over proposals; `?` stands where the
+proposals do not determine a number. Networks are trained
 within one run's budget, on windows simulated around the truth. `make bench` repeats this page.
 
 """

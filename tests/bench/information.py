@@ -167,14 +167,23 @@ def line(row: Row) -> str:
     return f"{row.model:14s}{row.statistic:36s}{row.size:4d}  {together} ± {error}  alone {alone}  {cost}"
 
 
+def shown(value: float, error: float) -> str:
+    """A standard error with its own; without it where some bootstraps find no information, none where all data do."""
+    if not np.isfinite(value):
+        return "?"
+    return f"{value:.2g} ± {error:.1g}" if error < value else f"{value:.2g} ± ?"
+
+
 def table(rows: list[Row], names: tuple[str, ...]) -> str:
     """The rows of one model as a Markdown table."""
     columns = ("statistic", "d", f"SE of {', '.join(names)}, %", "each alone, %", "training, embedding")
     head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"
     out = [head]
     for row in rows:
-        together = ", ".join(f"{v:.2g} ± {e:.1g}" for v, e in zip(row.together[0], row.error("together"), strict=True))
-        alone = ", ".join(f"{v:.2g} ± {e:.1g}" for v, e in zip(row.alone[0], row.error("alone"), strict=True))
+        together, alone = (
+            ", ".join(shown(v, e) for v, e in zip(getattr(row, which)[0], row.error(which), strict=True))
+            for which in ("together", "alone")
+        )
         cost = f"{row.training:.0f} CPU s, {row.embedding:.2f} ms" if row.training else "–"
         out.append(f"| {row.statistic} | {row.size} | {together} | {alone} | {cost} |\n")
     return "".join(out)
