@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -296,6 +297,26 @@ def open_tracker(
     return tracker
 
 
+def check_reachable(uri: str | None) -> None:
+    """Raise :class:`TrackingError` for a malformed URI, or a server of which not even the port answers; quick."""
+    if uri is None:
+        return
+    parts = urlsplit(checked_uri(uri, Path()))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return
+    try:
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        socket.create_connection((parts.hostname, port), timeout=TIMEOUT).close()
+    except OSError as error:
+        raise TrackingError(_no_answer(uri, error)) from error
+
+
+def _no_answer(uri: str, error: Exception) -> str:
+    remedy = "make the folder writable" if _database(uri) else "start the server or correct the address"
+    remedy += ", or set tracking.uri to null to record in the runs folder"
+    return f"MLflow at tracking.uri {_shown(uri)!r} does not answer: {_sentence(error)}; {remedy}"
+
+
 def checked_uri(uri: str | None, runs_folder: Path) -> str:
     """The tracking URI to use; raises :class:`TrackingError` for one that MLflow could not understand."""
     if uri is None:
@@ -340,10 +361,7 @@ def _start(client: Any, uri: str, experiment_name: str, run_name: str) -> str:
     except TrackingError:
         raise
     except Exception as error:
-        remedy = "make the folder writable" if _database(uri) else "start the server or correct the address"
-        remedy += ", or set tracking.uri to null to record in the runs folder"
-        problem = f"MLflow at tracking.uri {_shown(uri)!r} does not answer"
-        raise TrackingError(f"{problem}: {_sentence(error)}; {remedy}") from error
+        raise TrackingError(_no_answer(uri, error)) from error
 
 
 def _still_there(client: Any, run_id: str) -> bool:

@@ -116,6 +116,11 @@ class DemesSimulator:
 
         return msprime.Demography.from_demes(self.graph(theta))
 
+    @property
+    def needs_map(self) -> bool:
+        """Whether every window needs a slice of a recombination map."""
+        return self.rates.recombination == MAP
+
     def sampling_problem(self, theta: Mapping[str, float], samples: Sequence[SampleSet]) -> str | None:
         """Why the possible model at ``theta`` cannot be sampled so, as a sentence; ``None`` where it can."""
         return sampling_problem(samples, self.demes, self.demography(theta), self.model.file)

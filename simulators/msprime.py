@@ -126,6 +126,11 @@ class MsprimeSimulator:
         """The demography as a demes graph, in generations; ``ValueError`` where demes cannot express it."""
         return self.demography(theta).to_demes()
 
+    @property
+    def needs_map(self) -> bool:
+        """Whether every window needs a slice of a recombination map."""
+        return self.rates.recombination == MAP
+
     def sampling_problem(self, theta: Mapping[str, float], samples: Sequence[SampleSet]) -> str | None:
         """Why the possible model at ``theta`` cannot be sampled so, as a sentence; ``None`` where it can."""
         return sampling_problem(samples, self.demes, self.demography(theta), self.name)

@@ -202,7 +202,8 @@ def test_the_command_in_a_failure_repeats_it(
     assert code == 1
     assert re.search(rf"simulator Simulator of my plugin.py failed at rate=5\d\.\d+ with seed \d+: .*{message}", error)
     command = shlex.split(error.partition("Repeat it with: ")[2])
-    assert command[:2] == ["ganinfer", "simulate"]
+    # A check tries one window first, before there are any data, and only one of the failures is in the first window.
+    assert command[:2] == ["ganinfer", "check" if how == "yields nonsense" else "simulate"]
     again = invoke(*command[1:])
     assert (again[0], again[2]) == (1, error)
 
@@ -214,7 +215,7 @@ def test_an_interrupted_run_ends_at_once(kind: str, tmp_path: Path) -> None:
     command = [*PROGRAM, "run", str(IM), *changes, "--output", str(tmp_path / "run")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == "Reading the data\n"
+        assert "Reading the data\n" in iter(process.stderr.readline, "")
         time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
         error = process.stderr.read()

@@ -258,7 +258,18 @@ def test_all_windows_filtered(tmp_path):
         "no window of 100 bases is left: 1 fell as end of a region, shorter than a window; 2 fell as too few acc",
         "share of 0.40, windows.min_accessible is 0.5",
     )
-    fails(lambda: read(tmp_path, [SNP], length=2000), "no window of 2,000 bases is left: 1 fell as end of a region")
+    assert nothing_written(tmp_path)
+    message = "no window of 2,000 bases is left: the longest of the regions has 1,000. Lower windows.length"
+    fails(lambda: read(tmp_path, [SNP], length=2000), message)
+    assert nothing_written(tmp_path)
+
+
+def test_filters_that_drop_everything(tmp_path):
+    message = "no biallelic SNP in the 10 windows; of 1 records 0 were kept, dropped: 1 FILTER; data.filters says which"
+    fails(lambda: read(tmp_path, ["1 5 A C 0|1 1|1 0|0 FILTER=q10"]), message)
+    (tmp_path / "r.bed").write_text("1\t500\t1000\n")
+    message = "dropped: 1 outside the regions; look at data.regions: are these the same reference's coordinates"
+    fails(lambda: read(tmp_path, [SNP], regions=tmp_path / "r.bed"), message)
 
 
 def test_genomes_without_a_snp(tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from ganinfer.models import DemesModel, ModelError
-from tests.test_models import MODEL, OPTIONS, shipped, simple
+from tests.test_models import EXPERIMENTS, MODEL, OPTIONS, shipped, simple
 
 A_SIZE = "demes: {A: {epochs: {0: start_size}}}"
 
@@ -207,6 +207,26 @@ def test_a_wrong_unit_shows_in_the_demes_file_s_own_value() -> None:
 def test_mistakes_in_a_demes_file(model: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         DemesModel(model, model_file="my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        (
+            "end_time: 2000",
+            "end_time: 0",
+            r"im.demes.yaml:7: demes\[1\] \(A\) makes no possible model: start_time",
+        ),
+        ("ancestors: [ancestral]", "ancestors: [ancient]", r":7: demes\[1\] \(A\) .*ancestor deme 'ancient' not found"),
+        ("start_size: 5000", "start_size: -5", r":11: demes\[2\] \(B\) .*start_size must be greater than zero"),
+        ("time: 1000", "time: 3000", r":16: pulses\[0\] makes no possible model: .*time 3000 not in interval"),
+        ("dest: A", "dest: C", r":17: pulses\[1\] makes no possible model: .*C not in graph"),
+    ],
+)
+def test_the_part_of_a_demes_file_that_is_impossible(written: str, instead: str, message: str) -> None:
+    model = (EXPERIMENTS / "im.demes.yaml").read_text().replace(written, instead, 1)
+    with pytest.raises(ModelError, match=message):
+        DemesModel(model, model_file="im.demes.yaml")
 
 
 def test_the_generation_time_of_the_scenario() -> None:

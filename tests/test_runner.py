@@ -13,7 +13,7 @@ import pytest
 from ganinfer import runner
 from ganinfer.experiment import load
 from ganinfer.parameters import ParameterError
-from ganinfer.runner import recording
+from ganinfer.runner import assembling, recording
 from ganinfer.storage import RunFolder, completed_rounds
 from tests.verification.processes import Program
 
@@ -277,8 +277,6 @@ def test_a_run_on_the_simulated_vcf_gives_the_same_parameters(finished, runs):
 def test_simulated_trees_are_those_of_the_study(runs):
     import tskit
 
-    from ganinfer.runner import assembling
-
     folder = runs / "trees"
     runner.simulate(tiny(), scenario="const", theta={"Ne": 10_000.0}, output=folder, format="trees", num_windows=30)
     with assembling.executor(tiny()) as workers:
@@ -308,6 +306,31 @@ def test_check_says_what_a_run_would_cost(name):
     assert 0 < cost["milliseconds_per_simulated_window"] < 1_000
     assert cost["estimated_minutes"] > 0
     json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("discriminator", "message"),
+    [
+        ("{name: exchangeable, widht: 3}", "discriminator.widht: unknown option; did you mean width"),
+        ("{name: exchangeable, width: big}", "discriminator.width: must be a whole number, not 'big'"),
+        ("{name: exchangeable, width: -3}", "discriminator: exchangeable cannot be built so: .*positive integer"),
+        (
+            "{name: exchangeable, encodings: [snp-matrix]}",
+            r"asks for an array 'counts', which its encodings \(snp-matrix\)",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_before_the_data_are_read(discriminator, message, runs, monkeypatch):
+    def no_data(*arguments):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr(assembling, "open_data", no_data)
+    wrong = tiny(f"discriminator={discriminator}")
+    with pytest.raises(ValueError, match=message):
+        runner.check(wrong)
+    with pytest.raises(ValueError, match=message):
+        runner.run(wrong, runs / "wrong")
+    assert not (runs / "wrong").exists()
 
 
 def test_a_used_folder_is_refused(finished):

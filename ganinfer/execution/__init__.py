@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ganinfer.execution.base import ExecutionError, Executor, WorkerError
 
-__all__ = ["KINDS", "ExecutionError", "Executor", "WorkerError", "make", "ordered"]
+__all__ = ["KINDS", "ExecutionError", "Executor", "WorkerError", "check_reachable", "make", "ordered"]
 
 KINDS = ("serial", "process", "ray")
 R = TypeVar("R")
@@ -42,6 +42,14 @@ def make(
     from ganinfer.execution.ray_tasks import RayExecutor
 
     return RayExecutor(workers, timeout, address)
+
+
+def check_reachable(kind: str, address: str | None = None) -> None:
+    """Raise :class:`ExecutionError` where nothing answers at the address that :func:`make` would use; quick."""
+    if kind == "ray":
+        from ganinfer.execution.ray_tasks import check_reachable as check
+
+        check(address)
 
 
 def _check(kind: str, workers: int | None, timeout: float) -> None:

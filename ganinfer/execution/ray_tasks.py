@@ -34,8 +34,7 @@ class RayExecutor:
     def __init__(self, workers: int | None = None, timeout: float = 600, address: str | None = None):
         self._workers = workers
         self._timeout = timeout
-        self._address = address or os.environ.get("RAY_ADDRESS") or "local"
-        self._setting = "execution.address" if address else "the environment variable RAY_ADDRESS"
+        self._address, self._setting = _named(address)
         self._ray = _imported(self._address)
         self._owner = not self._ray.is_initialized()
         self._embedded = False
@@ -140,6 +139,20 @@ class RayExecutor:
                 ray.init(address=address, **settings)
         except Exception as error:
             raise ExecutionError(_unreachable(address, self._setting, error)) from error
+
+
+def check_reachable(address: str | None) -> None:
+    """Raise :class:`ExecutionError` for an address that is none, or where nothing answers; Ray is not imported."""
+    named, setting = _named(address)
+    if named != "local":
+        _reach(named, setting)
+
+
+def _named(address: str | None) -> tuple[str, str]:
+    """The address to use, and the setting that it comes from."""
+    if address:
+        return address, "execution.address"
+    return os.environ.get("RAY_ADDRESS") or "local", "the environment variable RAY_ADDRESS"
 
 
 def _imported(address: str) -> Any:

@@ -142,10 +142,20 @@ def _check_models(experiment: Experiment, document: Document) -> list[str]:
     found: list[str] = []
     for name in experiment.scenarios:
         try:
-            simulator(experiment, name)
+            plugin = simulator(experiment, name)
         except ExperimentError as error:
             found += error.problems
+            continue
+        if getattr(plugin, "needs_map", False) and getattr(experiment.data, "recombination_map", None) is None:
+            found.append(document.problem(("scenarios", name), _no_map(experiment)))
     return found or _check_truth(experiment, document)
+
+
+def _no_map(experiment: Experiment) -> str:
+    remedy = "give recombination_rate as a number, such as 1e-8 per base and generation, or as a parameter's name"
+    if isinstance(experiment.data, SimulatedData):
+        return f"recombination_rate is map, and a simulation study has no recombination map; {remedy}"
+    return f"recombination_rate is map (the default), but the data have no recombination_map; name one, or {remedy}"
 
 
 def _check_truth(experiment: Experiment, document: Document) -> list[str]:

@@ -15,6 +15,14 @@ from ganinfer.experiment.problems import closest
 
 #: A file much larger than this is no model; read as text it would travel to every worker.
 MAXIMUM_BYTES = 10_000_000
+#: Annotations that say enough of an option to check its value: what YAML gives for them, and their names in messages.
+_KINDS: Mapping[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "text"),
+    "None": (type(None), "null"),
+}
 
 
 def read_file(name: Any, folder: Path) -> dict[str, str]:
@@ -67,7 +75,7 @@ def check_names(
     also: tuple[str, ...] = (),
     skip: int = 0,
 ) -> list[str]:
-    """Problems of option names against a plugin's signature: unknown ones, and required ones that are missing.
+    """Problems of options against a plugin's signature: unknown ones, values of another kind, required ones missing.
 
     ``also`` are keys of the section that are not options; ``skip`` leading parameters are the engine's own.
     """
@@ -80,7 +88,25 @@ def check_names(
         for key in options
         if key not in accepted
     ]
+    problems += [
+        document.problem((*location, key), message)
+        for key, value in options.items()
+        if key in accepted and (message := _wrong_kind(accepted[key].annotation, value))
+    ]
     missing = [n for n, p in accepted.items() if p.default is inspect.Parameter.empty and n not in options]
     if missing:
         problems.append(document.problem(location, f"required option missing: {', '.join(missing)}"))
     return problems
+
+
+def _wrong_kind(annotation: Any, value: Any) -> str | None:
+    """Why a value is not of the simple kinds that an option is annotated with; ``None`` where it is, or may be."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    kinds = [part.strip() for part in text.split("|")]
+    if not set(kinds) <= set(_KINDS):
+        return None
+    for kind in kinds:
+        type_, _ = _KINDS[kind]
+        if isinstance(value, type_) and (not isinstance(value, bool) or kind == "bool"):
+            return None
+    return f"must be {' or '.join(_KINDS[kind][1] for kind in kinds)}, not {value!r}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ganinfer.genomes.records import FILTERED, OUTSIDE
 from ganinfer.genomes.samples import Individual
 from ganinfer.genomes.source import GenomeError, GenomeSource, WindowSettings
 from ganinfer.genomes.store import Store
@@ -23,6 +24,11 @@ from ganinfer.windows import Window, contains, num_bases
 #: A window's share of unusable ancestral alleles counts as so many sites with the mean share besides its own, so that
 #: it stays below 1 and few sites don't make it noisy.
 _PRIOR_SITES = 20
+#: What to do where most records fell for one reason.
+_REMEDIES = {
+    FILTERED: "; data.filters says which values of FILTER are kept (any keeps all)",
+    OUTSIDE: "; look at data.regions: are these the same reference's coordinates?",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +136,10 @@ class Genomes:
         if not accessible.any():
             meta = self._store.meta
             dropped = ", ".join(f"{number:,} {reason}" for reason, number in meta["dropped"].items())
+            remedy = _REMEDIES.get(max(meta["dropped"], key=meta["dropped"].get, default=""), "")
             raise GenomeError(
                 f"{self.source.genotypes[0]}: no biallelic SNP in the {len(self.windows):,} windows; of "
-                f"{meta['num_records']:,} records {meta['num_sites']:,} were kept, dropped: {dropped or 'none'}"
+                f"{meta['num_records']:,} records {meta['num_sites']:,} were kept, dropped: {dropped or 'none'}{remedy}"
             )
         if not self.polarised:
             return accessible, accessible

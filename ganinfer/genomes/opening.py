@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ganinfer.genomes.samples import Individual
 from ganinfer.genomes.source import FROM_GENOTYPES, GenomeError, GenomeSource, WindowSettings
 from ganinfer.genomes.text import reconcile, shorten
 from ganinfer.genomes.tiling import tile
+from ganinfer.haplotypes import SampleSet
 from ganinfer.windows import intersect, num_bases, subtract
 
 #: Bytes of unpacked genotypes held in memory at once while reading.
@@ -55,15 +57,23 @@ def open_genomes(
     described = _describe(source)
     folder = cache / _key(source, described)
     if not store.is_complete(folder):
-        _read(source, described, folder, chunk_bytes)
+        _read(source, described, windows, folder, chunk_bytes)
     opened = store.Store(folder)
     groups = described.groups or _groups_in_file(source, opened.meta["contents"])
     chosen = samples.choose(groups, source.populations, source.seed)
     regions = _regions(source, described, opened.meta["contents"])
-    tiling = tile(regions, _accessible(source, described, opened, regions), _match_maps(described, regions), windows)
+    accessible = _accessible(source, described, opened.meta["contents"], regions, opened)
+    tiling = tile(regions, accessible, _match_maps(described, regions), windows)
     names = tuple(individual.name for members in chosen.values() for individual in members)
     used = tuple(dict.fromkeys(window.contig for window in tiling.windows))
     return Genomes(source, windows, opened, tiling, arrange(chosen, ploidies(opened, names, used), opened))
+
+
+def read_samples(sheet: Path, populations: Mapping[str, int | Literal["all"]]) -> tuple[SampleSet, ...]:
+    """Who is asked for, as the sample sheet alone says it: a set a population and sampling time, taken as diploid."""
+    groups = samples.wanted(samples.read_sheet(sheet), populations, str(sheet))
+    counts = Counter((m.population, m.time) for members in groups.values() for m in members)
+    return tuple(SampleSet(population, number, 2, time) for (population, time), number in counts.items())
 
 
 def _describe(source: GenomeSource) -> _Descriptions:
@@ -119,7 +129,9 @@ def _fingerprint(path: Path) -> list[Any]:
     return parts
 
 
-def _read(source: GenomeSource, described: _Descriptions, folder: Path, chunk_bytes: int) -> None:
+def _read(
+    source: GenomeSource, described: _Descriptions, windows: WindowSettings, folder: Path, chunk_bytes: int
+) -> None:
     readers = [(path, open_reader(path)) for path in source.genotypes]
     contents = [(path, reader.contents()) for path, reader in readers]
     merged = _merge(contents)
@@ -128,9 +140,12 @@ def _read(source: GenomeSource, described: _Descriptions, folder: Path, chunk_by
     for path, content in contents:
         samples.check_present(individuals, content.individuals, str(source.samples or contents[0][0]), path)
     regions = _regions(source, described, merged)
-    _match_maps(described, regions)
+    matched = _match_maps(described, regions)
     for bed, purpose in _masks(described):
         beds.match(bed, merged["contigs"], purpose)
+    if source.accessible != FROM_GENOTYPES:
+        # The same as afterwards: what leaves no window is said before genotypes are read.
+        tile(regions, _accessible(source, described, merged, regions), matched, windows)
     selection = Selection(
         individuals,
         regions if described.regions is not None else None,
@@ -278,9 +293,16 @@ def _match_maps(described: _Descriptions, regions: Mapping[str, np.ndarray]) -> 
 
 
 def _accessible(
-    source: GenomeSource, described: _Descriptions, opened: store.Store, regions: Mapping[str, np.ndarray]
+    source: GenomeSource,
+    described: _Descriptions,
+    contents: Mapping[str, Any],
+    regions: Mapping[str, np.ndarray],
+    opened: store.Store | None = None,
 ) -> dict[str, np.ndarray] | None:
-    """Accessible bases inside the regions without the excluded ones, or ``None`` when all are."""
+    """Accessible bases inside the regions without the excluded ones, or ``None`` when all are.
+
+    The store is needed where the genotypes say what is accessible.
+    """
     if source.accessible is None and not described.exclude:
         return None
     accessible = dict(regions)
@@ -288,10 +310,11 @@ def _accessible(
         mask = beds.match(described.accessible, regions, "accessible intervals")
         accessible = {c: intersect(i, mask.get(c, i[:0])) for c, i in accessible.items()}
     elif source.accessible == FROM_GENOTYPES:
+        assert opened is not None
         accessible = {
             c: intersect(i, opened.callable_bases(c)) if c in opened.contigs else i[:0] for c, i in accessible.items()
         }
     for bed in described.exclude:
-        mask = beds.match(bed, opened.meta["contents"]["contigs"], "excluded intervals")
+        mask = beds.match(bed, contents["contigs"], "excluded intervals")
         accessible = {c: subtract(i, mask[c]) if c in mask else i for c, i in accessible.items()}
     return accessible

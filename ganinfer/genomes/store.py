@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,6 +113,9 @@ def build(folder: Path, chunks: Iterable[Chunk], individuals: tuple[str, ...], e
             _move(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not folder.exists():
+            with suppress(OSError):  # unless other stores lie there
+                folder.parent.rmdir()
 
 
 def _remove_leftovers(parent: Path) -> None:

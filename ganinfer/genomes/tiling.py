@@ -51,7 +51,7 @@ def tile(
             recombination = maps[contig].slice(left, left + settings.length) if maps is not None else None
             windows.append(Window(contig, left, left + settings.length, bases, 0, recombination))
     if not windows:
-        raise GenomeError(_nothing_left(rejected, best, settings))
+        raise GenomeError(_nothing_left(rejected, best, regions, settings))
     return Tiling(tuple(_with_blocks(windows, settings.block_length)), dict(rejected))
 
 
@@ -81,12 +81,20 @@ def _accessible(mask: np.ndarray | None, left: int, length: int) -> np.ndarray:
     return intersect(np.array([[left, left + length]], dtype=np.int64), mask) - left
 
 
-def _nothing_left(rejected: Mapping[str, int], best: float, settings: WindowSettings) -> str:
+def _nothing_left(
+    rejected: Mapping[str, int], best: float, regions: Mapping[str, np.ndarray], settings: WindowSettings
+) -> str:
+    if INACCESSIBLE not in rejected:
+        longest = max((int((i[:, 1] - i[:, 0]).max()) for i in regions.values() if len(i)), default=0)
+        return (
+            f"no window of {settings.length:,} bases is left: the longest of the regions has {longest:,}. Lower "
+            "windows.length, or give longer regions in data.regions"
+        )
     reasons = "; ".join(f"{number} fell as {reason}" for reason, number in rejected.items())
     return (
-        f"no window of {settings.length:,} bases is left: {reasons or 'there is no region'}. The most accessible had a "
-        f"share of {best:.2f}, windows.min_accessible is {settings.min_accessible:g}: lower it or windows.length, "
-        "or look at data.regions, data.accessible and data.exclude"
+        f"no window of {settings.length:,} bases is left: {reasons}. The most accessible had a share of {best:.2f}, "
+        f"windows.min_accessible is {settings.min_accessible:g}: lower it or windows.length, or look at data.regions, "
+        "data.accessible and data.exclude"
     )
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import demes
 
 
+#: What demes raises for a file that is no model.
+_DEMES_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError)
+
+
 class DemesModel:
     """A demes graph as a function of named parameters.
 
@@ -150,7 +154,7 @@ def read_demes(text: str, file: str, generation_time: float | None = None) -> di
 
     try:
         data = dict(demes.loads_asdict(text))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except _DEMES_ERRORS as error:
         raise ModelError(f"{file}: {_sentence(error)}") from None
     if generation_time is not None and data.get("time_units", "generations") != "generations":
         written = data.setdefault("generation_time", generation_time)
@@ -158,8 +162,42 @@ def read_demes(text: str, file: str, generation_time: float | None = None) -> di
             raise Place(file, text, ("generation_time",)).error(
                 f"the demes file says {written}, the scenario's generation_time says {generation_time}; they must agree"
             )
-    _build(data, file)
+    try:
+        _build(data, file)
+    except ModelError as error:
+        raise _placed(error, data, Place(file, text)) from None
     return data
+
+
+def _placed(error: ModelError, data: Mapping[str, Any], place: Place) -> ModelError:
+    """The error with the first deme, migration or pulse without which the rest is possible, where there is one.
+
+    demes says what is wrong, and not always with what.
+    """
+    so_far: dict[str, Any] = {k: v for k, v in data.items() if k not in ("migrations", "pulses")}
+    if _refusal({**so_far, "demes": [{"name": "any", "epochs": [{"start_size": 1}]}]}):
+        return error
+    for section in ("demes", "migrations", "pulses"):
+        for i, part in enumerate(data.get(section) or ()):
+            so_far[section] = data[section][: i + 1]
+            why = _refusal(so_far)
+            if why:
+                name = f" ({part['name']})" if isinstance(part, Mapping) and "name" in part else ""
+                return ModelError(f"{place.at(section, i)}{name} makes no possible model: {why}")
+    return error
+
+
+def _refusal(data: dict[str, Any]) -> str | None:
+    """Why demes refuses a part of a file."""
+    import demes
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            demes.Graph.fromdict(data)
+    except _DEMES_ERRORS as error:
+        return _sentence(error)
+    return None
 
 
 def _build(data: dict[str, Any], file: str) -> demes.Graph:
@@ -170,7 +208,7 @@ def _build(data: dict[str, Any], file: str) -> demes.Graph:
             # Two opposite pulses at one time, of which one is zero, are how a signed pulse is written.
             warnings.filterwarnings("ignore", message="Multiple pulses", category=UserWarning)
             graph = demes.Graph.fromdict(data)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except _DEMES_ERRORS as error:
         raise ModelError(f"{file} is no possible model: {_sentence(error)}") from None
     _check_common_ancestor(graph, file)
     return graph

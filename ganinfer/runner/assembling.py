@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ganinfer import execution, observed, simulation, study
+from ganinfer import execution, observed, plugins, simulation, study
 from ganinfer.execution import Executor
 from ganinfer.experiment import (
     Experiment,
     SimulatedData,
+    budget,
     genome_source,
     pipeline_settings,
     sample_sets,
@@ -23,7 +28,7 @@ from ganinfer.experiment import (
     window_settings,
 )
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import Simulator
+from ganinfer.interfaces import Generator, RoundPlan, Simulator
 from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
 from ganinfer.pipeline import PipelineSettings
@@ -45,6 +50,8 @@ PACKAGES = (
     "mlflow",
     "emcee",
 )
+#: Lines of TensorFlow about GPUs that are not there; no setting of its own keeps them back.
+_CHATTER = ("before absl::InitializeLog()", "Could not find cuda drivers", "failed call to cuInit")
 
 
 class RunError(ValueError):
@@ -135,17 +142,46 @@ def checked_parameters(
         raise RunError(f"{experiment.place('scenarios', scenario)}: no parameter is free, so there is nothing to infer")
     place = experiment.place("scenarios", scenario)
     try:
-        draws = parameters.sample(np.random.default_rng(experiment.seed), 32)
+        draws = [parameters.named(v) for v in parameters.sample(np.random.default_rng(experiment.seed), 32)]
     except ValueError as error:
         raise RunError(f"{place}: {error}") from None
     problem = getattr(plugin, "sampling_problem", None)
-    for vector in draws:
-        values = parameters.named(vector)
-        found = problem(values, samples) if problem else None
-        if found:
-            shown = ", ".join(f"{name}={value:.6g}" for name, value in values.items())
-            raise RunError(f"{place}: at {shown}: {found}")
+    found = [problem(values, samples) for values in draws] if problem else []
+    wrong = [i for i, sentence in enumerate(found) if sentence]
+    if wrong:
+        values, everywhere = draws[wrong[0]], len(wrong) == len(draws)
+        shown = "" if everywhere else f"at {', '.join(f'{n}={v:.6g}' for n, v in values.items())}: "
+        raise RunError(f"{place}: {shown}{found[wrong[0]]}")
     return plugin, parameters
+
+
+def generator(experiment: Experiment) -> Generator:
+    """The experiment's generator; raises :class:`RunError` for options that it refuses."""
+    section = experiment.generator
+    try:
+        made: Generator = plugins.load("generators", section.name)(**section.options)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{experiment.place('generator')}: {error}") from error
+    return made
+
+
+def round_plan(experiment: Experiment, parameters: Parameters) -> tuple[RoundPlan, ...]:
+    """What the generator will do with the budget; raises :class:`RunError` where that is too small."""
+    try:
+        return generator(experiment).plan(parameters, budget(experiment))
+    except RunError:
+        raise
+    except ValueError as error:
+        raise RunError(f"{experiment.place('budget')}: {error}") from error
+
+
+def network_encodings(experiment: Experiment) -> tuple[str, ...]:
+    """What the network is given: what the experiment says, else what the plugin asks for; imports the plugin."""
+    named = experiment.discriminator.encodings
+    if named is None:
+        plugin = plugins.load("discriminators", experiment.discriminator.name)
+        named = tuple(getattr(plugin, "encodings", ("snp-matrix", "joint-counts")))
+    return named
 
 
 def versions() -> dict[str, str]:
@@ -162,11 +198,42 @@ def versions() -> dict[str, str]:
     return found
 
 
-def quiet_tensorflow(threads: int) -> None:
-    """What has to be in the environment before TensorFlow is imported: repeatable round-off, no chatter."""
+def import_training(experiment: Experiment) -> ModuleType:
+    """:mod:`ganinfer.training`, ready for use. TensorFlow comes with it, which takes seconds."""
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with _without_chatter():
+        from ganinfer import training
+
+        training.configure(experiment.execution.threads)
+    return training
+
+
+def forget_networks() -> None:
+    """Layers count their names from the start again, as if no network had been built in this process."""
+    import keras
+
+    keras.backend.clear_session()
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep from stderr what TensorFlow's libraries write there, whatever is asked, on a machine without a GPU."""
+    sys.stderr.flush()
+    shown = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(shown, 2)
+            os.close(shown)
+            written.seek(0)
+            for line in written.read().decode("utf-8", "replace").splitlines(keepends=True):
+                if not any(words in line for words in _CHATTER):
+                    sys.stderr.write(line)
 
 
 def options_of(section: Any) -> dict[str, Any]:

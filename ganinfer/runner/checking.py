@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import execution, observed, plugins
-from ganinfer.experiment import Experiment, SimulatedData, budget, pipeline_settings
+from ganinfer import execution, observed
+from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, training_settings
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling
+from ganinfer.runner.refusing import refuse
 from ganinfer.simulation import Setup, Task, choose_templates, simulate
 
 _TRIED_WINDOWS = 8
@@ -29,14 +30,16 @@ def check(experiment: Experiment) -> dict[str, Any]:
     Raises the same errors as a run would, before anything expensive.
     """
     scenario = assembling.only_scenario(experiment)
+    # The default network without options is sure to build; TensorFlow's import would take longer than all the rest.
+    refuse(experiment, network=experiment.discriminator != type(experiment.discriminator)())
     if isinstance(experiment.data, SimulatedData):
-        samples = assembling.sample_sets(experiment.data.simulate)
-        assembling.checked_parameters(experiment, scenario, samples)
         experiment = _smaller_study(experiment)
     with execution.make("serial") as serial:
         real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
     _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
+    if not isinstance(experiment.data, SimulatedData):
+        observed.split_folds(np.array([real.windows[i].block for i in chosen]), _folds(experiment), experiment.seed)
     setup = assembling.fitted_setup(
         experiment, scenario, real, chosen, ("snp-matrix", "joint-counts", assembling.CLASSICAL)
     )
@@ -67,6 +70,11 @@ def check(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def _folds(experiment: Experiment) -> int:
+    """As many as the run's training has; the default stands in a module that imports TensorFlow."""
+    return int(training_settings(experiment).get("folds", 2))
+
+
 def _smaller_study(experiment: Experiment) -> Experiment:
     """The same study with few windows: a check needs no more."""
     assert isinstance(experiment.data, SimulatedData)
@@ -93,8 +101,8 @@ def _seconds_per_window(
 
 
 def _cost(experiment: Experiment, parameters: Parameters, seconds: float) -> dict[str, Any]:
-    generator = plugins.load("generators", experiment.generator.name)(**experiment.generator.options)
-    windows = sum(r.num_proposals * r.num_windows for r in generator.plan(parameters, budget(experiment)))
+    plan = assembling.round_plan(experiment, parameters)
+    windows = sum(r.num_proposals * r.num_windows for r in plan)
     workers = _num_workers(experiment)
     total = windows * (seconds / workers + _TRAINING_SECONDS) + _ONCE_SECONDS
     return {

@@ -10,11 +10,12 @@ from typing import Any
 
 from ganinfer import observed, storage, tracking
 from ganinfer.execution import Executor
-from ganinfer.experiment import Experiment, budget, check_discriminator, loads, training_settings
+from ganinfer.experiment import Experiment, budget, loads, training_settings
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, recording, rounds
 from ganinfer.runner.assembling import RunError
+from ganinfer.runner.refusing import refuse
 
 EXPERIMENT = "experiment.yaml"
 
@@ -40,6 +41,8 @@ def run(
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
             _check_same(experiment, folder)
+        events.message("Checking the experiment")
+        refuse(experiment, network=True, resume=resume)
         folder.write_text(EXPERIMENT, dump_yaml(experiment.resolved()))
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
@@ -56,27 +59,22 @@ def run(
 
 
 def _problem(experiment: Experiment, scenario: str, real: RealWindows, folder: storage.RunFolder) -> Any:
-    """The inference's problem; TensorFlow is imported here."""
-    assembling.quiet_tensorflow(experiment.execution.threads)
-    from ganinfer import inference, plugins, training
+    """The inference's problem."""
+    training = assembling.import_training(experiment)
+    from ganinfer import inference
 
-    check_discriminator(experiment)
-    training.configure(experiment.execution.threads)
-    plugin = plugins.load("discriminators", experiment.discriminator.name)
-    wanted: Any = experiment.discriminator.encodings or getattr(plugin, "encodings", ("snp-matrix", "joint-counts"))
-    encodings = list(wanted)
+    encodings = list(assembling.network_encodings(experiment))
     # Classical statistics are computed in any case: where they are not matched, the report still compares them.
     encodings += [name for name in ("joint-counts", assembling.CLASSICAL) if name not in encodings]
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
     setup = assembling.fitted_setup(experiment, scenario, real, chosen, encodings)
     _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
     settings = training.TrainingSettings(**training_settings(experiment))
-    generator = plugins.load("generators", experiment.generator.name)(**experiment.generator.options)
     return inference.Problem(
         setup,
         parameters,
         observed.observe(real, chosen, setup, settings.folds, experiment.seed, folder.path / "cache"),
-        generator,
+        assembling.generator(experiment),
         budget(experiment),
         inference.Network(experiment.discriminator.name, experiment.discriminator.options, settings),
         scenario,

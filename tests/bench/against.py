@@ -90,16 +90,15 @@ def _in_a_process(model: str, name: str, seed: int) -> None:
 
 def run_one(model: str, name: str, seed: int) -> None:
     """One run in this process, its record on disk after every round."""
-    from ganinfer import experiment, training
+    from ganinfer import experiment
     from ganinfer.runner import assembling
 
-    assembling.quiet_tensorflow(1)
-    training.configure(1)
     chosen = method(name)
     overrides = [f"data.simulate.seed={seed}", f"seed={seed}", "execution={executor: serial, threads: 1}"]
     if chosen.side == "default":
         overrides.append(f"budget.simulated_windows={chosen.size}")
     loaded = experiment.load(ROOT / "experiments" / f"{model}.yaml", overrides)
+    assembling.import_training(loaded)
     with tempfile.TemporaryDirectory(prefix="against-") as folder:
         if chosen.side == "default":
             run: Any = Default(loaded, Path(folder))

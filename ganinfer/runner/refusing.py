@@ -1,0 +1,128 @@
+"""What can be found wrong with an experiment before any genome is read, which may take hours."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import numpy as np
+
+from ganinfer import execution, simulation, tracking
+from ganinfer.encodings import ENCODINGS
+from ganinfer.experiment import (
+    Experiment,
+    SimulatedData,
+    check_discriminator,
+    pipeline_settings,
+    sample_sets,
+    training_settings,
+)
+from ganinfer.experiment.problems import closest
+from ganinfer.haplotypes import SampleSet
+from ganinfer.interfaces import WindowTemplate
+from ganinfer.parameters import Parameters
+from ganinfer.runner import assembling
+from ganinfer.runner.assembling import RunError
+from ganinfer.simulation import SimulationError
+from ganinfer.windows import RecombinationMap
+
+_FEW_INDIVIDUALS = 3
+_SOME_SITES = 64
+
+
+def refuse(experiment: Experiment, *, network: bool, resume: bool = False) -> None:
+    """Raise for labels without a deme, a budget too small, options refused, a simulator that fails, nobody at home.
+
+    ``network`` builds it, which takes the seconds of TensorFlow's import. A run that is resumed may start while
+    MLflow is away. What only the genomes can tell is left to those who read them.
+    """
+    scenario = assembling.only_scenario(experiment)
+    check_addresses(experiment, resume=resume)
+    samples = _samples(experiment)
+    _, parameters = assembling.checked_parameters(experiment, scenario, samples)
+    assembling.round_plan(experiment, parameters)
+    few = tuple(replace(s, num_individuals=min(s.num_individuals, _FEW_INDIVIDUALS)) for s in samples)
+    few = few or (SampleSet("population", _FEW_INDIVIDUALS),)
+    _check_encodings(experiment)
+    if samples:
+        _try_simulator(experiment, scenario, parameters, few)
+    if network:
+        _try_network(experiment, scenario, parameters, few)
+
+
+def check_addresses(experiment: Experiment, *, resume: bool = False) -> None:
+    """Raise where no Ray cluster or no MLflow server answers at the addresses given; nothing is started."""
+    section = experiment.execution
+    execution.check_reachable(section.executor, section.address)
+    if not resume:
+        tracking.check_reachable(experiment.tracking.uri)
+
+
+def _samples(experiment: Experiment) -> tuple[SampleSet, ...]:
+    """Populations, numbers and times as study or sample sheet say; none where only the genotypes know."""
+    if isinstance(experiment.data, SimulatedData):
+        return sample_sets(experiment.data.simulate)
+    if experiment.data.samples is None:
+        return tuple(
+            SampleSet(name, _FEW_INDIVIDUALS if number == "all" else number)
+            for name, number in experiment.data.populations.items()
+        )
+    from ganinfer.genomes import read_samples
+
+    return read_samples(experiment.data.samples, experiment.data.populations)
+
+
+def _try_simulator(
+    experiment: Experiment, scenario: str, parameters: Parameters, samples: tuple[SampleSet, ...]
+) -> None:
+    """One window of a few individuals, at a draw from the prior.
+
+    It is a window of no data, which ``ganinfer simulate`` could not repeat. A check can, as it comes here first.
+    """
+    length = experiment.windows.length
+    template = WindowTemplate(
+        length, recombination=RecombinationMap(np.array([0.0, length / 2, length]), np.array([2e-8, 5e-9]))
+    )
+    setup = assembling.base_setup(experiment, scenario, samples, pipeline_settings(experiment, True), ())
+    vector = parameters.sample(np.random.default_rng(experiment.seed), 1)[0]
+    task = simulation.Task(setup, parameters.named(vector), (template,), 1)
+    with execution.make("serial", timeout=experiment.execution.timeout) as serial:
+        try:
+            next(simulation.simulate([task], serial))
+        except SimulationError as error:
+            changes = [word for text in experiment.overrides for word in ("--set", text)]
+            command = shlex.join(["ganinfer", "check", str(experiment.path), *changes])
+            told = SimulationError(f"{error}\nRepeat it with: {command}")
+            told.details = error.details
+            raise told from error
+
+
+def _check_encodings(experiment: Experiment) -> None:
+    for name in experiment.discriminator.encodings or ():
+        if name not in ENCODINGS:
+            place = experiment.place("discriminator", "encodings")
+            raise RunError(f"{place}: no encoding named {name!r}; {closest(name, ENCODINGS)}")
+
+
+def _try_network(experiment: Experiment, scenario: str, parameters: Parameters, samples: tuple[SampleSet, ...]) -> None:
+    """Builds the networks on arrays of the kinds that they will get, and forgets them again."""
+    training = assembling.import_training(experiment)
+    check_discriminator(experiment)
+    encodings = assembling.network_encodings(experiment)
+    pipeline = pipeline_settings(experiment, True)
+    setup = assembling.base_setup(experiment, scenario, samples, pipeline, encodings, _SOME_SITES)
+    specs = {n: s for n, s in simulation.encoding_specs(setup).items() if n != assembling.CLASSICAL}
+    settings = training.TrainingSettings(**training_settings(experiment))
+    section, place = experiment.discriminator, experiment.place("discriminator")
+    try:
+        training.init(section.name, section.options, specs, len(parameters), settings, 1)
+    except KeyError as error:
+        raise RunError(
+            f"{place}: {section.name} asks for an array {error}, which its encodings ({', '.join(encodings)}) do not "
+            "make; name those that it needs under encodings, or leave that key out"
+        ) from error
+    except (ValueError, TypeError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise RunError(f"{place}: {section.name} cannot be built so: {said}") from error
+    finally:
+        assembling.forget_networks()

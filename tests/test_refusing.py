@@ -1,0 +1,170 @@
+"""What is refused before any genome is read, by ``check`` and by ``run``: the message, and that nothing is left."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganinfer import runner
+from ganinfer.experiment import ExperimentError, load
+from ganinfer.runner import assembling
+from ganinfer.runner.refusing import refuse
+from ganinfer.simulation import SimulationError
+from tests.genome_files import vcf_text, write_sheet
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+DEMES = "model: im.demes.yaml, parameters: im.options.yaml, mutation_rate: 1.25e-8"
+EXPERIMENT = """\
+data: {genotypes: x.vcf, samples: sheet.tsv, populations: {A: 2, B: 1}}
+windows: {length: 100, block_length: 100}
+scenarios:
+  im: {model: im.demes.yaml, parameters: im.options.yaml, mutation_rate: 1.25e-8, recombination_rate: 1e-8}
+execution: {executor: serial, threads: 1}
+"""
+CODE = """
+from ganinfer.parameters import Parameter, Parameters
+
+class Mine:
+    api_version, produces = "1", "windows"
+    parameters = Parameters((Parameter("N", 100, 20_000, "log"),))
+
+    def simulate(self, theta, design, seed):
+        ANSWER
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An experiment on a small VCF that nobody may read."""
+    (tmp_path / "x.vcf").write_text(vcf_text([f"1 {p} A C 0|1 1|1 0|0" for p in range(5, 900, 7)]))
+    write_sheet(tmp_path / "sheet.tsv", {"a": "A", "b": "A", "c": "B"})
+    for name in ("im.demes.yaml", "im.options.yaml"):
+        (tmp_path / name).write_text((EXPERIMENTS / name).read_text())
+
+    def no_data(*arguments: Any) -> None:
+        raise AssertionError("the genomes were read")
+
+    monkeypatch.setattr(assembling, "open_data", no_data)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def experiment(folder: Path, *overrides: str, text: str = EXPERIMENT) -> Any:
+    (folder / "my.yaml").write_text(text)
+    return load(folder / "my.yaml", overrides)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def refused(folder: Path, message: str, *overrides: str, text: str = EXPERIMENT, kind: type = ValueError) -> None:
+    loaded = experiment(folder, *overrides, text=text)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(kind, match=message):
+        runner.check(loaded)
+    with pytest.raises(kind, match=message):
+        runner.run(loaded, folder / "run")
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_sound_experiment_passes(folder: Path) -> None:
+    refuse(experiment(folder), network=False)
+    refuse(load(EXPERIMENTS / "im.yaml"), network=False)
+
+
+def test_a_population_without_a_deme(folder: Path) -> None:
+    write_sheet(folder / "sheet.tsv", {"a": "A", "b": "A", "c": "CEU"})
+    text = EXPERIMENT.replace("B: 1", "CEU: 1")
+    message = r"my.yaml:4: scenarios.im: population 'CEU' of the data is sampled from 'CEU', which im.demes.yaml"
+    refused(folder, message, text=text)
+    refused(folder, "'A' of the data is sampled from 'AFR'", "scenarios.im.demes={A: AFR, CEU: B}", text=text)
+    refuse(experiment(folder, "scenarios.im.demes={CEU: B}", text=text), network=False)
+
+
+def test_an_ancient_sample_of_a_deme_that_did_not_exist_yet(folder: Path) -> None:
+    (folder / "sheet.tsv").write_text("sample\tpopulation\ttime\na\tA\t0\nb\tA\t19000\nc\tB\t0\n")
+    refused(folder, r"scenarios.im: at N1=.*: population 'A' .*19000")
+
+
+def test_an_empty_population(folder: Path) -> None:
+    refused(folder, r"sheet.tsv: population C of data.populations is empty; there are A \(2\)", "data.populations.C=1")
+
+
+def test_a_budget_that_is_too_small(folder: Path) -> None:
+    refused(folder, r"budget: generator matching needs at least 14 proposals", "budget.simulated_windows=3")
+
+
+def test_options_that_the_generator_refuses(folder: Path) -> None:
+    refused(folder, r"generator: generator matching: temper must lie in \(0, 1\]", "generator.temper=7")
+
+
+def test_an_unknown_encoding(folder: Path) -> None:
+    message = "discriminator.encodings: no encoding named 'snp-matrx'; did you mean snp-matrix"
+    refused(folder, message, "discriminator.encodings=[snp-matrx]")
+
+
+def test_several_scenarios(folder: Path) -> None:
+    refused(folder, r"has 2 scenarios \(im, two\)", f"scenarios.two={{{DEMES}, recombination_rate: 0}}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            "raise RuntimeError('no licence')",
+            r"Mine of my.py failed at N=.*: raised RuntimeError: no licence \(my.py",
+        ),
+        ("yield 7", "an observation must be Haplotypes or a tskit.TreeSequence, not int"),
+        ("return []", "yielded 0 observations for 1 templates"),
+    ],
+)
+def test_a_simulator_that_fails(folder: Path, answer: str, message: str) -> None:
+    (folder / "my.py").write_text(CODE.replace("ANSWER", answer))
+    text = re.sub(r"im: \{.*\}", "im: {simulator: {file: my.py, class: Mine}}", EXPERIMENT)
+    command = r"[^\n]*\nRepeat it with: ganinfer check \S*my.yaml --set seed=5$"
+    refused(folder, message + command, "seed=5", text=text, kind=SimulationError)
+
+
+def test_mlflow_that_is_away_or_misnamed(folder: Path) -> None:
+    message = r"MLflow at tracking.uri 'http://127.0.0.1:\d+' does not answer: .*; start the server or correct the addr"
+    refused(folder, message, f"tracking.uri=http://127.0.0.1:{free_port()}")
+    refused(folder, r"'mlflow.org:5000' has the scheme 'mlflow.org'; allowed: null", "tracking.uri=mlflow.org:5000")
+    away = experiment(folder, f"tracking.uri=http://127.0.0.1:{free_port()}")
+    refuse(away, network=False, resume=True)
+
+
+def test_ray_that_is_away_or_misnamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = "execution.executor=ray"
+    message = r"no Ray cluster lets us in at execution.address '127.0.0.1:\d+' \(ConnectionRefusedError"
+    refused(folder, message, ray, f"execution.address=127.0.0.1:{free_port()}")
+    refused(folder, "execution.address must be auto or HOST:PORT", ray, "execution.address=ray://head")
+    monkeypatch.setenv("RAY_ADDRESS", "head")
+    refused(folder, "the environment variable RAY_ADDRESS must be auto or HOST:PORT", ray)
+
+
+def test_a_map_that_is_missing(folder: Path) -> None:
+    text = EXPERIMENT.replace(", recombination_rate: 1e-8", "")
+    with pytest.raises(ExperimentError, match=r":4: scenarios.im: recombination_rate is map \(the default\), but"):
+        experiment(folder, text=text)
+    with pytest.raises(ExperimentError, match="a simulation study has no recombination map; give recombination_rate"):
+        load(EXPERIMENTS / "im.yaml", ["scenarios.im.recombination_rate=map"])
+
+
+def test_options_of_another_kind(folder: Path) -> None:
+    for option, message in {
+        "generator.temper=hot": "generator.temper: must be a number, not 'hot'",
+        "generator.windows=1.5": "generator.windows: must be a whole number, not 1.5",
+        "generator.steps=true": "generator.steps: must be a whole number, not True",
+        "scenarios.im.ploidy=two": "scenarios.im.ploidy: must be a whole number, not 'two'",
+        "scenarios.im.mutation_rate=[1]": r"scenarios.im.mutation_rate: must be a number or text or null, not \[1\]",
+    }.items():
+        with pytest.raises(ExperimentError, match=message):
+            experiment(folder, option)
