@@ -402,3 +402,31 @@ def test_a_dead_group_is_cut_into_single_items_in_order():
 
 def test_ordered_holds_back_what_came_early():
     assert list(execution.ordered([(2, "c"), (0, "a"), (1, "b"), (3, "d")])) == ["a", "b", "c", "d"]
+
+
+# --- patience -----------------------------------------------------------------------------------------------------
+
+
+def test_a_patient_executor_starts_nothing_for_little_work():
+    def start():
+        raise AssertionError("started")
+
+    with execution.make_patient(start, 60) as executor:
+        assert list(executor.run(square, range(20))) == [(i, i * i) for i in range(20)]
+        assert executor.num_workers == 1
+
+
+def test_a_patient_executor_hands_over_what_is_left():
+    with execution.make_patient(lambda: execution.make("process", 2), 0.05) as executor:
+        assert sorted(executor.run(wait, [0.04] * 12)) == [(i, 0.04) for i in range(12)]
+        assert executor.num_workers == 2
+        assert sorted(executor.run(square, range(5))) == [(i, i * i) for i in range(5)]
+
+
+def test_a_patient_executor_numbers_errors_as_items_are():
+    with (
+        execution.make_patient(lambda: execution.make("process", 1, timeout=0.5), 0.2) as executor,
+        pytest.raises(WorkerError, match="item 5: took longer than") as caught,
+    ):
+        list(executor.run(wait, [0.1, 0.1, 0.1, 0.01, 0.01, 5, 0.1]))
+    assert caught.value.index == 5

@@ -7,12 +7,12 @@ in flight is bounded. Which executor ran a function, with how many workers, neve
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from ganinfer.execution.base import ExecutionError, Executor, WorkerError
 
-__all__ = ["KINDS", "ExecutionError", "Executor", "WorkerError", "check_reachable", "make", "ordered"]
+__all__ = ["KINDS", "ExecutionError", "Executor", "WorkerError", "check_reachable", "make", "make_patient", "ordered"]
 
 KINDS = ("serial", "process", "ray")
 R = TypeVar("R")
@@ -42,6 +42,13 @@ def make(
     from ganinfer.execution.ray_tasks import RayExecutor
 
     return RayExecutor(workers, timeout, address)
+
+
+def make_patient(start: Callable[[], Executor], seconds: float, *, timeout: float = 600) -> Executor:
+    """An executor of this process that calls ``start`` for another one when work is left after ``seconds``."""
+    from ganinfer.execution.patient import PatientExecutor
+
+    return PatientExecutor(start, seconds, timeout)
 
 
 def check_reachable(kind: str, address: str | None = None) -> None:

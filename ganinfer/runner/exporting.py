@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import execution, observed, plugins, randomness, simulation, study
+from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings
 from ganinfer.haplotypes import Haplotypes, SampleSet
 from ganinfer.interfaces import Design, WindowTemplate
@@ -26,6 +27,8 @@ from ganinfer.windows import Window
 _ALLELES = "ATGC"
 #: Windows of a proposal that is repeated, where nothing else says how many.
 _PROPOSAL_WINDOWS = 16
+#: Seconds of simulation in this process before Ray is started for the rest.
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ def _simulated(
     seed: int | None,
     proposal_seed: int | None,
 ) -> Simulated:
-    with assembling.executor(experiment) as workers:
+    with _workers(experiment) as workers:
         if isinstance(experiment.data, SimulatedData) and proposal_seed is None:
             plan = assembling.study_plan(experiment)
             setup = assembling.base_setup(experiment, scenario, plan.setup.samples, PipelineSettings(), ())
@@ -97,6 +100,12 @@ def _simulated(
     rng = randomness.stream(first_seed, "pipeline")
     haplotypes = [mirrored(h, t, rng) for h, t in zip(raw, templates, strict=True)]
     return Simulated([real.windows[i] for i in chosen], haplotypes, real.samples)
+
+
+def _workers(experiment: Experiment) -> Executor:
+    """The experiment's executor, once it is sure to pay."""
+    timeout = experiment.execution.timeout
+    return execution.make_patient(lambda: assembling.executor(experiment), _PATIENCE, timeout=timeout)
 
 
 def _templates(
@@ -146,8 +155,8 @@ def _tree_sequences(
             template = WindowTemplate(experiment.windows.length)
             parts = [(plan.setup.samples, (template,) * (num_windows or _PROPOSAL_WINDOWS), proposal_seed)]
     else:
-        with execution.make("serial") as serial:
-            real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
+        with _workers(experiment) as workers:
+            real = assembling.open_data(experiment, workers, Path("runs") / assembling.CACHE)
         chosen, first = _templates(experiment, real, num_windows, seed, proposal_seed)
         parts = [(real.samples, tuple(real.templates[i] for i in chosen), first)]
     for samples, templates, part_seed in parts:
