@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,11 +106,8 @@ def fit_num_sites(real: RealWindows, chosen: Sequence[int] | np.ndarray, setup: 
 
 def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int, seed: int, cache: Path) -> Observed:
     """Encode the chosen real windows into memory-mapped arrays under ``cache``."""
-    cache.mkdir(parents=True, exist_ok=True)
     arrays = {
-        name: np.lib.format.open_memmap(
-            cache / f"real-{name}.npy", mode="w+", dtype=np.dtype(spec.dtype), shape=(len(chosen), *spec.shape)
-        )
+        name: _on_disk(cache / f"real-{name}.npy", np.dtype(spec.dtype), (len(chosen), *spec.shape))
         for name, spec in encoding_specs(setup).items()
     }
     for start in range(0, len(chosen), _CHUNK):
@@ -122,6 +120,23 @@ def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int,
     block = np.array([real.windows[i].block for i in chosen], dtype=np.int64)
     templates = tuple(real.templates[i] for i in chosen)
     return Observed(arrays, block, split_folds(block, num_folds, seed), templates)
+
+
+def _on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """A memory-mapped array whose room on the disk is taken at once: a mapping that finds none kills the process."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        needed = int(np.prod(shape)) * dtype.itemsize / 1e6
+        raise ObservedError(
+            f"{path}: the encoded windows, {needed:,.1f} MB, cannot be written: {error.strerror or error}; "
+            "free some space there, or choose another place with --output"
+        ) from error
+    return array
 
 
 def _prepared(real: RealWindows, index: int, setup: Setup, seed: int) -> Haplotypes:

@@ -373,7 +373,8 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         folder = path if path.is_dir() else path.parent
         if error.errno in _FULL:
-            remedy = "free space or raise the quota or file size limit there, then go on with --resume"
+            remedy = "free space or raise the quota or file size limit there, then go on with --resume, or start again"
+            remedy += " where no round was complete"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "the folder must be writable; choose another with --output"
         else:

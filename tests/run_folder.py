@@ -200,7 +200,7 @@ def _result(truths: Sequence[Truth], adequacy: Mapping[str, object] | None) -> d
 
 def _data(names: Sequence[str], size: int) -> dict[str, object]:
     return {
-        "genotypes": ["example.vcf.gz"],
+        "genotypes": [{"path": "/data/example.vcf.gz", "format": "VCF", "digest": "fad2" * 16}],
         "individuals": {n: [f"{n}{i:03d}" for i in range(size)] for n in names},
         "samples": [{"population": n, "individuals": size, "ploidy": 2, "time": 0} for n in names],
         "phased": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -147,6 +148,18 @@ def test_exit_codes_tell_mistakes_from_failures() -> None:
     assert 'pip install "ganinfer[zarr]"' in guard.explain(ImportError("gone", name="tszip"))[0]
     message, code = guard.explain(error_of(Path("/gone/away").write_text, "x"))
     assert (message, code) == ("/gone/away: No such file or directory", 1)
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EACCES, 2)])
+def test_a_full_disk_is_a_failure_and_no_mistake(number: int, code: int) -> None:
+    error = ValueError("cannot write")
+    error.__cause__ = OSError(number, os.strerror(number))
+    wrapped = error_of(_write_in_vain, error)
+    assert guard.explain(wrapped) == ("the store cannot be written", code)
+
+
+def _write_in_vain(cause: Exception) -> None:
+    raise experiment.ExperimentError(["the store cannot be written"]) from cause
 
 
 def test_a_bug_is_called_a_bug() -> None:

@@ -332,7 +332,7 @@ def test_a_full_disk(tmp_path, limit):
     command = [sys.executable, "-c", _CRAMPED, str(path), str(tmp_path / "cache"), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "the haplotype store cannot be written" in done.stdout
-    assert "is full; nothing was kept. Free some space or put the cache on another disk" in done.stdout
+    assert "is full; nothing was kept. Free some space, or choose another place: the cache" in done.stdout
     assert done.stderr == ""
     assert nothing_written(tmp_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -144,3 +146,15 @@ def test_a_window_is_the_same_whichever_others_are_chosen(tmp_path):
 
 def test_resized_changes_the_size_alone():
     assert observed.resized(SETUP, 64) == replace(SETUP, num_sites=64)
+
+
+def test_a_full_disk_is_said_and_not_died_of(tmp_path, monkeypatch):
+    """A mapping whose pages find no room would kill the process by SIGBUS."""
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    message = r"real-genotypes.npy: the encoded windows, 0.0 MB, cannot be written: No space left on device; free some"
+    with pytest.raises(ObservedError, match=message):
+        observe(Genomes([5] * 4, [0, 0, 1, 1]), np.arange(4), SETUP, 2, 1, tmp_path / "cache")

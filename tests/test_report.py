@@ -146,6 +146,18 @@ def test_a_browser_opens_it_silently_and_offline(folder, tmp_path, capsys):
 # What it says
 
 
+def test_files_are_named_with_their_format(folder):
+    text = parsed(folder).words
+    assert "files example.vcf.gz (VCF)" in text
+    assert "digest" not in text
+
+
+def test_many_files_are_counted():
+    files = [{"path": f"/data/chr{i}.bcf", "format": "BCF"} for i in range(1, 23)]
+    assert page._files(files) == "chr1.bcf (BCF), chr2.bcf (BCF), chr3.bcf (BCF) and 19 more"
+    assert page._files(["old.vcf"]) == "old.vcf"
+
+
 def test_the_summary_comes_first_and_in_plain_words(folder):
     text = parsed(folder).words
     assert (
@@ -411,7 +423,7 @@ def test_the_trace_as_table_text_csv_and_picture(folder, tmp_path):
     lines = report.trace_text(folder).splitlines()
     assert lines[0].split() == ["round", "windows", "time", *(t.name for t in run_folder.IM)]
     assert len(lines) == 1 + run_folder.ROUNDS
-    assert re.search(r"7 +59,840 +5 min 36 s +9,000 ± 270 +5,000 ± 200", lines[-1])
+    assert re.search(r"8 +59,840 +5 min 36 s +9,000 ± 270 +5,000 ± 200", lines[-1])
     assert len({len(line) for line in lines}) <= 2
     with report.trace_csv(folder, tmp_path / "trace.csv").open() as file:
         rows = list(csv.DictReader(file))

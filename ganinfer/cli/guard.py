@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import sys
@@ -72,7 +73,7 @@ def explain(error: Exception) -> tuple[str, int]:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", FAILED
     if isinstance(error, ValueError) and _raised_by_us(error):
-        return str(error), FAILED if _while_running(error) else USAGE
+        return str(error), FAILED if _while_running(error) or _disk_full(error) else USAGE
     hint = "this is a bug in ganinfer or in a plugin; --debug shows where"
     return f"{type(error).__name__}: {error} ({hint})", FAILED
 
@@ -92,6 +93,15 @@ def _raised_by_us(error: Exception) -> bool:
         frame = frame.tb_next
     module = frame.tb_frame.f_globals.get("__name__", "") if frame else ""
     return module.partition(".")[0] in _OURS
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk, quota or limit on file sizes is behind an error: nobody's mistake in what was given."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _while_running(error: Exception) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ganinfer.report.reading import Estimate, ReportError, Run
 from ganinfer.report.style import Drawing, applied
 
 _WORST = 6
+_MOST_FILES = 3
 
 
 @dataclass(frozen=True)
@@ -263,12 +264,23 @@ def _genomes(run: Run, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     missing = data.get("missing")
     return [
         ("individuals", _sampled(run)),
-        ("files", words.listing([Path(str(f)).name for f in data.get("genotypes") or []])),
+        ("files", _files(data.get("genotypes") or [])),
         ("phased", phased),
         ("ancestral alleles", told),
         ("missing genotypes", f"{100 * missing:.2g} %" if missing is not None else ""),
         ("mean recombination rate", f"{words.short(float(f'{rate:.3g}'))} per base and generation" if rate else ""),
     ]
+
+
+def _files(files: Sequence[Any]) -> str:
+    """Names and formats of the genotype files; of many only the first ones."""
+    shown = []
+    for file in files[:_MOST_FILES]:
+        path, kind = (file.get("path"), file.get("format")) if isinstance(file, Mapping) else (file, None)
+        shown.append(Path(str(path)).name + (f" ({kind})" if kind else ""))
+    if len(files) > _MOST_FILES:
+        shown.append(f"{len(files) - _MOST_FILES} more")
+    return words.listing(shown)
 
 
 def _windows(windows: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -52,7 +52,7 @@ def _of_truth(run: Run) -> str:
 
 def _trajectory_panel(ax: Any, table: dict[str, np.ndarray], estimate: Estimate) -> str:
     mine = table["parameter"] == estimate.name
-    rounds, values = table["round"][mine], table["estimate"][mine]
+    rounds, values = table["round"][mine] + 1, table["estimate"][mine]
     order = np.argsort(rounds)
     rounds, values = rounds[order], values[order]
     low, high = table["low"][mine][order], table["high"][mine][order]
@@ -172,6 +172,12 @@ def _cloud(ax: Any, run: Run, x: Estimate, y: Estimate) -> None:
     step = max(len(run.posterior[x.name]) // _POINTS, 1)
     ax.plot(run.posterior[x.name][::step], run.posterior[y.name][::step], ".", color=BLUE, ms=2.5, alpha=0.25, mew=0)
     ax.plot(x.estimate, y.estimate, "+", color=INK, ms=9, mew=1.4)
+    # A linear axis' margins may reach below zero, where a logarithmic one cannot go.
+    for estimate, limit in ((x, ax.set_xlim), (y, ax.set_ylim)):
+        values = run.posterior[estimate.name]
+        if estimate.logarithmic and values.min() > 0:
+            margin = (values.max() / values.min()) ** 0.05
+            limit(values.min() / margin, values.max() * margin)
 
 
 def _grid(run: Run, estimates: list[Estimate], correlation: np.ndarray, order: Any) -> Any:

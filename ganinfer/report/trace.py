@@ -32,7 +32,7 @@ def text(folder: Path) -> str:
     for r in np.unique(columns["round"]):
         here = columns["round"] == r
         first = int(np.flatnonzero(here)[0])
-        line = [str(r), f"{int(columns['num_windows'][first]):,}", words.duration(float(columns["seconds"][first]))]
+        line = [str(r + 1), f"{int(columns['num_windows'][first]):,}", words.duration(float(columns["seconds"][first]))]
         for name in names:
             row = np.flatnonzero(here & (columns["parameter"] == name))
             line.append(_cell(columns, int(row[0])) if len(row) else "")

@@ -55,7 +55,7 @@ def training(run: Run) -> Drawing | str:
         if column == "auc":
             ax.axhline(0.5, color=GREY, lw=0.9, ls=(0, (4, 3)))
         ax.set(title=title, ylabel=label)
-        ax.set_xticks(_middles(edges, float(position.max())), [str(r) for r in np.unique(table["round"])])
+        ax.set_xticks(_middles(edges, float(position.max())), [str(r + 1) for r in np.unique(table["round"])])
         ax.tick_params(axis="x", length=0)
         ax.set_xlabel("round")
     axes[0].legend()
@@ -94,14 +94,14 @@ def _final(table: Table, column: str) -> float | None:
 
 
 def _metric(run: Run, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rounds and values of one metric."""
+    """Rounds, counted from 1 as the terminal does, and values of one metric."""
     if run.metrics is None:
         return None
     mine = (run.metrics["name"] == name) & np.isfinite(run.metrics["value"].astype(float))
     if not mine.any():
         return None
     order = np.argsort(run.metrics["round"][mine], kind="stable")
-    return run.metrics["round"][mine][order], run.metrics["value"][mine][order].astype(float)
+    return run.metrics["round"][mine][order] + 1, run.metrics["value"][mine][order].astype(float)
 
 
 _METRICS = (

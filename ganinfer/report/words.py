@@ -191,7 +191,7 @@ _PARTS = (
     (re.compile(r"haplotypes homozygosity ([^,]+), (.+)"), "haplotype homozygosity in {0} ({1})"),
     (re.compile(r"haplotypes shared ([^,]+),([^,]+), (.+)"), "haplotypes that {0} and {1} share ({2})"),
     (re.compile(r"r2 ([^,]+), (\d+)-(\d+) bp"), "linkage disequilibrium (r²) in {0} between sites {1} to {2} bp apart"),
-    (re.compile(r"four gametes (.+)"), "neighbouring sites in {0} with all four gametes"),
+    (re.compile(r"four gametes (.+)"), "share of pairs of neighbouring sites in {0} with all four gametes"),
 )
 
 
