@@ -275,7 +275,8 @@ def test_theta_is_the_truth_of_a_study_or_what_is_given(tmp_path: Path) -> None:
 def test_a_scenario_need_only_be_named_where_there_are_several() -> None:
     study = experiment.load(IM)
     assert values.scenario(study, None) == "im"
-    text = IM.read_text().replace("scenarios:\n", "scenarios:\n  other: {model: im.demes.yaml, mutation_rate: 1e-8}\n")
+    other = "  other: {model: im.demes.yaml, mutation_rate: 1e-8, recombination_rate: 1e-8}\n"
+    text = IM.read_text().replace("scenarios:\n", f"scenarios:\n{other}")
     assert values.scenario(experiment.loads(text, EXPERIMENTS), None) == "im"
     assert values.scenario(experiment.loads(text, EXPERIMENTS), "other") == "other"
 

@@ -121,13 +121,13 @@ def parameter_axis(axis: Any, logarithmic: bool, num_ticks: int = 5) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
+    crowded = axis.axis_name == "x" and max(len(words.short(v)) for v in (low, high)) > 6
     if logarithmic and low > 0 and high / low > 5:
         axis.axes.set_xscale("log") if axis.axis_name == "x" else axis.axes.set_yscale("log")
-        subs = (1.0,) if high / low > 100 else (1.0, 3.0) if high / low > 20 else (1.0, 2.0, 5.0)
+        subs = (1.0,) if high / low > 100 else (1.0, 3.0) if high / low > 20 or crowded else (1.0, 2.0, 5.0)
         axis.set_major_locator(LogLocator(subs=subs, numticks=num_ticks))
         axis.set_minor_formatter(NullFormatter())
     else:
-        crowded = axis.axis_name == "x" and max(len(words.short(v)) for v in (low, high)) > 6
         axis.set_major_locator(MaxNLocator(min(num_ticks, 3) if crowded else num_ticks, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: words.short(value)))
 
