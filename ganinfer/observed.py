@@ -122,7 +122,7 @@ def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int,
     return Observed(arrays, block, split_folds(block, num_folds, seed), templates)
 
 
-def _on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+def _on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     """A memory-mapped array whose room on the disk is taken at once: a mapping that finds none kills the process."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

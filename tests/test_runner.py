@@ -304,7 +304,8 @@ def test_check_says_what_a_run_would_cost(name):
     assert cost["workers"] == 1
     assert 0.9 * 60_000 <= cost["simulated_windows"] <= 60_000
     assert 0 < cost["milliseconds_per_simulated_window"] < 1_000
-    assert cost["estimated_minutes"] > 0
+    assert cost["estimated_minutes"] > cost["core_minutes_of_simulation"] > 0
+    assert found["execution"]["ray_cluster"] == "none: this machine"
     json.dumps(found)
 
 

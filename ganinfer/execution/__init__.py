@@ -12,7 +12,17 @@ from typing import TypeVar
 
 from ganinfer.execution.base import ExecutionError, Executor, WorkerError
 
-__all__ = ["KINDS", "ExecutionError", "Executor", "WorkerError", "check_reachable", "make", "make_patient", "ordered"]
+__all__ = [
+    "KINDS",
+    "ExecutionError",
+    "Executor",
+    "WorkerError",
+    "check_reachable",
+    "cluster_address",
+    "make",
+    "make_patient",
+    "ordered",
+]
 
 KINDS = ("serial", "process", "ray")
 R = TypeVar("R")
@@ -49,6 +59,16 @@ def make_patient(start: Callable[[], Executor], seconds: float, *, timeout: floa
     from ganinfer.execution.patient import PatientExecutor
 
     return PatientExecutor(start, seconds, timeout)
+
+
+def cluster_address(kind: str, address: str | None = None) -> str | None:
+    """The Ray cluster that :func:`make` would use; ``None`` where work stays on this machine."""
+    if kind != "ray":
+        return None
+    from ganinfer.execution.ray_tasks import named_address
+
+    named, _ = named_address(address)
+    return None if named == "local" else named
 
 
 def check_reachable(kind: str, address: str | None = None) -> None:

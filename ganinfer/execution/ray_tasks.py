@@ -34,7 +34,7 @@ class RayExecutor:
     def __init__(self, workers: int | None = None, timeout: float = 600, address: str | None = None):
         self._workers = workers
         self._timeout = timeout
-        self._address, self._setting = _named(address)
+        self._address, self._setting = named_address(address)
         self._ray = _imported(self._address)
         self._owner = not self._ray.is_initialized()
         self._embedded = False
@@ -143,12 +143,12 @@ class RayExecutor:
 
 def check_reachable(address: str | None) -> None:
     """Raise :class:`ExecutionError` for an address that is none, or where nothing answers; Ray is not imported."""
-    named, setting = _named(address)
+    named, setting = named_address(address)
     if named != "local":
         _reach(named, setting)
 
 
-def _named(address: str | None) -> tuple[str, str]:
+def named_address(address: str | None) -> tuple[str, str]:
     """The address to use, and the setting that it comes from."""
     if address:
         return address, "execution.address"

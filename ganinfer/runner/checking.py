@@ -66,6 +66,7 @@ def check(experiment: Experiment) -> dict[str, Any]:
             }
             for p in parameters
         ],
+        "execution": _where(experiment),
         "cost": _cost(experiment, parameters, seconds),
     }
 
@@ -100,22 +101,41 @@ def _seconds_per_window(
     return float(np.mean(seconds[1:]))
 
 
-def _cost(experiment: Experiment, parameters: Parameters, seconds: float) -> dict[str, Any]:
-    plan = assembling.round_plan(experiment, parameters)
-    windows = sum(r.num_proposals * r.num_windows for r in plan)
-    workers = _num_workers(experiment)
-    total = windows * (seconds / workers + _TRAINING_SECONDS) + _ONCE_SECONDS
+def _where(experiment: Experiment) -> dict[str, Any]:
+    """Where a run would simulate, and where it would be recorded."""
+    section = experiment.execution
+    address = execution.cluster_address(section.executor, section.address)
     return {
-        "milliseconds_per_simulated_window": 1000 * seconds,
-        "simulated_windows": windows,
-        "workers": workers,
-        "estimated_minutes": total / 60,
+        "executor": section.executor,
+        "ray_cluster": address or "none: this machine",
+        "tracking": experiment.tracking.uri or "SQLite, mlflow.db beside the run's folder",
     }
 
 
-def _num_workers(experiment: Experiment) -> int:
+def _cost(experiment: Experiment, parameters: Parameters, seconds: float) -> dict[str, Any]:
+    """What the simulations cost, and how long the run takes on this machine while nothing else runs there.
+
+    How many workers a cluster has is known once it is asked, which only a run does.
+    """
+    plan = assembling.round_plan(experiment, parameters)
+    windows = sum(r.num_proposals * r.num_windows for r in plan)
+    workers = _num_workers(experiment)
+    once = windows * _TRAINING_SECONDS + _ONCE_SECONDS
+    return {
+        "milliseconds_per_simulated_window": 1000 * seconds,
+        "simulated_windows": windows,
+        "core_minutes_of_simulation": windows * seconds / 60,
+        "workers": workers or "as many as the cluster has",
+        "estimated_minutes": (windows * seconds / workers + once) / 60 if workers else None,
+    }
+
+
+def _num_workers(experiment: Experiment) -> int | None:
     from ganinfer.execution.base import num_cores
 
-    if experiment.execution.executor == "serial":
+    section = experiment.execution
+    if section.executor == "serial":
         return 1
-    return experiment.execution.workers or num_cores()
+    if execution.cluster_address(section.executor, section.address):
+        return section.workers
+    return section.workers or num_cores()
