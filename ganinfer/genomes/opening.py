@@ -132,7 +132,8 @@ def _fingerprint(path: Path) -> list[Any]:
 def _read(
     source: GenomeSource, described: _Descriptions, windows: WindowSettings, folder: Path, chunk_bytes: int
 ) -> None:
-    readers = [(path, open_reader(path)) for path in source.genotypes]
+    wanted = None if described.regions is None else described.regions.intervals
+    readers = [(path, open_reader(path, wanted)) for path in source.genotypes]
     contents = [(path, reader.contents()) for path, reader in readers]
     merged = _merge(contents)
     groups = described.groups or _groups_in_file(source, merged)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer.genomes import bytestream, isolation, records
+from ganinfer.genomes import bytestream, isolation, records, slicing
 from ganinfer.genomes.records import Chunk, Contents, Selection
 from ganinfer.genomes.source import ANY_FILTER, GenomeError
 from ganinfer.windows import normalise
@@ -22,19 +23,31 @@ _LAST_POSITION = 2**31 - 2
 
 
 class VcfReader:
-    """One VCF or BCF file, whole; an index is not needed and not used."""
+    """One VCF or BCF file, whole, or where ``regions`` need little of it and it has an index, that part."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, regions: Mapping[str, np.ndarray] | None = None) -> None:
         self.path = path
+        self._file = path
+        self._contigs: tuple[str, ...] = ()
+        slice_ = None if regions is None else slicing.cut(path, regions)
+        if slice_ is not None:
+            self._slice, self._contigs = slice_
+            self._file = Path(self._slice.name)
 
     @cached_property
     def _scan(self) -> bytestream.Scan:
+        if self._file != self.path:
+            with suppress(GenomeError):  # the index is of another file, or this one is damaged: the whole tells
+                found = bytestream.scan(self._file)
+                if found.records:
+                    return found
+            self._file, self._contigs = self.path, ()
         return bytestream.scan(self.path)
 
     def contents(self) -> Contents:
         scan = self._scan
         declared = bytestream.header_lines(scan.header, "contig")
-        lengths = {name: _length(declared.get(name, {})) for name in [*declared, *scan.records]}
+        lengths = {name: _length(declared.get(name, {})) for name in [*declared, *scan.records, *self._contigs]}
         if not scan.individuals:
             raise GenomeError(f"{self.path}: the #CHROM line names no sample; genotypes of individuals are needed")
         if not scan.records:
@@ -45,7 +58,7 @@ class VcfReader:
         self._check_header(selection)
         contents = self.contents()
         num_records = sum(contents.records.values())
-        arguments = (self.path, selection, dict(contents.contigs), num_records)
+        arguments = (self._file, selection, dict(contents.contigs), num_records, self.path)
         yield from isolation.iterate(str(self.path), read_chunks, *arguments)
 
     def _check_header(self, selection: Selection) -> None:
@@ -73,10 +86,13 @@ class VcfReader:
 
 
 def read_chunks(
-    path: Path, selection: Selection, contigs: Mapping[str, int | None], num_records: int
+    file: Path, selection: Selection, contigs: Mapping[str, int | None], num_records: int, path: Path
 ) -> Iterator[Chunk]:
-    """Chunks by htslib, which has to come as far as ``num_records``; ``contigs`` with their lengths."""
-    vcf = _open(path, selection)
+    """Chunks of ``file`` by htslib, which has to come as far as ``num_records``; ``contigs`` with their lengths.
+
+    ``path`` is the file that messages name.
+    """
+    vcf = _open(file, selection)
     batch = _Batch(path, selection, contigs, _order(path, vcf, selection))
     try:
         for variant in _variants(path, vcf):
