@@ -68,9 +68,9 @@ def test_haplotypes_against_the_records_themselves(cache, tmp_path):
     (tmp_path / "region.bed").write_text("4\t5053242\t5502727\n")
     source = {**SOURCE, "regions": tmp_path / "region.bed", "ancestral": "AA"}
     genomes = open_genomes(GenomeSource(**source), WindowSettings(), cache)
-    assert genomes.summary()["records"]["dropped"] == {
-        "outside the regions": 195_147 - genomes.summary()["records"]["kept"]
-    }
+    records = genomes.summary()["records"]
+    # The index spares most of what lies outside.
+    assert records["read"] - records["kept"] == records["dropped"].get("outside the regions", 0) < 10_000
     shares = [t.unusable_ancestral for t in genomes.templates]
     assert np.mean(shares) == pytest.approx(genomes.summary()["unusable_ancestral"], rel=0.1)
     index = 7
