@@ -33,11 +33,12 @@ Done = Callable[[int], None]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The discriminator to train: plugin name, its options, how it is trained."""
+    """The discriminator to train: plugin name, its options, how it is trained; ``encodings`` it asked for by name."""
 
     name: str
     options: Mapping[str, Any]
     settings: training.TrainingSettings
+    encodings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +217,9 @@ def tasks(problem: Problem, theta: np.ndarray, num_windows: int, *key: str | int
 
 
 def _network_specs(problem: Problem) -> dict[str, Any]:
-    return {name: spec for name, spec in encoding_specs(problem.setup).items() if name != CLASSICAL}
+    """What a network may read: everything but classical statistics, and these where it asked for them."""
+    unasked = {CLASSICAL} - set(problem.network.encodings)
+    return {name: spec for name, spec in encoding_specs(problem.setup).items() if name not in unasked}
 
 
 def _trains(problem: Problem, state: InferenceState) -> bool:

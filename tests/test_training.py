@@ -227,3 +227,21 @@ def test_area_under_curve_counts_ties_half():
     a, b = rng.integers(5, size=40).astype(float), rng.integers(1, 6, size=30).astype(float)
     slow = np.mean([(x > y) + 0.5 * (x == y) for x in a for y in b])
     assert training.area_under_curve(a, b) == pytest.approx(slow)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_networks_may_read_classical_statistics_where_they_ask_for_them(asked):
+    from types import SimpleNamespace
+
+    from ganinfer import inference
+    from ganinfer.haplotypes import SampleSet
+    from ganinfer.pipeline import PipelineSettings
+    from ganinfer.simulation import Setup
+
+    encoders = (("joint-counts", {}), ("classical", {}))
+    setup = Setup("demes", {}, (SampleSet("A", 3),), PipelineSettings(), encoders, 1_000, 16)
+    wanted = ("joint-counts", "classical") if asked else ("joint-counts",)
+    network = inference.Network("mine", {}, training.TrainingSettings(), wanted)
+    specs = inference._network_specs(SimpleNamespace(setup=setup, network=network))
+    assert ("classical" in specs) is asked
+    assert "counts" in specs

@@ -134,11 +134,16 @@ class RayExecutor:
             settings |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": store}
         else:
             _reach(address, self._setting)
-        try:
-            with _environment(dict.fromkeys(THREAD_VARIABLES, "1") if self._embedded else {}):
-                ray.init(address=address, **settings)
-        except Exception as error:
-            raise ExecutionError(_unreachable(address, self._setting, error)) from error
+        for last in (False, True) if self._embedded else (True,):
+            try:
+                with _environment(dict.fromkeys(THREAD_VARIABLES, "1") if self._embedded else {}):
+                    ray.init(address=address, **settings)
+                return
+            except Exception as error:
+                # Ray gives its own servers half a minute, which a busy machine may need more than once.
+                ray.shutdown()
+                if last:
+                    raise ExecutionError(_unreachable(address, self._setting, error)) from error
 
 
 def check_reachable(address: str | None) -> None:

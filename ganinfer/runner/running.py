@@ -63,7 +63,8 @@ def _problem(experiment: Experiment, scenario: str, real: RealWindows, folder: s
     training = assembling.import_training(experiment)
     from ganinfer import inference
 
-    encodings = list(assembling.network_encodings(experiment))
+    wanted = assembling.network_encodings(experiment)
+    encodings = list(wanted)
     # Classical statistics are computed in any case: where they are not matched, the report still compares them.
     encodings += [name for name in ("joint-counts", assembling.CLASSICAL) if name not in encodings]
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
@@ -76,7 +77,7 @@ def _problem(experiment: Experiment, scenario: str, real: RealWindows, folder: s
         observed.observe(real, chosen, setup, settings.folds, experiment.seed, folder.path / "cache"),
         assembling.generator(experiment),
         budget(experiment),
-        inference.Network(experiment.discriminator.name, experiment.discriminator.options, settings),
+        inference.Network(experiment.discriminator.name, experiment.discriminator.options, settings, wanted),
         scenario,
         experiment.seed,
         experiment.statistics.classical,
