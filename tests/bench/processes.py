@@ -10,13 +10,22 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_SERVERS = ("gcs_server", "raylet/raylet", "ray/dashboard", "ray/_private/log_monitor", "runtime_env/agent")
 _PPID, _UTIME, _CSTIME = 1, 11, 14  # fields after the command's name
 
 
-def cpu_seconds(root: int | None = None) -> float:
-    """User and system seconds so far of ``root`` (this process) and its descendants, the ended and awaited included."""
+def cpu_seconds(root: int | None = None, *, servers: bool = True) -> float:
+    """User and system seconds so far of ``root`` (this process) and its descendants, the ended and awaited included.
+
+    ``servers=False`` leaves out Ray's own, which cost by the clock and not by the work.
+    """
     table = _table()
-    return sum(sum(table[pid][_UTIME : _CSTIME + 1]) for pid in _tree(table, root or os.getpid())) / _TICKS
+    tree = [pid for pid in _tree(table, root or os.getpid()) if servers or not _is_server(_command(pid))]
+    return sum(sum(table[pid][_UTIME : _CSTIME + 1]) for pid in tree) / _TICKS
+
+
+def _is_server(command: str) -> bool:
+    return any(name in command for name in _SERVERS)
 
 
 @dataclass(frozen=True)
