@@ -105,21 +105,24 @@ def test_peak_memory_names_this_process_first_and_its_children():
     assert peaks[0].size >= processes.anonymous_memory() > 0
 
 
-def test_shares_are_of_the_same_repeat_and_size():
-    def one(individuals, kind, variant, seconds):
-        return {"individuals": individuals, "kind": kind, "variant": variant, "windows": 100, "seconds": seconds}
-
-    records = [one(size, "bare", simulation.BARE[-1], [size, 2 * size]) for size in (10, 50)]
-    records.append(one(50, "serial", "arrays", [100.0, 50.0]))
-    np.testing.assert_allclose(simulation.shares(records, records[-1], simulation.BARE[-1]), [0.5, 2.0])
+def test_shares_are_of_the_same_turn():
+    assert simulation.share({"seconds": [2.0, 8.0, 3.0], "base": [1.0, 4.0, 1.0]}) == 0.5
+    assert simulation.rate({"seconds": [2.0, 8.0, 4.0], "windows": 100}) == 25
 
 
-def test_bare_loop_and_executors_simulate_what_is_asked_for():
-    bare = simulation.run(10, "bare", simulation.BARE[1], 1, 1)
-    ours = simulation.run(10, "serial", "arrays and statistics", 1, 1)
-    assert bare["windows"] == ours["windows"] == simulation.WINDOWS
-    assert bare["seconds"] > 0
-    assert ours["peak"] > 0
+def test_every_kind_but_ray_takes_its_turns(monkeypatch):
+    monkeypatch.setattr(simulation, "SIZES", {10: 192})
+    monkeypatch.setattr(simulation, "_WITH_RAY", {"bare": simulation.BARE[-1:]})
+    records = simulation.measure(1, 1, 2)
+    assert [(r["kind"], r["variant"]) for r in records] == [
+        *(("bare", variant) for variant in simulation.BARE),
+        ("serial", simulation.ARRAYS),
+        ("serial", simulation.STATISTICS),
+        ("process", simulation.ARRAYS),
+    ]
+    for r in records:
+        assert r["windows"] == simulation.WINDOWS
+        assert len(r["seconds"]) == len(r["base"]) == len(r["servers"]) == 2
 
 
 def test_page_says_whether_targets_are_met():

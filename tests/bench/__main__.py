@@ -36,7 +36,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("what", nargs="*", help=f"of {', '.join(BENCHES)}, im, exp, recombination; default: all")
     parser.add_argument("--proposals", type=int, default=3_000, help="information: around the truth, 16 windows each")
     parser.add_argument("--train-windows", type=int, default=16_000, help="information: windows to train a network on")
-    parser.add_argument("--repeats", type=int, default=3, help="simulation, training: measurements of each kind")
+    parser.add_argument("--turns", type=int, default=12, help="simulation: turns of 30 proposals of each kind")
+    parser.add_argument("--repeats", type=int, default=3, help="training: measurements of each network")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1], help="pg-gan: seeds of the data sets")
     parser.add_argument("--sides", nargs="+", choices=("pg-gan", "default"), default=["pg-gan", "default"])
     parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
@@ -73,7 +74,7 @@ def _information(arguments: argparse.Namespace) -> None:
 def _simulation(arguments: argparse.Namespace) -> None:
     from tests.bench import pages, simulation
 
-    records = simulation.measure(_PROPOSALS, arguments.workers, arguments.repeats)
+    records = simulation.measure(_PROPOSALS, arguments.workers, arguments.turns)
     print(pages.simulation_part(records))
     _keep(arguments, "simulation", records)
 
@@ -119,8 +120,8 @@ _RUN = {
     "memory": _memory,
     "pg-gan": _pg_gan,
 }
-#: Proposals of 16 windows in each measurement of simulation.
-_PROPOSALS = 60
+#: Proposals of 16 windows in each turn of simulation.
+_PROPOSALS = 30
 
 _HOW = """Standard errors, in per cent of the true values, that statistics allow at 2,000 windows of 50 kb; how they are
 found stands in `tests/bench/information.py`. Errors after ± are bootstrapped over proposals; `?` stands where the

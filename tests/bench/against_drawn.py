@@ -78,7 +78,7 @@ def drawn(records: Sequence[Record]) -> Any:
     models = [m for m in against.MODELS if any(r["model"] == m for r in records)]
     with style.applied():
         figure = style.canvas(3.4)
-        axes = figure.subplots(1, len(models), squeeze=False)[0]
+        axes = figure.subplots(1, len(models), squeeze=False, sharex=True, sharey=True)[0]
         for ax, model in zip(axes, models, strict=True):
             _panel(ax, [r for r in records if r["model"] == model], style)
             ax.set_title(model)
@@ -88,7 +88,7 @@ def drawn(records: Sequence[Record]) -> Any:
 
 
 def _panel(ax: Any, records: Sequence[Record], style: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     colours = {"pg-gan": style.VERMILLION, "default": style.BLUE}
     named = set()
@@ -119,6 +119,8 @@ def _panel(ax: Any, records: Sequence[Record], style: Any) -> None:
     for limit in against.LIMITS:
         ax.axvline(limit, color=style.LIGHT, zorder=0)
     ax.set_xlabel("CPU seconds")
+    ax.xaxis.set_major_locator(FixedLocator([10, 30, *against.LIMITS, 200, 1000]))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
@@ -132,13 +134,15 @@ Made by `python -m tests.bench pg-gan --write`; its runs are kept in `docs/verif
 
 
 def write(records: Sequence[Record]) -> None:
-    """The page and its image."""
+    """The page and its image, of the runs that are finished."""
     from ganinfer.report import style
+
+    records = [r for r in records if r["finished"]]
 
     figure = drawn(records)
     with style.applied():
         figure.savefig(IMAGE, dpi=110, metadata={"Software": None})
-    seeds = len({r["seed"] for r in records if r["finished"]})
+    seeds = len({r["seed"] for r in records})
     few = "One data set each: read the order of magnitude." if seeds == 1 else f"{seeds} data sets each."
     text = [
         paragraph(

@@ -84,11 +84,9 @@ def simulation_part(records: list[dict[str, Any]]) -> str:
         cells = [f"bare msprime: {variant}" if kind == "bare" else f"{kind}: {variant}"]
         for size in sizes:
             one = next(r for r in records if (r["individuals"], r["kind"], r["variant"]) == (size, kind, variant))
-            share = float(np.median(simulation.shares(records, one, hardest)))
-            cells.append(f"{np.median(simulation.rates(one)):.0f} ({share:.2f})")
+            cells.append(f"{simulation.rate(one):.0f} ({simulation.share(one):.2f})")
         rows.append(f"| {' | '.join(cells)} |")
-    arrays = [r for r in records if r["variant"] == "arrays"]
-    worst = min(float(np.median(simulation.shares(records, r, hardest))) for r in arrays)
+    worst = min(simulation.share(r) for r in records if r["variant"] == simulation.ARRAYS)
     on_ray = [r for r in records if r["kind"] == "ray"]
     servers = float(np.median([sum(r["servers"]) / sum(r["seconds"]) for r in on_ray]))
     return "\n".join(
@@ -96,7 +94,7 @@ def simulation_part(records: list[dict[str, Any]]) -> str:
             "## Simulation\n",
             paragraph(
                 "Windows of 50 kb of the model `im`, simulated and encoded, a CPU second. In brackets the share",
-                f"of the bare loop in the row *{hardest}*; medians of the repeats. The pool and Ray have two",
+                f"of the bare loop in the row *{hardest}* at the same time; medians. The pool and Ray have two",
                 "workers; what the driver costs counts too. *Arrays* are the SNP matrix and the allele counts of",
                 "every window, *statistics* the classical ones beside them. The target is a share of",
                 f"{SIMULATION_TARGET:g} with arrays.",

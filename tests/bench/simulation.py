@@ -3,22 +3,24 @@
 The model is ``im`` at its truth, windows of 50 kb, 16 a proposal. The bare loop builds the demography once and takes
 ancestry, mutations and the genotype matrix in one process: by a call of ``sim_ancestry`` a window, as most people write
 it; by ``num_replicates``, as we call it; and so with freed memory kept as we keep it, the hardest to reach. CPU seconds
-are user and system time of the process and all it started, between a warm-up and the last result; those of Ray's own
-servers are counted apart. Every measurement has a process of its own, with one thread in numerical libraries.
+are user and system time; those of Ray's own servers are counted apart.
+
+All kinds take turns, some proposals each, in processes that stay, and a share is one of the same turn. So whatever else
+the machine does slows all of them alike. Numerical libraries have one thread.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
+from ganinfer import execution
 from tests.bench import processes
 from tests.bench.data import ROOT
 
@@ -27,80 +29,135 @@ SIZES = {10: 192, 50: 288}
 WINDOWS = 16
 ENCODINGS = ("snp-matrix", "joint-counts")
 BARE = ("a call a window", "replicates", "replicates, memory kept")
-EXECUTORS = ("serial", "process", "ray")
-_WARM_UP = 40
+ARRAYS, STATISTICS = "arrays", "arrays and statistics"
+#: Variants by kind. Ray comes last and alone: its servers and idle workers cost a little all the time.
+_TOGETHER = {"bare": BARE, "serial": (ARRAYS, STATISTICS), "process": (ARRAYS,)}
+_WITH_RAY = {"bare": BARE[-1:], "ray": (ARRAYS,)}
+_SETTINGS = {
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")},
+    # Ray gives its workers the lowest priority. Where others compute too, they would be interrupted more than the rest.
+    "RAY_worker_niceness": "0",
+}
+#: CPU seconds of what was asked for, and of Ray's servers meanwhile.
+Cost = tuple[float, float]
 
 
 def measure(num_proposals: int, workers: int, repeats: int) -> list[dict[str, Any]]:
-    """One record a kind and size; ``seconds`` lists the CPU seconds of every repeat, all kinds once a repeat."""
-    kinds = [*(("bare", b) for b in BARE), *((e, "arrays") for e in EXECUTORS), ("serial", "arrays and statistics")]
-    found: dict[tuple[int, str, str], dict[str, Any]] = {}
-    for _ in range(repeats):
-        for size in SIZES:
-            for kind, variant in kinds:
-                one = _in_a_process(size, kind, variant, num_proposals, workers)
-                record = found.setdefault(
-                    (size, kind, variant), {**one, "seconds": [], "servers": [], "peak": 0, "worker_peak": 0}
+    """A record a kind, variant and size; ``seconds`` and ``servers`` list the CPU seconds of every turn.
+
+    ``base`` lists the seconds of the hardest bare loop in the same turns.
+    """
+    found = []
+    for size in SIZES:
+        for kinds in (_TOGETHER, _WITH_RAY):
+            made = _turns(size, kinds, num_proposals, workers, repeats)
+            base = next(r["seconds"] for r in made if r["variant"] == BARE[-1])
+            found += [{**r, "base": base} for r in made if kinds is _TOGETHER or r["kind"] == "ray"]
+            for r in found[-len(made) :]:
+                print(
+                    f"  {4 * size} chromosomes, {r['kind']}, {r['variant']}: {share(r):.2f} of the bare loop",
+                    flush=True,
                 )
-                for key in ("seconds", "servers"):
-                    record[key].append(one[key])
-                for key in ("peak", "worker_peak"):
-                    record[key] = max(record[key], one[key])
-                rate = one["windows"] / one["seconds"]
-                print(f"  {4 * size} chromosomes, {kind}, {variant}: {rate:.0f} windows a CPU second", flush=True)
-    return list(found.values())
+    return found
 
 
-def _in_a_process(size: int, kind: str, variant: str, num_proposals: int, workers: int) -> dict[str, Any]:
-    one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-    # Ray gives its workers the lowest priority. Where others compute too, they would be interrupted more than the rest.
-    one["RAY_worker_niceness"] = "0"
-    job = json.dumps({"size": size, "kind": kind, "variant": variant, "proposals": num_proposals, "workers": workers})
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.simulation", job],
-        cwd=ROOT,
-        env={**os.environ, **one, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+def _turns(
+    size: int, kinds: Mapping[str, tuple[str, ...]], num_proposals: int, workers: int, repeats: int
+) -> list[dict[str, Any]]:
+    with ExitStack() as stack:
+        stack.enter_context(_environment())
+        runs = {
+            (kind, variant): _contender(stack, size, kind, variant, workers)
+            for kind, variants in kinds.items()
+            for variant in variants
+        }
+        costs: dict[Any, list[Cost]] = {key: [] for key in runs}
+        for turn in range(1 + repeats):  # the first is for warming up
+            for key, run in runs.items():
+                costs[key].append(run(num_proposals, 1 + turn * num_proposals))
+    return [
+        {
+            "individuals": size,
+            "kind": kind,
+            "variant": variant,
+            "windows": num_proposals * WINDOWS,
+            "seconds": [round(seconds, 3) for seconds, _ in cost[1:]],
+            "servers": [round(servers, 3) for _, servers in cost[1:]],
+        }
+        for (kind, variant), cost in costs.items()
+    ]
 
 
-def run(size: int, kind: str, variant: str, proposals: int, workers: int) -> dict[str, Any]:
-    """One measurement in this process."""
-    make = _bare(size, variant) if kind == "bare" else None
-    if make is not None:
-        cost = _timed(partial(make, _WARM_UP, 1), partial(make, proposals, 1 + _WARM_UP))
-        peak = processes.peak_memory()
-    else:
-        cost, peak = _ours(size, kind, variant, proposals, workers)
-    return {
-        "individuals": size,
-        "kind": kind,
-        "variant": variant,
-        "windows": proposals * WINDOWS,
-        "seconds": round(cost[0], 2),
-        "servers": round(cost[1], 2),
-        "peak": peak[0].size,
-        "worker_peak": processes.workers_peak(peak),
-    }
+def _contender(stack: ExitStack, size: int, kind: str, variant: str, workers: int) -> Callable[[int, int], Cost]:
+    """A function of the number of proposals and the first one's seed."""
+    if kind in ("process", "ray"):
+        executor = stack.enter_context(execution.make(kind, workers))
+        return partial(_on_executor, executor, size, variant)
+    alone = stack.enter_context(execution.make("process", 1))
+
+    def run(num_proposals: int, first: int) -> Cost:
+        ((_, seconds),) = alone.run(_in_one_process, [(size, kind, variant, num_proposals, first)])
+        return seconds, 0.0
+
+    return run
 
 
-def _timed(warm_up: Callable[[], Any], work: Callable[[], Any]) -> tuple[float, float]:
-    """CPU seconds of the work without Ray's servers, and those of the servers."""
+def _on_executor(executor: execution.Executor, size: int, variant: str, num_proposals: int, first: int) -> Cost:
+    """By an executor of several processes: the driver's own seconds count, too."""
+    from ganinfer import simulation
+
+    tasks = _tasks(size, variant, num_proposals, first)
 
     def now() -> np.ndarray:
         without = processes.cpu_seconds(servers=False)
         return np.array([without, processes.cpu_seconds() - without])
 
-    warm_up()
     begun = now()
-    work()
-    spent = now() - begun
-    return float(spent[0]), float(spent[1])
+    for encoded in simulation.simulate(iter(tasks), executor):
+        assert len(encoded["mask"]) == WINDOWS
+    seconds, servers = now() - begun
+    return float(seconds), float(servers)
 
 
+def _in_one_process(job: tuple[int, str, str, int, int]) -> float:
+    """What a process of its own does in a turn; its CPU seconds for it."""
+    from ganinfer import simulation
+
+    size, kind, variant, num_proposals, first = job
+    loop = _bare(size, variant) if kind == "bare" else None
+    tasks = _tasks(size, variant, num_proposals, first) if kind == "serial" else []
+    begun = time.process_time()
+    if loop is not None:
+        loop(num_proposals, first)
+    for task in tasks:
+        simulation.simulate_task(task)
+    return time.process_time() - begun
+
+
+def _tasks(size: int, variant: str, num_proposals: int, first: int) -> list[Any]:
+    from ganinfer import simulation
+    from ganinfer.interfaces import WindowTemplate
+
+    setup, truth = _setup(size, variant)
+    templates = (WindowTemplate(setup.length),) * WINDOWS
+    return [simulation.Task(setup, truth, templates, first + i) for i in range(num_proposals)]
+
+
+@cache
+def _setup(size: int, variant: str) -> tuple[Any, Mapping[str, float]]:
+    from ganinfer import experiment
+    from ganinfer.haplotypes import SampleSet
+    from ganinfer.pipeline import PipelineSettings
+    from ganinfer.runner import assembling
+
+    loaded = experiment.load(ROOT / "experiments" / "im.yaml")
+    encodings = (*ENCODINGS, assembling.CLASSICAL) if variant == STATISTICS else ENCODINGS
+    samples = (SampleSet("A", size), SampleSet("B", size))
+    setup = assembling.base_setup(loaded, "im", samples, PipelineSettings(), encodings, num_sites=SIZES[size])
+    return setup, assembling.study_plan(loaded).truth
+
+
+@cache
 def _bare(size: int, variant: str) -> Callable[[int, int], None]:
     import msprime
 
@@ -136,50 +193,26 @@ def _bare(size: int, variant: str) -> Callable[[int, int], None]:
     return loop
 
 
-def _ours(
-    size: int, kind: str, variant: str, proposals: int, workers: int
-) -> tuple[tuple[float, float], list[processes.Peak]]:
-    """CPU seconds, and the peak memory of every process while workers still live."""
-    from ganinfer import execution, experiment, simulation
-    from ganinfer.haplotypes import SampleSet
-    from ganinfer.interfaces import WindowTemplate
-    from ganinfer.pipeline import PipelineSettings
-    from ganinfer.runner import assembling
-
-    loaded = experiment.load(ROOT / "experiments" / "im.yaml")
-    truth = assembling.study_plan(loaded).truth
-    encodings = (*ENCODINGS, assembling.CLASSICAL) if "statistics" in variant else ENCODINGS
-    samples = (SampleSet("A", size), SampleSet("B", size))
-    setup = assembling.base_setup(loaded, "im", samples, PipelineSettings(), encodings, num_sites=SIZES[size])
-    templates = (WindowTemplate(setup.length),) * WINDOWS
-
-    def tasks(num: int, first: int) -> list[simulation.Task]:
-        return [simulation.Task(setup, truth, templates, first + i) for i in range(num)]
-
-    def consume(num: int, first: int) -> None:
-        for encoded in simulation.simulate(iter(tasks(num, first)), executor):
-            assert len(encoded["mask"]) == WINDOWS
-
-    with execution.make(kind, workers) as executor:
-        cost = _timed(partial(consume, _WARM_UP, 1), partial(consume, proposals, 1 + _WARM_UP))
-        return cost, processes.peak_memory()
+@contextmanager
+def _environment() -> Iterator[None]:
+    """For the processes that are started meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(_SETTINGS)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 # --- what the records say -----------------------------------------------------------------------------------------
 
 
-def rates(record: dict[str, Any]) -> np.ndarray:
-    """Windows a CPU second in every repeat."""
-    return record["windows"] / np.array(record["seconds"])
+def rate(record: dict[str, Any]) -> float:
+    """Windows a CPU second, the median of the turns."""
+    return float(np.median(record["windows"] / np.array(record["seconds"])))
 
 
-def shares(records: list[dict[str, Any]], record: dict[str, Any], of: str) -> np.ndarray:
-    """The record's rate over that of the bare loop ``of``, repeat by repeat."""
-    base = next(
-        r for r in records if r["kind"] == "bare" and r["variant"] == of and r["individuals"] == record["individuals"]
-    )
-    return rates(record) / rates(base)
-
-
-if __name__ == "__main__":
-    print(json.dumps(run(**json.loads(sys.argv[1]))))
+def share(record: dict[str, Any]) -> float:
+    """Its speed over that of the hardest bare loop in the same turns, the median."""
+    return float(np.median(np.array(record["base"]) / np.array(record["seconds"])))
