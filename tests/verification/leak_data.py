@@ -27,7 +27,7 @@ _GRID = 1_000
 
 
 def study_experiment() -> Experiment:
-    """``im`` with five individuals a population, folded, and rates of recombination from a map."""
+    """``im`` with five individuals a population, folded."""
     return experiment.load(
         EXPERIMENTS / "im.yaml",
         [
@@ -37,7 +37,6 @@ def study_experiment() -> Experiment:
             f"data.simulate.contig_length={CONTIG_LENGTH}",
             "data.ancestral=none",
             f"windows.length={LENGTH}",
-            f"scenarios.{SCENARIO}.recombination_rate=map",
             "execution.executor=serial",
         ],
     )
@@ -53,8 +52,14 @@ def write(seed: int, folder: Path, *, phased: bool, shuffled: float = 0.0, conti
     simulated, maps = simulate(seed, phased=phased, shuffled=shuffled, contigs=contigs)
     exporting.write_vcf(study_experiment(), SCENARIO, simulated, folder)
     (folder / "map.txt").write_text("\n".join(hapmap(maps)) + "\n")
-    changes = ["data.recombination_map=map.txt", f"windows.min_accessible={_MIN_ACCESSIBLE}"]
-    return experiment.load(folder / "experiment.yaml", changes)
+    return experiment.load(
+        folder / "experiment.yaml",
+        [
+            "data.recombination_map=map.txt",
+            f"scenarios.{SCENARIO}.recombination_rate=map",
+            f"windows.min_accessible={_MIN_ACCESSIBLE}",
+        ],
+    )
 
 
 def simulate(
@@ -66,6 +71,8 @@ def simulate(
     same; ``contigs`` as many as :data:`CONTIGS` unless said.
     """
     plan = assembling.study_plan(study_experiment())
+    options = {**plan.setup.options, "recombination_rate": "map"}  # each contig has a map of its own
+    plan = replace(plan, setup=replace(plan.setup, options=options))
     windows: list[Window] = []
     haplotypes: list[Haplotypes] = []
     maps: dict[str, RecombinationMap] = {}
