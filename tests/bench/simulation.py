@@ -52,8 +52,9 @@ def measure(num_proposals: int, workers: int, repeats: int) -> list[dict[str, An
         for kinds in (_TOGETHER, _WITH_RAY):
             made = _turns(size, kinds, num_proposals, workers, repeats)
             base = next(r["seconds"] for r in made if r["variant"] == BARE[-1])
-            found += [{**r, "base": base} for r in made if kinds is _TOGETHER or r["kind"] == "ray"]
-            for r in found[-len(made) :]:
+            kept = [{**r, "base": base} for r in made if kinds is _TOGETHER or r["kind"] == "ray"]
+            found += kept
+            for r in kept:
                 print(
                     f"  {4 * size} chromosomes, {r['kind']}, {r['variant']}: {share(r):.2f} of the bare loop",
                     flush=True,
