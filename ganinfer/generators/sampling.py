@@ -32,7 +32,7 @@ def space_filling(parameters: Parameters, rng: np.random.Generator, k: int) -> n
 
 def spread_choice(rng: np.random.Generator, size: int, k: int) -> np.ndarray:
     """``k`` indices below ``size``, each used as equally often as possible."""
-    rounds = [rng.permutation(size) for _ in range(-(-k // size))]
+    rounds = [rng.permutation(size) for _ in range(max(1, -(-k // size)))]
     return np.concatenate(rounds)[:k]
 
 
