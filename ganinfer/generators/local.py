@@ -161,6 +161,10 @@ class Local:
         inputs = self._inputs(x)
         return [fold.residuals(x, inputs) for fold in self._folds]
 
+    def trusts(self, x: np.ndarray) -> np.ndarray:
+        """Whether the emulator is believed at coordinates (n, p)."""
+        return (x**2).sum(axis=1) <= self._trusted
+
     def log_likelihood(self, x: np.ndarray, *, curious: bool = False) -> np.ndarray:
         """Normal log likelihood (n,) of the real means at coordinates (n, p), the log determinant included.
 
@@ -181,7 +185,7 @@ class Local:
             out = self._parameters.log_prior(theta)
             logarithmic = self.coordinates.logarithmic
             out = out + np.log(np.where(logarithmic, np.maximum(theta, 1e-300), 1.0)).sum(axis=1)
-            inside = np.isfinite(out) & ((x**2).sum(axis=1) <= self._trusted)
+            inside = np.isfinite(out) & self.trusts(x)
             out[~inside] = -np.inf
             if inside.any():
                 out[inside] += beta * self.log_likelihood(x[inside], curious=curious)

@@ -163,10 +163,13 @@ class Matching:
         A power that fell would blow the cloud up to the emulator's reach, where it knows least.
         """
         x = local.coordinates.encode(cloud)
+        # What the emulator says of stragglers is extrapolated, and may be better than all that is true.
+        known, size = local.trusts(x), len(cloud)
+        x, cloud = x[known], cloud[known]
         log_likelihood = local.log_likelihood(x)
         beta = max(reached, sampling.largest_power(log_likelihood, self.temper, self.effective_sample))
         weights = sampling.normalised(beta * log_likelihood)
-        start = cloud[sampling.systematic(rng, weights, len(cloud))]
+        start = cloud[sampling.systematic(rng, weights, size)]
         moved = sampling.walk(local.log_posterior(beta), start, local.coordinates, rng, self.steps)
         return beta, moved
 
