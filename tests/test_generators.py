@@ -432,6 +432,27 @@ def test_curious_clouds_go_where_nothing_was_simulated():
     assert gain[1] > 4 * gain[0]
 
 
+def test_stragglers_do_not_carry_the_cloud_away():
+    """Far out a polynomial may promise a better match than there is; particles there weigh nothing."""
+    rng = np.random.default_rng(9)
+    theta = np.array(STRAIGHT.truth) + 0.2 * rng.standard_normal((300, 2))
+    far = Toy(FLAT, lambda t: np.sin(t), STRAIGHT.truth)  # bends back outside what was simulated
+    windows, real = far.windows(theta, 8, rng), far.windows(np.array([STRAIGHT.truth]), 200, rng)
+    none = np.empty(0)
+    fold = FoldResult(
+        theta, np.zeros(300, int), windows, np.repeat(np.arange(300), 8), real, np.arange(200), none, none
+    )
+    cloud = theta[:100].copy()
+    cloud[:3] = [[2.9, 2.9], [-2.9, 2.9], [2.9, -2.9]]
+    generator = Matching()
+    generator.init(FLAT, rng)
+    local = Local(FLAT, cloud, [Pool.of_fold(fold)])
+    _, moved = generator._tempered(local, cloud, 0.0, rng)
+    assert moved.shape == cloud.shape
+    assert local.trusts(local.coordinates.encode(moved)).all()
+    np.testing.assert_allclose(moved.mean(axis=0), STRAIGHT.truth, atol=0.3)
+
+
 def test_more_real_windows_never_widen_the_posterior():
     few, many = (
         Toy(FLAT, STRAIGHT.mean, STRAIGHT.truth, n).infer(6, Budget(4_000, 3), **OPTIONS)[0] for n in (100, 2_000)
