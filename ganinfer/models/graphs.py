@@ -178,7 +178,9 @@ def _placed(error: ModelError, data: Mapping[str, Any], place: Place) -> ModelEr
     if _refusal({**so_far, "demes": [{"name": "any", "epochs": [{"start_size": 1}]}]}):
         return error
     for section in ("demes", "migrations", "pulses"):
-        for i, part in enumerate(data.get(section) or ()):
+        entries = data.get(section)
+        # Whatever is no list has no part to blame; demes says what it should be.
+        for i, part in enumerate(entries if isinstance(entries, list) else ()):
             so_far[section] = data[section][: i + 1]
             why = _refusal(so_far)
             if why:
