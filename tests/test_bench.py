@@ -106,8 +106,9 @@ def test_peak_memory_names_this_process_first_and_its_children():
 
 
 def test_shares_are_of_the_same_turn():
-    assert simulation.share({"seconds": [2.0, 8.0, 3.0], "base": [1.0, 4.0, 1.0]}) == 0.5
-    assert simulation.rate({"seconds": [2.0, 8.0, 4.0], "windows": 100}) == 25
+    record = {"seconds": [2.0, 8.0, 3.0], "servers": [0.0, 0.0, 1.0], "base": [1.0, 4.0, 1.0], "windows": 100}
+    assert simulation.share(record) == 0.5
+    assert simulation.rate(record) == 25
 
 
 def test_every_kind_but_ray_takes_its_turns(monkeypatch):

@@ -3,7 +3,7 @@
 The model is ``im`` at its truth, windows of 50 kb, 16 a proposal. The bare loop builds the demography once and takes
 ancestry, mutations and the genotype matrix in one process: by a call of ``sim_ancestry`` a window, as most people write
 it; by ``num_replicates``, as we call it; and so with freed memory kept as we keep it, the hardest to reach. CPU seconds
-are user and system time; those of Ray's own servers are counted apart.
+are user and system time, Ray's own servers included.
 
 All kinds take turns, some proposals each, in processes that stay, and a share is one of the same turn. So whatever else
 the machine does slows all of them alike. Numerical libraries have one thread.
@@ -209,11 +209,16 @@ def _environment() -> Iterator[None]:
 # --- what the records say -----------------------------------------------------------------------------------------
 
 
+def spent(record: dict[str, Any]) -> np.ndarray:
+    """CPU seconds of every turn, Ray's servers included."""
+    return np.array(record["seconds"]) + np.array(record["servers"])
+
+
 def rate(record: dict[str, Any]) -> float:
     """Windows a CPU second, the median of the turns."""
-    return float(np.median(record["windows"] / np.array(record["seconds"])))
+    return float(np.median(record["windows"] / spent(record)))
 
 
 def share(record: dict[str, Any]) -> float:
     """Its speed over that of the hardest bare loop in the same turns, the median."""
-    return float(np.median(np.array(record["base"]) / np.array(record["seconds"])))
+    return float(np.median(np.array(record["base"]) / spent(record)))
