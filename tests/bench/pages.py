@@ -91,6 +91,7 @@ def simulation_part(records: list[dict[str, Any]]) -> str:
         for r in records
         if r["variant"] == simulation.ARRAYS and simulation.share(r) < SIMULATION_TARGET
     ]
+    verdict = f"The target is missed by {' and by '.join(missed)}." if missed else "The target is met by all."
     on_ray = [r for r in records if r["kind"] == "ray"]
     servers = float(np.median([sum(r["servers"]) / sum(r["seconds"]) for r in on_ray]))
     return "\n".join(
@@ -109,9 +110,9 @@ def simulation_part(records: list[dict[str, Any]]) -> str:
             *rows,
             "",
             paragraph(
-                f"The target is missed by {' and by '.join(missed)}." if missed else "The target is met by all. A",
-                "bare loop with a call a window builds a simulator for every window and hands its memory back to",
-                "the kernel each time. ganinfer simulates the windows of a proposal as replicates of one",
+                verdict,
+                "A bare loop with a call a window builds a simulator for every window and hands its memory back",
+                "to the kernel each time. ganinfer simulates the windows of a proposal as replicates of one",
                 "simulator, and has the C library keep freed memory. Ray's servers are part of its row, with",
                 f"{servers:.0%} beside driver and workers; they cost by the clock, more on a busy machine.",
             ),
