@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from ganinfer.execution.base import Executor, WorkerError
 from ganinfer.execution.serial import SerialExecutor
@@ -15,7 +14,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class PatientExecutor:
+class PatientExecutor(Executor):
     """For work that is mostly small: starting Ray takes longer than a hundred windows.
 
     ``start`` makes the other executor; it is called once at most.
@@ -50,11 +49,3 @@ class PatientExecutor:
     def close(self) -> None:
         if self._other is not None:
             self._other.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

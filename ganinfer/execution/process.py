@@ -20,10 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from ganinfer.execution.base import ExecutionError, Group, Groups, num_cores
+from ganinfer.execution.base import ExecutionError, Executor, Group, Groups, num_cores
 from ganinfer.execution.worker import READY, THREAD_VARIABLES, pack, search_path, unpack
 
 T = TypeVar("T")
@@ -40,17 +39,21 @@ main(int(sys.argv[1]), int(sys.argv[2]))
 _LOOK = 2.0
 
 
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """Workers start with the first run and stay for the next ones."""
 
     def __init__(self, workers: int | None = None, timeout: float = 600):
-        self.num_workers = workers or num_cores()
+        self._num_workers = workers or num_cores()
         self._timeout = timeout
         self._workers: list[_Worker] = []
         self._finalizer = weakref.finalize(self, _kill_all, self._workers)
 
+    @property
+    def num_workers(self) -> int:
+        return self._num_workers
+
     def run(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[int, R]]:
-        groups = Groups(items, self.num_workers)
+        groups = Groups(items, self._num_workers)
         try:
             while self._feed(groups, function):
                 for worker in self._ready():
@@ -64,17 +67,9 @@ class ProcessExecutor:
     def close(self) -> None:
         _kill_all(self._workers)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _feed(self, groups: Groups, function: Callable[[Any], Any]) -> bool:
         """Give every worker its share; whether anything is in flight."""
-        while len(self._workers) < self.num_workers:
+        while len(self._workers) < self._num_workers:
             self._workers.append(_Worker(self._timeout))
         for depth in range(groups.depth):
             for worker in self._workers:

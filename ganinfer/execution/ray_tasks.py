@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from ganinfer.execution.base import GROUPS_PER_WORKER, TARGET_BYTES, ExecutionError, Group, Groups, num_cores
+from ganinfer.execution.base import GROUPS_PER_WORKER, TARGET_BYTES, ExecutionError, Executor, Group, Groups, num_cores
 from ganinfer.execution.worker import THREAD_VARIABLES, pack, run_group_on_ray, search_path, unpack
 
 T = TypeVar("T")
@@ -28,7 +27,7 @@ _LOOK = 5.0
 _BASE_STORE = 128 * 2**20
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Shuts down the Ray that it started, and no other."""
 
     def __init__(self, workers: int | None = None, timeout: float = 600, address: str | None = None):
@@ -74,14 +73,6 @@ class RayExecutor:
         if self._owner and self._ray.is_initialized():
             self._ray.shutdown()
         self._owner = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _feed(
         self, groups: Groups, function: Callable[[Any], Any], pending: dict[Any, tuple[Group, float]], num_workers: int

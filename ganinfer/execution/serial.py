@@ -6,10 +6,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
-from typing import Self, TypeVar
+from types import FrameType
+from typing import TypeVar
 
-from ganinfer.execution.base import WorkerError
+from ganinfer.execution.base import Executor, WorkerError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,7 +19,7 @@ class _TookTooLong(BaseException):
     """Raised by the alarm inside an item; not an ``Exception``, so that no plugin swallows it."""
 
 
-class SerialExecutor:
+class SerialExecutor(Executor):
     """No other process. An item over its timeout is interrupted where Python can be: in the main thread, outside of
     compiled code."""
 
@@ -39,14 +39,6 @@ class SerialExecutor:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @contextmanager

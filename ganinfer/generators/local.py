@@ -55,6 +55,13 @@ class Pool:
         moments = ProposalMoments.of_windows(statistics, fold.proposal, len(fold.theta))
         return cls(fold.theta, fold.proposal, statistics, moments, np.asarray(fold.real, dtype=float), fold.block)
 
+    def select(self, proposals: np.ndarray) -> Pool:
+        """The pool of some proposals (k,) bool, numbered anew."""
+        windows = proposals[self.proposal]
+        number = (np.cumsum(proposals) - 1)[self.proposal[windows]]
+        moments = self.moments.select(proposals)
+        return Pool(self.theta[proposals], number, self.statistics[windows], moments, self.real, self.block)
+
 
 @dataclass(frozen=True, eq=False)
 class FoldEmulator:
@@ -105,7 +112,7 @@ class Local:
         x = self.coordinates.encode(pool.theta)
         radius = (x**2).sum(axis=1)
         # The metric is the covariance close to the answer: the nearest proposals, a few hundred at least.
-        core = radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1]))
+        core = pool.select(radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1])))
         found = self._scores(pool, x, core)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
@@ -117,24 +124,19 @@ class Local:
         self.num_local += int(used.sum())
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
-        return FoldEmulator(
-            found, emulator, self._own_variance(pool, x, core, found), real.mean(axis=0), inflation / len(real)
-        )
+        own = self._own_variance(core, found)
+        return FoldEmulator(found, emulator, own, real.mean(axis=0), inflation / len(real))
 
     @property
     def _trusted(self) -> float:
         """The squared radius up to which the emulator is believed."""
         return _NEAR * self._radius
 
-    def _scores(self, pool: Pool, x: np.ndarray, core: np.ndarray) -> Scores:
-        windows = core[pool.proposal]
-        within = within_covariance(
-            pool.statistics[windows], (np.cumsum(core) - 1)[pool.proposal[windows]], int(core.sum())
-        )
+    def _scores(self, pool: Pool, x: np.ndarray, core: Pool) -> Scores:
         return scores.find(
             x,
             pool.moments,
-            within,
+            within_covariance(core.statistics, core.proposal, len(core.theta)),
             self._cloud,
             self._inputs,
             num_kinks=len(self._kinks),
@@ -144,12 +146,10 @@ class Local:
             num_real=len(pool.real),
         )
 
-    def _own_variance(self, pool: Pool, x: np.ndarray, core: np.ndarray, found: Scores) -> VarianceModel:
+    def _own_variance(self, core: Pool, found: Scores) -> VarianceModel:
         """Variance between windows of the scores as real windows have them."""
-        windows = core[pool.proposal]
-        proposal = (np.cumsum(core) - 1)[pool.proposal[windows]]
-        moments = ProposalMoments.of_windows(found.of_real(pool.statistics[windows]), proposal, int(core.sum()))
-        return VarianceModel.fit(x[core], moments)
+        moments = ProposalMoments.of_windows(found.of_real(core.statistics), core.proposal, len(core.theta))
+        return VarianceModel.fit(self.coordinates.encode(core.theta), moments)
 
     def _emulator(self, x: np.ndarray, radius: np.ndarray, moments: ProposalMoments) -> Emulator:
         noise = VarianceModel.fit(x, moments)(x) / moments.count[:, None] * remoteness(radius, self._trusted)[:, None]

@@ -123,8 +123,8 @@ def find(
     others = [[part for i, part in enumerate(parts) if i != k] for k in range(NUM_GROUPS)]
     matrices = np.stack([white @ (_shrunk(rest, basis.degrees).T @ combination) for rest in others])
     mean = matrices.mean(axis=0)
-    values_, vectors = np.linalg.eigh(mean.T @ within @ mean)
-    return Scores(offset, matrices @ (vectors / np.sqrt(values_)))
+    variances, axes = np.linalg.eigh(mean.T @ within @ mean)
+    return Scores(offset, matrices @ (axes / np.sqrt(variances)))
 
 
 def _differences(design: Callable[[np.ndarray], np.ndarray], points: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +34,9 @@ from ganinfer.interfaces import WindowTemplate
 from ganinfer.observed import Observed, chosen_windows, observe
 from ganinfer.runner import assembling
 from ganinfer.simulation import Encoded, Setup, Task
-from tests.verification import blocks, leak_data
+from tests.verification import blocks, leak_data, records
 
-RECORDS = Path(__file__).parents[2] / "docs" / "verification" / "leak.json"
-SCHEMA_VERSION = 1
+RECORDS = records.FOLDER / "leak.json"
 DISCRIMINATOR = "exchangeable"
 LEVEL = 0.01
 #: Simulated windows on each real window's template.
@@ -66,10 +64,6 @@ CASES: Mapping[str, Case] = {
     "distance": Case("sites by which the real windows' distances are late", (1, 2, 4, 8)),
     "phase": Case("share of sites whose phase is lost in the real windows", (1.0,), phased=True),
 }
-
-
-class LeakError(ValueError):
-    """The verification can't be run as asked for."""
 
 
 # --- one data set -------------------------------------------------------------------------------------------------
@@ -189,16 +183,7 @@ def late(arrays: Mapping[str, np.ndarray], sites: int) -> dict[str, np.ndarray]:
 
 def read_records(path: Path = RECORDS) -> list[dict[str, Any]]:
     """All records, none where there is no file yet."""
-    if not path.exists():
-        return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["schema_version"]
-    except (ValueError, KeyError, TypeError):
-        raise LeakError(f"{path} holds no records; delete it to make them anew") from None
-    if version != SCHEMA_VERSION:
-        raise LeakError(f"{path} has schema version {version}, this code {SCHEMA_VERSION}; delete it to make it anew")
-    return content["sets"]
+    return records.content(path, "sets")
 
 
 def add_record(record: dict[str, Any], path: Path = RECORDS) -> None:
@@ -206,25 +191,22 @@ def add_record(record: dict[str, Any], path: Path = RECORDS) -> None:
     kept = [r for r in read_records(path) if _key(r) != _key(record)]
     order = list(CASES)
     kept = sorted([*kept, record], key=lambda r: (order.index(r["case"]), r["strength"], r["seed"]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     lines = ",\n".join("  " + json.dumps(r) for r in kept)
-    partial.write_text(f'{{\n "schema_version": {SCHEMA_VERSION},\n "sets": [\n{lines}\n ]\n}}\n')
-    os.replace(partial, path)
+    records.write(path, f'{{\n "schema_version": {records.SCHEMA_VERSION},\n "sets": [\n{lines}\n ]\n}}\n')
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, float, int]:
     return record["case"], float(record["strength"]), record["seed"]
 
 
-def table(records: Sequence[Mapping[str, Any]]) -> str:
+def table(sets: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: of each case and strength how often it was found, the AUC, and whether the nulls are uniform."""
     lines = [
         f"| case | strength | data sets | p < {LEVEL:g} | median p | mean AUC | SE | uniform: p of KS | CPU seconds |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
-    for record in records:
+    for record in sets:
         groups.setdefault((record["case"], record["strength"]), []).append(record)
     for (name, strength), rows in groups.items():
         p_values, auc = (np.array([r[key] for r in rows]) for key in ("p_value", "auc"))

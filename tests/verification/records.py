@@ -1,4 +1,4 @@
-"""Records of long verifications under docs/verification: one JSON file a case, one record a data set, by its seed."""
+"""Records of long verifications under docs/verification: JSON files with one record a data set."""
 
 from __future__ import annotations
 
@@ -17,26 +17,36 @@ class RecordsError(ValueError):
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The records of a file by seed, none where there is no file yet."""
+    """The fits of a case by seed, none where there is no file yet."""
+    return sorted(content(path, "fits"), key=lambda record: record["seed"])
+
+
+def content(path: Path, what: str) -> list[dict[str, Any]]:
+    """The list ``what`` of a file of records, empty where there is no file; :class:`RecordsError` for other files."""
     if not path.exists():
         return []
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["schema_version"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        version, listed = found["schema_version"], found[what]
     except (ValueError, KeyError, TypeError):
-        raise RecordsError(f"{path} holds no records of fits; delete it to make them anew") from None
+        raise RecordsError(f"{path} holds no records of {what}; delete it to make them anew") from None
     if version != SCHEMA_VERSION:
         raise RecordsError(
             f"{path} has schema version {version}, this code {SCHEMA_VERSION}; delete it to make it anew"
         )
-    return sorted(content["fits"], key=lambda record: record["seed"])
+    return listed
 
 
 def add(path: Path, case: str, record: dict[str, Any]) -> None:
     """Put a record among those of its case, in the place of one of the same seed; the file is whole at any moment."""
     kept = [r for r in read(path) if r["seed"] != record["seed"]]
     fits = sorted([*kept, record], key=lambda r: r["seed"])
+    write(path, json.dumps({"schema_version": SCHEMA_VERSION, "case": case, "fits": fits}, indent=1) + "\n")
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one go, its folder made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "case": case, "fits": fits}, indent=1) + "\n")
+    partial.write_text(text)
     os.replace(partial, path)
