@@ -334,6 +334,13 @@ def test_a_network_that_cannot_be_built_is_refused_before_the_data_are_read(disc
     assert not (runs / "wrong").exists()
 
 
+def test_a_network_reads_classical_statistics_where_it_asks_for_them(toys, runs):
+    asked = tiny("discriminator={name: toy-classical}")
+    runner.check(asked)
+    found = result(runner.run(asked, runs / "classical"))["parameters"]["Ne"]
+    assert found["prior"][0] < found["estimate"] < found["prior"][1]
+
+
 def test_a_used_folder_is_refused(finished):
     with pytest.raises(ValueError, match="--resume"):
         runner.run(tiny(), finished)

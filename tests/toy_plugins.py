@@ -228,6 +228,19 @@ def build(spec, *, width=4):
     return keras.Model({"genotypes": genotypes}, keras.layers.Dense(width)(flat))
 '''
 
+CLASSICAL_DISCRIMINATOR = '''
+"""A network over classical statistics alone."""
+encodings = ("classical",)
+
+
+def build(spec, *, width=4):
+    import keras
+
+    classical = keras.Input(spec["classical"].shape, dtype="float32", name="classical")
+    scaled = keras.layers.Normalization()(classical)
+    return keras.Model({"classical": classical}, keras.layers.Dense(width)(scaled))
+'''
+
 GENERATOR = '''
 import numpy as np
 
@@ -290,6 +303,7 @@ toy-class = toyplugins:__doc__
 [ganinfer.discriminators]
 toy-net = toyplugins.net
 toy-ordered = toyplugins.ordered
+toy-classical = toyplugins.classical
 
 [ganinfer.generators]
 toy-prior = toyplugins.generator:PriorOnly
@@ -318,6 +332,7 @@ def install(folder: Path) -> Path:
         "broken": BROKEN,
         "net": DISCRIMINATOR,
         "ordered": ORDERED_DISCRIMINATOR,
+        "classical": CLASSICAL_DISCRIMINATOR,
         "generator": GENERATOR,
         "demography": DEMOGRAPHY,
     }

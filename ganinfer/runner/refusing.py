@@ -111,11 +111,10 @@ def _try_network(experiment: Experiment, scenario: str, parameters: Parameters, 
     encodings = assembling.network_encodings(experiment)
     pipeline = pipeline_settings(experiment, True)
     setup = assembling.base_setup(experiment, scenario, samples, pipeline, encodings, _SOME_SITES)
-    specs = {n: s for n, s in simulation.encoding_specs(setup).items() if n != assembling.CLASSICAL}
     settings = training.TrainingSettings(**training_settings(experiment))
     section, place = experiment.discriminator, experiment.place("discriminator")
     try:
-        training.init(section.name, section.options, specs, len(parameters), settings, 1)
+        training.init(section.name, section.options, simulation.encoding_specs(setup), len(parameters), settings, 1)
     except KeyError as error:
         raise RunError(
             f"{place}: {section.name} asks for an array {error}, which its encodings ({', '.join(encodings)}) do not "
