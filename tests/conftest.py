@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,11 @@ import pytest
 from ganinfer import execution, plugins
 from ganinfer.execution import Executor
 from tests import toy_plugins
+
+
+def pytest_configure() -> None:
+    """A suite that a shell started in the background ignores Ctrl-C, and so would the programs that it interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
