@@ -165,7 +165,7 @@ def test_items_are_taken_lazily(executor):
 def test_a_fast_item_overtakes_a_slow_one(kind, embedded_ray):
     with execution.make(kind, 2) as executor:
         list(executor.run(square, range(2)))
-        assert next(executor.run(wait, [1.0, 0.0, 0.0, 0.0])) == (1, 0.0)
+        assert next(executor.run(wait, [5.0, 0.0, 0.0, 0.0])) == (1, 0.0)
 
 
 def test_slow_items_wait_for_no_particular_worker():
