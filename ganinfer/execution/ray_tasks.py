@@ -58,16 +58,14 @@ class RayExecutor(Executor):
         num_workers = self.num_workers
         groups = Groups(items, num_workers)
         pending: dict[Any, tuple[Group, float]] = {}
-        try:
-            while self._feed(groups, function, pending, num_workers):
-                ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=_LOOK)
-                outcomes = [self._outcome(ref, *pending.pop(ref), groups) for ref in ready]
-                self._feed(groups, function, pending, num_workers)
-                for outcome in outcomes:
-                    yield from outcome
-        finally:
-            for ref in pending:
-                self._ray.cancel(ref, force=True)
+        # What is in flight when the caller stops is left to end: cancelling a task that ends at that moment crashes the
+        # driver inside Ray (seen with 2.60), and shutting down takes the workers along.
+        while self._feed(groups, function, pending, num_workers):
+            ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=_LOOK)
+            outcomes = [self._outcome(ref, *pending.pop(ref), groups) for ref in ready]
+            self._feed(groups, function, pending, num_workers)
+            for outcome in outcomes:
+                yield from outcome
 
     def close(self) -> None:
         if self._owner and self._ray.is_initialized():
