@@ -198,6 +198,7 @@ def fold_results(problem: Problem, state: InferenceState) -> tuple[FoldResult, .
                 observed.block[real_mine],
                 logits[windows],
                 state.real_logits[real_mine],
+                rounds[0].statistics.shape[1],
             )
         )
     return tuple(results)

@@ -115,7 +115,8 @@ class FoldResult:
 
     ``theta`` (k, parameters) natural units; ``round_index`` (k,); ``statistics`` (n, d) of the simulated windows and
     ``proposal`` (n,) the row of ``theta`` each was simulated under; ``real`` (m, d) of the fold's real windows and
-    ``block`` (m,) the block each lies in; ``logits`` (n,) and ``real_logits`` (m,) of the critic, empty without one.
+    ``block`` (m,) the block each lies in; ``logits`` (n,) and ``real_logits`` (m,) of the critic, empty without one. The first ``shared`` columns of the statistics are
+    the same functions of a window in every fold; the others come from the fold's own network.
     """
 
     theta: np.ndarray
@@ -126,6 +127,7 @@ class FoldResult:
     block: np.ndarray
     logits: np.ndarray
     real_logits: np.ndarray
+    shared: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ganinfer.generators import emulator, sampling, scores
 from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel
-from ganinfer.generators.local import Local, Pool, linkage_inflation
+from ganinfer.generators.local import Local, linkage_inflation
+from ganinfer.generators.pools import pools
 from ganinfer.generators.matching import Matching
 from ganinfer.interfaces import Budget, FoldResult, RoundResult
 from ganinfer.parameters import Constraint, Parameter, Parameters
@@ -52,10 +53,11 @@ def test_polynomials_are_orthonormal_under_the_unit_cloud(dimension, degree):
     np.testing.assert_allclose(design.T @ (weight[:, None] * design), np.eye(design.shape[1]), atol=1e-8)
 
 
-def test_a_kink_occurs_once_in_a_term_and_counts_twice():
+def test_a_kink_occurs_once_in_a_term_and_is_shrunk_by_itself():
     basis = Basis(2, 3, 1)
-    assert sorted(basis.terms) == sorted([*Basis(2, 3).terms, (2,), (0, 2), (1, 2)])
-    assert [basis.degrees[basis.terms.index(t)] for t in [(2,), (0, 2)]] == [2, 3]
+    bent = [(2,), (0, 2), (1, 2), (0, 0, 2), (0, 1, 2), (1, 1, 2)]
+    assert sorted(basis.terms) == sorted([*Basis(2, 3).terms, *bent])
+    assert [basis.families[basis.terms.index(t)] for t in [(), (0,), (2,), (0, 0), (0, 2), (0, 0, 2)]] == [0, 0, 1, 2, 2, 3]
 
 
 # --- the regression -----------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def test_scores_owe_nothing_to_the_windows_they_are_of():
     others = [m[2] / np.linalg.norm(m[2], axis=0) for m in (before, after)]
     span = [np.linalg.qr(d)[0] for d in (direction[0], direction[1], others[0], others[1])]
     turned = [np.linalg.norm(a @ a.T - b @ b.T) for a, b in (span[:2], span[2:])]
-    assert turned[0] < 1e-6
+    assert turned[0] < 1e-4  # its own noise has a say in which points of the cloud are told apart
     assert turned[1] > 100 * max(turned[0], 1e-9)
 
 
@@ -425,7 +427,7 @@ def test_curious_clouds_go_where_nothing_was_simulated():
     proposal = np.repeat(np.arange(len(theta)), 8)
     none = np.empty(0)
     fold = FoldResult(theta, np.zeros(len(theta), int), windows, proposal, real, np.arange(200), none, none)
-    local = Local(FLAT, theta, [Pool.of_fold(fold)])
+    local = Local(FLAT, theta, pools([fold]))
     points = local.coordinates.encode(np.array([[0.55, -0.4], [1.0, -0.4]]))
     gain = local.log_likelihood(points, curious=True) - local.log_likelihood(points)
     assert (gain > 0).all()
@@ -446,7 +448,7 @@ def test_stragglers_do_not_carry_the_cloud_away():
     cloud[:3] = [[2.9, 2.9], [-2.9, 2.9], [2.9, -2.9]]
     generator = Matching()
     generator.init(FLAT, rng)
-    local = Local(FLAT, cloud, [Pool.of_fold(fold)])
+    local = Local(FLAT, cloud, pools([fold]))
     _, moved = generator._tempered(local, cloud, 0.0, rng)
     assert moved.shape == cloud.shape
     assert local.trusts(local.coordinates.encode(moved)).all()

@@ -1,8 +1,8 @@
 """The emulator: a local Bayesian polynomial regression of mean statistics on parameters.
 
 The mean of every score (see :mod:`ganinfer.generators.scores`) is a polynomial in the coordinates of
-:class:`Coordinates`: flat intercept and linear part, Hermite terms of higher degree shrunk by their evidence (one
-variance a degree; MacKay 1992, doi:10.1162/neco.1992.4.3.415). The noise of a proposal's mean is known: the variance
+:class:`Coordinates`: flat intercept and linear part, the other terms shrunk by their evidence (one variance a family of
+:class:`Basis`; MacKay 1992, doi:10.1162/neco.1992.4.3.415). The noise of a proposal's mean is known: the variance
 between its windows over their number. What the polynomial cannot follow is measured as excess scatter and added to the
 emulator's variance.
 """
@@ -67,7 +67,9 @@ def _flatten(theta: np.ndarray, logarithmic: np.ndarray) -> np.ndarray:
 class Basis:
     """Products of probabilists' Hermite polynomials up to a total degree, orthonormal under the unit cloud.
 
-    The last ``num_kinks`` inputs are absolute values: they occur once in a term at most, and count as degree two.
+    The last ``num_kinks`` inputs are absolute values, which occur once in a term at most. ``families`` (terms,) tells
+    which terms are shrunk together: 0 not at all (intercept and linear part), 1 the absolute values by themselves, and
+    every higher degree.
     """
 
     def __init__(self, dimension: int, degree: int, num_kinks: int = 0):
@@ -75,10 +77,10 @@ class Basis:
         combined = [c for d in range(degree + 1) for c in combinations_with_replacement(range(kinks.stop), d)]
         bent = [sum(i in kinks for i in term) for term in combined]
         once = [len({i for i in term if i in kinks}) == n for term, n in zip(combined, bent, strict=True)]
-        degrees = [len(term) + n for term, n in zip(combined, bent, strict=True)]
-        kept = [i for i in range(len(combined)) if once[i] and degrees[i] <= degree]
-        self.terms = [combined[i] for i in kept]
-        self.degrees = np.array([degrees[i] for i in kept])
+        self.terms = [term for term, fits in zip(combined, once, strict=True) if fits]
+        self.degrees = np.array([len(term) for term in self.terms])
+        alone = np.array([len(term) == 1 and term[0] in kinks for term in self.terms])
+        self.families = np.where(alone, 1, np.where(self.degrees >= 2, self.degrees, 0))
         self._exponents = np.array([[t.count(i) for i in range(kinks.stop)] for t in self.terms])
         self._degree = degree
 
@@ -218,7 +220,7 @@ def fit(basis: Basis, x: np.ndarray, y: np.ndarray, noise: np.ndarray, near: np.
     for j in range(y.shape[1]):
         root = 1.0 / np.sqrt(noise[:, j])
         scaled = design * root[:, None]
-        fits.append(_fit_direction(scaled.T @ scaled, scaled.T @ (y[:, j] * root), basis.degrees))
+        fits.append(_fit_direction(scaled.T @ scaled, scaled.T @ (y[:, j] * root), basis.families))
     coefficients = np.stack([f.coefficients for f in fits], axis=1)
     factors = np.stack([f.factor for f in fits])
     near = np.ones(len(x), dtype=bool) if near is None else near
@@ -240,26 +242,26 @@ class _DirectionFit:
     determined: np.ndarray
 
 
-def _fit_direction(gram: np.ndarray, moment: np.ndarray, degrees: np.ndarray) -> _DirectionFit:
-    """Coefficients, a factor of their covariance, and how many the data determine, by degree.
+def _fit_direction(gram: np.ndarray, moment: np.ndarray, families: np.ndarray) -> _DirectionFit:
+    """Coefficients, a factor of their covariance, and how many the data determine, by family.
 
-    The prior variance of each degree above one is set by evidence (MacKay's fixed point).
+    The prior variance of each family above 0 is set by evidence (MacKay's fixed point).
     """
-    highest = int(degrees.max())
-    precision = np.where(degrees >= 2, 1.0, 0.0)
+    last, shrunk = int(families.max()), families >= 1
+    precision = np.where(shrunk, 1.0, 0.0)
     steady = 1e-10 * np.diag(np.diag(gram))
-    determined: np.ndarray = np.zeros(highest + 1)
+    determined: np.ndarray = np.zeros(last + 1)
     for _ in range(_EVIDENCE_ITERATIONS):
         lower = np.linalg.cholesky(gram + np.diag(precision) + steady)
         factor = np.linalg.inv(lower)
         coefficients = factor.T @ (factor @ moment)
         share = 1.0 - precision * (factor**2).sum(axis=0)
-        determined = np.bincount(degrees, share, minlength=highest + 1)
+        determined = np.bincount(families, share, minlength=last + 1)
         previous = precision.copy()
-        for d in range(2, highest + 1):
-            group = degrees == d
+        for family in range(1, last + 1):
+            group = families == family
             size = (coefficients[group] ** 2).sum()
-            precision[group] = np.clip(max(determined[d], 1e-3) / max(size, 1e-12), 1e-6, 1e10)
-        if np.allclose(np.log(precision[degrees >= 2]), np.log(previous[degrees >= 2]), atol=0.1):
+            precision[group] = np.clip(max(determined[family], 1e-3) / max(size, 1e-12), 1e-6, 1e10)
+        if np.allclose(np.log(precision[shrunk]), np.log(previous[shrunk]), atol=0.1):
             break
     return _DirectionFit(coefficients, factor, determined)

@@ -19,8 +19,8 @@ from ganinfer.generators.emulator import (
     remoteness,
     within_covariance,
 )
+from ganinfer.generators.pools import Pool
 from ganinfer.generators.scores import Scores
-from ganinfer.interfaces import FoldResult
 from ganinfer.parameters import Parameters
 
 #: Proposals feed the emulator up to this multiple of the cloud's 95 % squared radius.
@@ -34,38 +34,15 @@ _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
 _MIN_BLOCKS = 8
+#: A cloud lies on both sides of zero if at least this share of it is on either.
+_STRADDLES = 0.05
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
 _SLOPE_STEP = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
-    """A fold's proposals and windows, with what does not depend on the cloud."""
-
-    theta: np.ndarray
-    proposal: np.ndarray
-    statistics: np.ndarray
-    moments: ProposalMoments
-    real: np.ndarray
-    block: np.ndarray
-
-    @classmethod
-    def of_fold(cls, fold: FoldResult) -> Pool:
-        statistics = np.asarray(fold.statistics, dtype=float)
-        moments = ProposalMoments.of_windows(statistics, fold.proposal, len(fold.theta))
-        return cls(fold.theta, fold.proposal, statistics, moments, np.asarray(fold.real, dtype=float), fold.block)
-
-    def select(self, proposals: np.ndarray) -> Pool:
-        """The pool of some proposals (k,) bool, numbered anew."""
-        windows = proposals[self.proposal]
-        number = (np.cumsum(proposals) - 1)[self.proposal[windows]]
-        moments = self.moments.select(proposals)
-        return Pool(self.theta[proposals], number, self.statistics[windows], moments, self.real, self.block)
-
-
-@dataclass(frozen=True, eq=False)
-class FoldEmulator:
-    """One fold's emulator with what it is matched to.
+class PoolEmulator:
+    """One pool's emulator with what it is matched to.
 
     ``share``: the variance of the real mean as a share of the variance between windows.
     """
@@ -83,10 +60,11 @@ class FoldEmulator:
 
 
 class Local:
-    """The folds' emulators around one cloud (k, p).
+    """The pools' emulators around one cloud (k, p).
 
     A parameter whose prior lies on both sides of zero may act differently on either (a pulse that changes its
-    direction): its absolute value is an input of its own.
+    direction). Where the cloud does too, its absolute value is an input of its own; else proposals of the other side are
+    left out.
     """
 
     def __init__(self, parameters: Parameters, cloud: np.ndarray, pools: Sequence[Pool]):
@@ -94,25 +72,39 @@ class Local:
         self.coordinates = Coordinates.of_cloud(parameters, cloud)
         self._cloud = self.coordinates.encode(cloud)
         self._radius = float(np.quantile((self._cloud**2).sum(axis=1), 0.95))
-        self._kinks = [i for i, p in enumerate(parameters) if p.lower < 0 < p.upper]
+        both = np.array([p.lower < 0 < p.upper for p in parameters])
+        positive = (cloud > 0).mean(axis=0)
+        straddles = np.minimum(positive, 1 - positive) >= _STRADDLES
+        self._kinks = np.flatnonzero(both & straddles)
+        self._one_sided = np.flatnonzero(both & ~straddles)
+        self._positive = positive > 0.5
         sizes = np.abs(cloud[:, self._kinks])
         self._kink_centre, self._kink_scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-300)
         self.num_local, self.degree, self.inflation = 0, 0, 1.0
-        self._folds = [self._fit(pool) for pool in pools]
-        self.num_directions = sum(len(f.target) for f in self._folds)
+        self._emulators = [self._fit(pool) for pool in pools]
+        self.num_directions = sum(len(e.target) for e in self._emulators)
 
     def _inputs(self, x: np.ndarray) -> np.ndarray:
         """Inputs of the polynomials at coordinates (n, p): these, and the absolute values of parameters with a kink."""
-        if not self._kinks:
+        if not len(self._kinks):
             return x
         sizes = np.abs(self.coordinates.decode(x)[:, self._kinks])
         return np.concatenate([x, (sizes - self._kink_centre) / self._kink_scale], axis=1)
 
-    def _fit(self, pool: Pool) -> FoldEmulator:
+    def _on_our_side(self, theta: np.ndarray) -> np.ndarray:
+        """Which of (k, p) lie where the cloud does, zero being the border; all if these are too few."""
+        side = self._one_sided
+        ours = ((theta[:, side] > 0) == self._positive[side]).all(axis=1)
+        return ours if ours.sum() >= min(_CORE, len(ours)) else np.ones_like(ours)
+
+    def _fit(self, pool: Pool) -> PoolEmulator:
+        pool = pool.select(self._on_our_side(pool.theta))
         x = self.coordinates.encode(pool.theta)
         radius = (x**2).sum(axis=1)
         # The metric is the covariance close to the answer: the nearest proposals, a few hundred at least.
-        core = pool.select(radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1])))
+        close = radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1]))
+        pool = pool.residual(pool.select(close))
+        core = pool.select(close)
         found = self._scores(pool, x, core)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
@@ -125,7 +117,7 @@ class Local:
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
         own = self._own_variance(core, found)
-        return FoldEmulator(found, emulator, own, real.mean(axis=0), inflation / len(real))
+        return PoolEmulator(found, emulator, own, real.mean(axis=0), inflation / len(real))
 
     @property
     def _trusted(self) -> float:
@@ -159,7 +151,7 @@ class Local:
 
     def _residuals(self, x: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         inputs = self._inputs(x)
-        return [fold.residuals(x, inputs) for fold in self._folds]
+        return [emulator.residuals(x, inputs) for emulator in self._emulators]
 
     def trusts(self, x: np.ndarray) -> np.ndarray:
         """Whether the emulator is believed at coordinates (n, p)."""
@@ -214,7 +206,9 @@ class Local:
     def excess_share(self) -> float:
         """The part of :meth:`emulator_share` that is scatter the polynomial misses, at the cloud's centre."""
         centre = np.zeros((1, len(self.coordinates.centre)))
-        return float(max((f.emulator.excess / (f.variance(centre)[0] * f.share)).max(initial=0.0) for f in self._folds))
+        return float(
+            max((e.emulator.excess / (e.variance(centre)[0] * e.share)).max(initial=0.0) for e in self._emulators)
+        )
 
     def match_distance(self, posterior: np.ndarray) -> float:
         """Smallest squared distance over posterior draws between real and emulated means, in the likelihood metric."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from ganinfer.generators import sampling
 from ganinfer.generators.emulator import Basis, Coordinates
-from ganinfer.generators.local import Local, Pool
+from ganinfer.generators.local import Local
+from ganinfer.generators.pools import Pool, pools
 from ganinfer.interfaces import API_VERSION, Budget, Info, RoundPlan, RoundResult, State
 from ganinfer.parameters import Parameters
 
@@ -95,6 +96,7 @@ class Matching:
             return (RoundPlan(max(budget.simulated_windows // self.first_windows, 1), self.first_windows),)
         shares = np.geomspace(1.0, 5.0, num_later)
         sizes = np.maximum((left * shares / shares.sum() / self.windows).astype(int), 1)
+        sizes[-1] = left // self.windows - sizes[:-1].sum()
         return (RoundPlan(first, self.first_windows), *(RoundPlan(int(n), self.windows) for n in sizes))
 
     def init(self, parameters: Parameters, rng: np.random.Generator) -> State:
@@ -126,14 +128,14 @@ class Matching:
 
     def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
-        pools = [Pool.of_fold(fold) for fold in result.folds]
+        known = pools(result.folds)
         for _ in range(sampling.MAX_TEMPERINGS):
-            local = Local(self._parameters, cloud, pools)
+            local = Local(self._parameters, cloud, known)
             beta_before = beta
             before = local.coordinates.encode(cloud)
             beta, cloud = self._tempered(local, cloud, beta, rng)
             still = not sampling.has_moved_far(before, local.coordinates.encode(cloud))
-            if (beta_before >= self.temper and still) or not self._supported(cloud, pools):
+            if (beta_before >= self.temper and still) or not self._supported(cloud, known):
                 break
         posterior = sampling.walk(
             local.log_posterior(1.0), cloud, local.coordinates, rng, 3 * self.steps, keep=self.steps
@@ -173,12 +175,12 @@ class Matching:
         moved = sampling.walk(local.log_posterior(beta), start, local.coordinates, rng, self.steps)
         return beta, moved
 
-    def _supported(self, cloud: np.ndarray, pools: Sequence[Pool]) -> bool:
+    def _supported(self, cloud: np.ndarray, known: Sequence[Pool]) -> bool:
         """Whether enough proposals lie within the cloud for its emulator to be fitted again on the same round."""
         coordinates = Coordinates.of_cloud(self._parameters, cloud)
         reach = float(np.quantile((coordinates.encode(cloud) ** 2).sum(axis=1), 0.95))
         needed = 2 * len(Basis(len(self._parameters), 2))
-        return all(((coordinates.encode(p.theta) ** 2).sum(axis=1) <= reach).sum() >= needed for p in pools)
+        return all(((coordinates.encode(p.theta) ** 2).sum(axis=1) <= reach).sum() >= needed for p in known)
 
     def _info(
         self,

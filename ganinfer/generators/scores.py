@@ -3,8 +3,9 @@
 Statistics are many, and most of them say nothing. In units in which windows of one proposal have unit covariance, the
 direction that tells two nearby parameter vectors apart best is the difference of their mean statistics (Fisher's
 discriminant). These differences are read from a polynomial fit over a region much wider than the cloud, where they
-stand out of the noise; its terms of degree two and more are shrunk by their evidence, one variance a degree for all
-statistics together.
+stand out of the noise. Few combinations of the statistics bend over such a region, and strongly, while most do not: so
+the statistics are rotated to the axes along which proposals differ, and on each of them the bent terms are shrunk by
+their own evidence.
 
 Directions bent by the noise of a window would take this noise for a signal when that window is looked at along them.
 So proposals are dealt to groups, each group's statistics are looked at along the directions that the other groups
@@ -26,15 +27,20 @@ _EMPTY_DIRECTION = 1e-4
 #: Proposals are dealt to so many groups.
 NUM_GROUPS = 4
 _MAX_DEGREE = 2
-_EVIDENCE_ITERATIONS = 12
+_EVIDENCE_ITERATIONS = 15
+#: Coefficients of a degree that count as determined, at least: shrinking never ends at exactly nothing.
+_LEAST_FREEDOM = 1e-3
 #: Proposals beyond so many times the fit's own squared radius are left out.
 _FAR = 4.0
 #: Points of the cloud at which differences are taken, at most.
 _NUM_POINTS = 40
 #: A direction is left out where one unit of the cloud moves the real mean by less than this share of its variance.
 _LEAST_SCORE = 0.2
+#: And where less than this share of its squared length is known not to be noise.
+_RELIABLE = 0.2
 
 Inputs = Callable[[np.ndarray], np.ndarray]
+Equations = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +106,7 @@ def find(
     squared radius ``wide`` and is centred on the proposals within ``near``. Scores that would hardly move the mean of
     ``num_real`` windows are left out.
     """
-    white, size = whitening(within), x.shape[1]
-    radius = (x**2).sum(axis=1)
+    size, radius = x.shape[1], (x**2).sum(axis=1)
     offset = np.average(moments.mean, axis=0, weights=moments.count / remoteness(radius, near))
     weight = np.where(radius < _FAR * wide, moments.count / remoteness(radius, wide), 0.0)
     degree = min(_MAX_DEGREE, largest_degree(size, int((weight > 0).sum() * (1 - 1 / NUM_GROUPS)), num_kinks))
@@ -110,21 +115,34 @@ def find(
     def design(points: np.ndarray) -> np.ndarray:
         return basis(inputs(points) / scale)
 
+    white = whitening(within)
     terms, values = design(x), (moments.mean - offset) @ white
     group = groups(len(x))
     parts = [_normal_equations(terms, values, np.where(group == k, weight, 0.0)) for k in range(NUM_GROUPS)]
     points = cloud[:: max(len(cloud) // _NUM_POINTS, 1)]
     differences = _differences(design, points)
-    coefficients = _shrunk(parts, basis.degrees)
-    left, strength, _ = np.linalg.svd(differences @ coefficients, full_matrices=False)
-    kept = strength[:limit] ** 2 * num_real / len(points) > _LEAST_SCORE
-    kept[0] = True
-    combination = differences.T @ (left[:, :limit][:, kept] / strength[:limit][kept])
+    coefficients = _shrunk(parts, basis.families)
     others = [[part for i, part in enumerate(parts) if i != k] for k in range(NUM_GROUPS)]
-    matrices = np.stack([white @ (_shrunk(rest, basis.degrees).T @ combination) for rest in others])
+    by_group = np.stack([_shrunk(rest, basis.families) for rest in others])
+    left, strength, _ = np.linalg.svd(differences @ coefficients, full_matrices=False)
+    combination = differences.T @ (left[:, :limit] / strength[:limit])
+    directions = np.einsum("ktr,tj->krj", by_group, combination)
+    kept = (strength[:limit] ** 2 * num_real / len(points) > _LEAST_SCORE) & (_reliability(directions) > _RELIABLE)
+    kept[0] = True
+    matrices = white @ directions[:, :, kept]
     mean = matrices.mean(axis=0)
     variances, axes = np.linalg.eigh(mean.T @ within @ mean)
     return Scores(offset, matrices @ (axes / np.sqrt(variances)))
+
+
+def _reliability(directions: np.ndarray) -> np.ndarray:
+    """Share (J,) of the squared length of each mean direction that is no noise, from (groups, r, J) directions.
+
+    Each group's leaves out one part of the proposals, so that their scatter is a jackknife.
+    """
+    mean = directions.mean(axis=0)
+    noise = (1 - 1 / len(directions)) * ((directions - mean) ** 2).sum(axis=(0, 1))
+    return 1.0 - noise / np.maximum((mean**2).sum(axis=0), 1e-300)
 
 
 def _differences(design: Callable[[np.ndarray], np.ndarray], points: np.ndarray) -> np.ndarray:
@@ -133,24 +151,34 @@ def _differences(design: Callable[[np.ndarray], np.ndarray], points: np.ndarray)
     return np.concatenate([design(points + step) - design(points - step) for step in steps])
 
 
-def _normal_equations(terms: np.ndarray, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _normal_equations(terms: np.ndarray, values: np.ndarray, weight: np.ndarray) -> Equations:
+    """Of ``values`` (k, r) on ``terms``; besides, the values' own second moments (r, r)."""
     used = weight > 0
-    weighted = terms[used] * weight[used][:, None]
-    return weighted.T @ terms[used], weighted.T @ values[used]
+    weighted, own = terms[used] * weight[used][:, None], values[used] * weight[used][:, None]
+    return weighted.T @ terms[used], weighted.T @ values[used], own.T @ values[used]
 
 
-def _shrunk(parts: Sequence[tuple[np.ndarray, np.ndarray]], degrees: np.ndarray) -> np.ndarray:
-    """Coefficients (terms, r) from normal equations that add; degrees above one have a prior variance by evidence."""
-    gram, moment = (np.sum([part[i] for part in parts], axis=0) for i in range(2))
-    steady = 1e-9 * np.trace(gram) / len(gram)
-    precision = np.where(degrees >= 2, 1.0, 0.0)
-    coefficients = np.zeros_like(moment)
+def _shrunk(parts: Sequence[Equations], families: np.ndarray) -> np.ndarray:
+    """Coefficients (terms, r), those of the constant excepted, from normal equations that add.
+
+    On each principal axis of the values every family of terms above 0 has a prior variance by evidence (MacKay's fixed
+    point).
+    """
+    gram, moment, signal = (np.sum([part[i] for part in parts], axis=0) for i in range(3))
+    mean = moment[0] / gram[0, 0]  # the first term is constant
+    axes = np.linalg.eigh(signal - np.outer(moment[0], mean))[1]
+    moment = (moment - np.outer(gram[:, 0], mean)) @ axes
+    size, num_axes = moment.shape
+    steady = 1e-9 * np.trace(gram) / size
+    precision = np.tile(np.where(families >= 1, 1.0, 0.0), (num_axes, 1))
+    coefficients = np.zeros((num_axes, size))
     for _ in range(_EVIDENCE_ITERATIONS):
-        covariance = np.linalg.inv(gram + np.diag(precision + steady))
-        coefficients = covariance @ moment
-        determined = 1.0 - precision * np.diag(covariance)
-        for d in range(2, int(degrees.max()) + 1):
-            group = degrees == d
-            size = (coefficients[group] ** 2).sum()
-            precision[group] = np.clip(determined[group].sum() * moment.shape[1] / max(size, 1e-12), 1e-6, 1e10)
-    return coefficients
+        covariance = np.linalg.inv(gram + (precision + steady)[:, :, None] * np.eye(size))
+        coefficients = np.einsum("rst,tr->rs", covariance, moment)
+        determined = 1.0 - precision * np.diagonal(covariance, axis1=1, axis2=2)
+        for family in range(1, int(families.max()) + 1):
+            group = families == family
+            freedom = np.maximum(determined[:, group].sum(axis=1), _LEAST_FREEDOM)
+            squares = np.maximum((coefficients[:, group] ** 2).sum(axis=1), 1e-12)
+            precision[:, group] = np.clip(freedom / squares, 1e-6, 1e10)[:, None]
+    return coefficients.T @ axes.T

@@ -1,0 +1,89 @@
+"""Pools: proposals and windows that one emulator is fitted to, made of the folds' results.
+
+Statistics that mean the same in every fold, such as the classical ones, need no cross-fitting of networks: all
+proposals and all real windows are one pool for them. What a fold's network adds is a pool of its own, the fold's
+proposals and windows with the part of the embedding that the shared statistics do not explain between windows of one
+proposal. Parts explained by different pools are then uncorrelated, and their likelihoods multiply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ganinfer.generators.emulator import ProposalMoments, within_covariance
+from ganinfer.generators.scores import whitening
+from ganinfer.interfaces import FoldResult
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """``theta`` (k, p) proposals; ``statistics`` (n, d) of windows with their ``proposal`` (n,) and ``moments``.
+
+    ``real`` (m, d) real windows and ``block`` (m,) of each; the first ``explained`` columns are another pool's, and
+    only there to be regressed out.
+    """
+
+    theta: np.ndarray
+    proposal: np.ndarray
+    statistics: np.ndarray
+    moments: ProposalMoments
+    real: np.ndarray
+    block: np.ndarray
+    explained: int = 0
+
+    @classmethod
+    def of_windows(
+        cls, theta: np.ndarray, proposal: np.ndarray, statistics: np.ndarray, real: np.ndarray, block: np.ndarray
+    ) -> Pool:
+        statistics = np.asarray(statistics, dtype=float)
+        moments = ProposalMoments.of_windows(statistics, proposal, len(theta))
+        return cls(theta, proposal, statistics, moments, np.asarray(real, dtype=float), block)
+
+    def select(self, proposals: np.ndarray) -> Pool:
+        """The pool of some proposals (k,) bool, numbered anew."""
+        if proposals.all():
+            return self
+        windows = proposals[self.proposal]
+        number = (np.cumsum(proposals) - 1)[self.proposal[windows]]
+        return replace(
+            self,
+            theta=self.theta[proposals],
+            proposal=number,
+            statistics=self.statistics[windows],
+            moments=self.moments.select(proposals),
+        )
+
+    def residual(self, core: Pool) -> Pool:
+        """The pool of what the explained columns leave of the others, by regression between the windows of ``core``."""
+        size = self.explained
+        if size == 0:
+            return self
+        within = within_covariance(core.statistics, core.proposal, len(core.theta))
+        white = whitening(within[:size, :size])
+        slopes = white @ (white.T @ within[:size, size:])
+        parts = [values[:, size:] - values[:, :size] @ slopes for values in (self.statistics, self.real)]
+        return Pool.of_windows(self.theta, self.proposal, parts[0], parts[1], self.block)
+
+
+def pools(folds: Sequence[FoldResult]) -> list[Pool]:
+    """One pool of the statistics that the folds share, and one a fold of what it has besides."""
+    shared = folds[0].shared
+    result = []
+    if shared:
+        offsets = np.cumsum([0, *(len(f.theta) for f in folds)])
+        result.append(
+            Pool.of_windows(
+                np.concatenate([f.theta for f in folds]),
+                np.concatenate([f.proposal + o for f, o in zip(folds, offsets, strict=False)]),
+                np.concatenate([f.statistics[:, :shared] for f in folds]),
+                np.concatenate([f.real[:, :shared] for f in folds]),
+                np.concatenate([f.block for f in folds]),
+            )
+        )
+    if folds[0].statistics.shape[1] > shared:
+        own = [Pool.of_windows(f.theta, f.proposal, f.statistics, f.real, f.block) for f in folds]
+        result += [replace(pool, explained=shared) for pool in own]
+    return result
