@@ -115,8 +115,9 @@ class FoldResult:
 
     ``theta`` (k, parameters) natural units; ``round_index`` (k,); ``statistics`` (n, d) of the simulated windows and
     ``proposal`` (n,) the row of ``theta`` each was simulated under; ``real`` (m, d) of the fold's real windows and
-    ``block`` (m,) the block each lies in; ``logits`` (n,) and ``real_logits`` (m,) of the critic, empty without one. The first ``shared`` columns of the statistics are
-    the same functions of a window in every fold; the others come from the fold's own network.
+    ``block`` (m,) the block each lies in; ``logits`` (n,) and ``real_logits`` (m,) of the critic, empty without one.
+    The first ``shared`` columns of the statistics are the same functions of a window in every fold, the others come
+    from the fold's own network.
     """
 
     theta: np.ndarray

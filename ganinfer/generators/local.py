@@ -34,7 +34,7 @@ _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
 _MIN_BLOCKS = 8
-#: A cloud lies on both sides of zero if at least this share of it is on either.
+#: Proposals lie on both sides of zero if at least this share of them is on either.
 _STRADDLES = 0.05
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
 _SLOPE_STEP = 0.5
@@ -63,8 +63,8 @@ class Local:
     """The pools' emulators around one cloud (k, p).
 
     A parameter whose prior lies on both sides of zero may act differently on either (a pulse that changes its
-    direction). Where the cloud does too, its absolute value is an input of its own; else proposals of the other side are
-    left out.
+    direction). Where proposals around the cloud do too, its absolute value is an input of its own; else proposals of the
+    other side are left out.
     """
 
     def __init__(self, parameters: Parameters, cloud: np.ndarray, pools: Sequence[Pool]):
@@ -73,7 +73,9 @@ class Local:
         self._cloud = self.coordinates.encode(cloud)
         self._radius = float(np.quantile((self._cloud**2).sum(axis=1), 0.95))
         both = np.array([p.lower < 0 < p.upper for p in parameters])
-        positive = (cloud > 0).mean(axis=0)
+        theta = np.concatenate([cloud, *(pool.theta for pool in pools)])
+        near = (self.coordinates.encode(theta) ** 2).sum(axis=1) <= _REACH * self._radius
+        positive = (theta[near] > 0).mean(axis=0)
         straddles = np.minimum(positive, 1 - positive) >= _STRADDLES
         self._kinks = np.flatnonzero(both & straddles)
         self._one_sided = np.flatnonzero(both & ~straddles)

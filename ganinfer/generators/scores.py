@@ -128,7 +128,7 @@ def find(
     combination = differences.T @ (left[:, :limit] / strength[:limit])
     directions = np.einsum("ktr,tj->krj", by_group, combination)
     kept = (strength[:limit] ** 2 * num_real / len(points) > _LEAST_SCORE) & (_reliability(directions) > _RELIABLE)
-    kept[0] = True
+    kept[:size] = True
     matrices = white @ directions[:, :, kept]
     mean = matrices.mean(axis=0)
     variances, axes = np.linalg.eigh(mean.T @ within @ mean)
