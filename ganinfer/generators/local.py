@@ -63,7 +63,7 @@ class Local:
     """The pools' emulators around one cloud (k, p).
 
     A parameter whose prior lies on both sides of zero may act differently on either (a pulse that changes its
-    direction). Where proposals around the cloud do too, its absolute value is an input of its own; else proposals of the
+    direction). Where proposals around the cloud do too, its absolute value is an input of its own; else those of the
     other side are left out.
     """
 

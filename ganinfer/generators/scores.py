@@ -34,9 +34,10 @@ _LEAST_FREEDOM = 1e-3
 _FAR = 4.0
 #: Points of the cloud at which differences are taken, at most.
 _NUM_POINTS = 40
-#: A direction is left out where one unit of the cloud moves the real mean by less than this share of its variance.
+#: After the first p, a direction is left out where one unit of the cloud moves the real mean by less than this share of
+#: its variance,
 _LEAST_SCORE = 0.2
-#: And where less than this share of its squared length is known not to be noise.
+#: and where less than this share of its squared length is known not to be noise.
 _RELIABLE = 0.2
 
 Inputs = Callable[[np.ndarray], np.ndarray]
@@ -103,8 +104,8 @@ def find(
 
     ``x`` (k, p) coordinates of proposals with their ``moments``; ``within`` (d, d) the covariance between windows of
     one proposal; ``inputs`` maps coordinates to the inputs of a basis with ``num_kinks``; the fit reaches to the
-    squared radius ``wide`` and is centred on the proposals within ``near``. Scores that would hardly move the mean of
-    ``num_real`` windows are left out.
+    squared radius ``wide`` and is centred on the proposals within ``near``. After the strongest p scores, those are
+    left out that would hardly move the mean of ``num_real`` windows or are little more than noise.
     """
     size, radius = x.shape[1], (x**2).sum(axis=1)
     offset = np.average(moments.mean, axis=0, weights=moments.count / remoteness(radius, near))
