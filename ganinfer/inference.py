@@ -328,7 +328,7 @@ def _training_windows(problem: Problem, rounds: Sequence[Round]) -> training.Win
     offsets = np.cumsum([0, *(len(r.theta) for r in rounds)])
     theta = np.concatenate([r.theta for r in rounds])
     return training.Windows(
-        {name: np.concatenate([r.inputs[name] for r in rounds]) for name in rounds[0].inputs},
+        {name: training.Stacked([r.inputs[name] for r in rounds]) for name in rounds[0].inputs},
         np.concatenate([r.fold[r.proposal] for r in rounds]),
         np.concatenate([r.proposal + o for r, o in zip(rounds, offsets, strict=False)]),
         problem.parameters.to_unit(theta),

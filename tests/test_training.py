@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 keras = pytest.importorskip("keras")
 
@@ -245,3 +247,13 @@ def test_networks_may_read_classical_statistics_where_they_ask_for_them(asked):
     specs = inference._network_specs(SimpleNamespace(setup=setup, network=network))
     assert ("classical" in specs) is asked
     assert "counts" in specs
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.data())
+def test_stacked_arrays_read_like_one(sizes, data):
+    parts = [np.arange(3 * n, dtype=np.int8).reshape(n, 3) + 20 * i for i, n in enumerate(sizes)]
+    rows = np.array(data.draw(st.lists(st.integers(0, sum(sizes) - 1), max_size=20)), dtype=int)
+    stacked = training.Stacked(parts)
+    assert len(stacked) == sum(sizes)
+    np.testing.assert_array_equal(stacked[rows], np.concatenate(parts)[rows])
+    assert stacked[rows].dtype == np.int8

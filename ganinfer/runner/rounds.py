@@ -22,8 +22,11 @@ _CHANGED = ("embedding", "logits")
 _FORGOTTEN = "forgotten"
 
 
-def write(folder: storage.RunFolder, before: Any, state: Any, info: Any, entry: Mapping[str, Any]) -> None:
-    """Write the round that led from ``before`` to ``state``, then remove the inputs that it forgot."""
+def write(folder: storage.RunFolder, before: Any, state: Any, info: Any, entry: Mapping[str, Any]) -> Any:
+    """Write the round that led from ``before`` to ``state``, then remove the inputs that it forgot.
+
+    Returns ``state`` with the round's inputs read from the disk from now on, so that memory holds one round at a time.
+    """
     current = state.rounds[-1]
     arrays = current.arrays() | {f"state-{name}": array for name, array in state.generator.arrays.items()}
     if info.info.posterior is not None:
@@ -40,6 +43,13 @@ def write(folder: storage.RunFolder, before: Any, state: Any, info: Any, entry: 
         files["networks"] = lambda path: _save_networks(state, path)
     folder.write_round(state.index - 1, arrays, values, files)
     _remove_inputs(folder, forgotten)
+    if not current.inputs:
+        return state
+    from ganinfer import inference
+
+    stored, _, _ = folder.read_round(state.index - 1)
+    inputs = {name: stored[f"{inference.INPUT}{name}"] for name in current.inputs}
+    return replace(state, rounds=(*state.rounds[:-1], replace(current, inputs=inputs)))
 
 
 def read(problem: Any, folder: storage.RunFolder) -> tuple[Any, list[dict[str, Any]]]:

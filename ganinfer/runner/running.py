@@ -114,8 +114,7 @@ def _infer(
         events.round_started(index, len(plan), plan[index].num_proposals * plan[index].num_windows)
         moved, info = inference.step(problem, state, workers, done=events.windows_done, clock=time.monotonic)
         entry = recording.entry(problem, moved, info, history, experiment.level)
-        rounds.write(folder, state, moved, info, entry)
-        state = moved
+        state = rounds.write(folder, state, moved, info, entry)
         history.append(entry)
         recording.write_tables(folder, problem, state, history)
         recording.track(tracker, entry)

@@ -21,11 +21,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from ganinfer.training.networks import FoldNetwork, Regressor, configure, embed, init, load, save
 from ganinfer.training.rounds import area_under_curve, train
-from ganinfer.training.settings import TrainingError, TrainingInfo, TrainingSettings, Windows
+from ganinfer.training.settings import Stacked, TrainingError, TrainingInfo, TrainingSettings, Windows
 
 __all__ = [
     "FoldNetwork",
     "Regressor",
+    "Stacked",
     "TrainingError",
     "TrainingInfo",
     "TrainingSettings",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,28 @@ class TrainingSettings:
                 raise TrainingError(f"training.{name} must be above 0, got {getattr(self, name)}")
 
 
+class Stacked:
+    """Arrays with the same columns read as one, row by row, without a copy of the whole."""
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        self._parts = parts
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """The ``rows`` (n,) int, in their order."""
+        rows = np.asarray(rows)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        first = self._parts[0]
+        out = np.empty((len(rows), *first.shape[1:]), first.dtype)
+        for i in np.unique(owner):
+            mine = owner == i
+            out[mine] = self._parts[i][rows[mine] - self._starts[i]]
+        return out
+
+
 @dataclass(eq=False)
 class Windows:
     """Encoded windows: ``arrays`` name -> (num_windows, ...), maybe memory-mapped, and ``fold`` (num_windows,).
@@ -50,7 +72,7 @@ class Windows:
     they were simulated under; the latest proposals have the highest numbers. A proposal's windows share one fold.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, np.ndarray | Stacked]
     fold: np.ndarray
     proposal: np.ndarray | None = None
     targets: np.ndarray | None = None
