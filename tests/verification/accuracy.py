@@ -30,6 +30,7 @@ class Case:
 _FOLDED = "data.ancestral=none"
 _FIFTY = "data.simulate.samples={A: 50, B: 50}"
 _SMALL = "budget.simulated_windows=20000"
+_MIDDLE = "budget.simulated_windows=60000"
 _EMBEDDING = "statistics.classical=false"
 #: What moments is fitted to, and what is run.
 CASES: dict[str, Case] = {
@@ -42,6 +43,9 @@ CASES: dict[str, Case] = {
     "im-20k": Case("im", (_SMALL,), "im"),
     "exp-20k": Case("exp", (_SMALL,), "exp"),
     "exp-folded-20k": Case("exp", (_FOLDED, _SMALL), "exp-folded"),
+    "im-60k": Case("im", (_MIDDLE,), "im"),
+    "exp-60k": Case("exp", (_MIDDLE,), "exp"),
+    "exp-folded-60k": Case("exp", (_FOLDED, _MIDDLE), "exp-folded"),
     "im-embedding": Case("im", (_EMBEDDING,), "im", (1, 2, 3, 4, 5)),
     "recombination-embedding": Case("recombination", (_EMBEDDING,), None, (1, 2, 3)),
 }
@@ -183,7 +187,7 @@ _HEAD = (
     "truth; *furthest* the largest error of a run in units of the limit; *held* counts the 90 % intervals that contain",
     "the truth.",
     "",
-    "Cases: `-folded` without ancestral alleles; `-50` with 50 + 50 individuals; `-20k` with 20,000 simulated windows;",
+    "Cases: `-folded` without ancestral alleles; `-50` with 50 + 50 individuals; `-20k` and `-60k` with fewer simulated windows;",
     "`-embedding` matched on the network's embedding alone, without classical statistics.",
     "",
     "| case | parameter | data sets | error | moments | ratio | posterior | limit | furthest | held |",
