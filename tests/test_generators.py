@@ -506,3 +506,17 @@ def test_the_default_plan_spends_its_budget():
     assert len(plan) == 8
     assert 59_000 <= sum(p.num_proposals * p.num_windows for p in plan) <= 60_000
     assert (plan[0].num_proposals, plan[0].num_windows) == (1_000, 5)
+
+
+@pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 1.0, 1.0), (0.6, 5.0, 60.0)])
+def test_what_the_model_cannot_do_widens_the_likelihood(shift, low, high):
+    """A shift of the real windows in a direction that no parameter moves is misfit, and noise alone is none."""
+    rng = np.random.default_rng(11)
+    theta = np.array(STRAIGHT.truth) + 0.2 * rng.standard_normal((600, 2))
+    windows, real = STRAIGHT.windows(theta, 8, rng), STRAIGHT.windows(np.array([STRAIGHT.truth]), 200, rng)
+    real = real + shift * STRAIGHT.mixing[5]
+    none = np.empty(0)
+    proposal = np.repeat(np.arange(600), 8)
+    fold = FoldResult(theta, np.zeros(600, int), windows, proposal, real, np.arange(200), none, none)
+    local = Local(FLAT, theta, pools([fold]))
+    assert low <= local.misfit <= high

@@ -34,6 +34,8 @@ _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
 _MIN_BLOCKS = 8
+#: A misfit that noise exceeds less often than a normal deviate exceeds this is believed.
+_RARE = 3.09
 #: Proposals lie on both sides of zero if at least this share of them is on either.
 _STRADDLES = 0.05
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
@@ -82,7 +84,7 @@ class Local:
         self._positive = positive > 0.5
         sizes = np.abs(cloud[:, self._kinks])
         self._kink_centre, self._kink_scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-300)
-        self.num_local, self.degree, self.inflation = 0, 0, 1.0
+        self.num_local, self.degree, self.inflation, self.misfit = 0, 0, 1.0, 1.0
         self._emulators = [self._fit(pool) for pool in pools]
         self.num_directions = sum(len(e.target) for e in self._emulators)
 
@@ -118,8 +120,34 @@ class Local:
         self.num_local += int(used.sum())
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
+        misfit = self._misfit(core, pool)
+        self.misfit = max(self.misfit, misfit)
         own = self._own_variance(core, found)
-        return PoolEmulator(found, emulator, own, real.mean(axis=0), inflation / len(real))
+        return PoolEmulator(found, emulator, own, real.mean(axis=0), misfit * inflation / len(real))
+
+    def _misfit(self, core: Pool, pool: Pool) -> float:
+        """How much the real mean differs from what the model can do, over what noise explains, at least 1.
+
+        Of all statistics, not of the scores alone, after the best move of the parameters: the dispersion of a
+        quasi-likelihood (McCullagh and Nelder 1989, doi:10.1007/978-1-4899-3242-6). What noise may well make is 1.
+        """
+        white = scores.whitening(within_covariance(core.statistics, core.proposal, len(core.theta)))
+        linear = Basis(core.theta.shape[1], 1)(self.coordinates.encode(core.theta))
+        weighted = linear * core.moments.count[:, None]
+        gram = weighted.T @ linear
+        coefficients = np.linalg.solve(gram, weighted.T @ (core.moments.mean @ white))
+        real = pool.real @ white
+        span = np.linalg.qr(coefficients[1:].T)[0]
+        residual = real.mean(axis=0) - coefficients[0]
+        residual -= span @ (span.T @ residual)
+        freedom = len(residual) - span.shape[1]
+        if freedom < 1:
+            return 1.0
+        noise = linkage_inflation(real, pool.block) / len(real) + np.linalg.inv(gram)[0, 0]
+        dispersion = float((residual @ residual) / freedom / noise)
+        # Wilson and Hilferty 1931 (doi:10.1073/pnas.17.12.684): the chance of more by noise alone is one in a thousand.
+        limit = (1.0 - 2.0 / (9.0 * freedom) + _RARE * np.sqrt(2.0 / (9.0 * freedom))) ** 3
+        return dispersion if dispersion > limit else 1.0
 
     @property
     def _trusted(self) -> float:

@@ -203,6 +203,12 @@ class Matching:
                 "deviations of its posterior: the intervals of this run are too narrow to be believed. A model that "
                 "misses something in the data does that, and so does a budget that is too small."
             )
+        if result.last and local.misfit > 1.0:
+            warnings.append(
+                f"The model cannot make the real statistics: they lie {local.misfit:.1f} times as far from what it can "
+                f"do, in variance, as noise explains. Intervals are up to {local.misfit**0.5:.1f} times wider for it; "
+                "the residuals show what the model misses."
+            )
         if result.last and share > self.tolerance:
             warnings.append(
                 f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
@@ -223,6 +229,7 @@ class Matching:
                 "num_directions": float(local.num_directions),
                 "excess": local.excess_share(),
                 "inflation": local.inflation,
+                "misfit": local.misfit,
             },
             warnings=tuple(warnings),
         )
