@@ -64,10 +64,10 @@ def problems(folder: Path, text: str, *overrides: str) -> tuple[str, ...]:
 
 
 def test_only_data_and_scenarios_are_required() -> None:
-    loaded = experiment.load(EXPERIMENTS / "im.yaml")
-    assert loaded.name == "im"
+    loaded = experiment.load(EXPERIMENTS / "const.yaml")
+    assert loaded.name == "const"
     assert loaded.folder == EXPERIMENTS.absolute()
-    assert loaded.text == (EXPERIMENTS / "im.yaml").read_text()
+    assert loaded.text == (EXPERIMENTS / "const.yaml").read_text()
     assert (loaded.generator.name, loaded.discriminator.name) == ("matching", "exchangeable")
     assert (loaded.execution.executor, loaded.level, loaded.seed, loaded.tracking.uri) == ("ray", 0.9, 1, None)
     assert experiment.budget(loaded) == Budget(60_000, 8, None)
