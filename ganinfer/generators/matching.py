@@ -203,7 +203,7 @@ class Matching:
                 "deviations of its posterior: the intervals of this run are too narrow to be believed. A model that "
                 "misses something in the data does that, and so does a budget that is too small."
             )
-        if result.last and local.misfit > 1.0:
+        if (result.last or settled) and local.misfit > 1.0:
             warnings.append(
                 f"The model cannot make the real statistics: they lie {local.misfit:.1f} times as far from what it can "
                 f"do, in variance, as noise explains. Intervals are up to {local.misfit**0.5:.1f} times wider for it; "
