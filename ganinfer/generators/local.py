@@ -34,8 +34,8 @@ _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
 _MIN_BLOCKS = 8
-#: A misfit that noise exceeds less often than a normal deviate exceeds this is believed.
-_RARE = 3.09
+#: A misfit that noise alone would exceed with less than this probability is believed.
+_RARE = 1e-3
 #: Proposals lie on both sides of zero if at least this share of them is on either.
 _STRADDLES = 0.05
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
@@ -109,7 +109,8 @@ class Local:
         close = radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1]))
         pool = pool.residual(pool.select(close))
         core = pool.select(close)
-        found = self._scores(pool, x, core)
+        within = within_covariance(core.statistics, core.proposal, len(core.theta))
+        found = self._scores(pool, x, within)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
         moments = ProposalMoments.of_windows(values, pool.proposal, len(x))
@@ -120,18 +121,20 @@ class Local:
         self.num_local += int(used.sum())
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
-        misfit = self._misfit(core, pool)
+        misfit = self._misfit(core, within, pool)
         self.misfit = max(self.misfit, misfit)
         own = self._own_variance(core, found)
         return PoolEmulator(found, emulator, own, real.mean(axis=0), misfit * inflation / len(real))
 
-    def _misfit(self, core: Pool, pool: Pool) -> float:
+    def _misfit(self, core: Pool, within: np.ndarray, pool: Pool) -> float:
         """How much the real mean differs from what the model can do, over what noise explains, at least 1.
 
         Of all statistics, not of the scores alone, after the best move of the parameters: the dispersion of a
         quasi-likelihood (McCullagh and Nelder 1989, doi:10.1007/978-1-4899-3242-6). What noise may well make is 1.
         """
-        white = scores.whitening(within_covariance(core.statistics, core.proposal, len(core.theta)))
+        from scipy.stats import chi2
+
+        white = scores.whitening(within)
         linear = Basis(core.theta.shape[1], 1)(self.coordinates.encode(core.theta))
         weighted = linear * core.moments.count[:, None]
         gram = weighted.T @ linear
@@ -145,20 +148,18 @@ class Local:
             return 1.0
         noise = linkage_inflation(real, pool.block) / len(real) + np.linalg.inv(gram)[0, 0]
         dispersion = float((residual @ residual) / freedom / noise)
-        # Wilson and Hilferty 1931 (doi:10.1073/pnas.17.12.684): the chance of more by noise alone is one in a thousand.
-        limit = (1.0 - 2.0 / (9.0 * freedom) + _RARE * np.sqrt(2.0 / (9.0 * freedom))) ** 3
-        return dispersion if dispersion > limit else 1.0
+        return dispersion if dispersion > chi2.isf(_RARE, freedom) / freedom else 1.0
 
     @property
     def _trusted(self) -> float:
         """The squared radius up to which the emulator is believed."""
         return _NEAR * self._radius
 
-    def _scores(self, pool: Pool, x: np.ndarray, core: Pool) -> Scores:
+    def _scores(self, pool: Pool, x: np.ndarray, within: np.ndarray) -> Scores:
         return scores.find(
             x,
             pool.moments,
-            within_covariance(core.statistics, core.proposal, len(core.theta)),
+            within,
             self._cloud,
             self._inputs,
             num_kinks=len(self._kinks),
