@@ -241,6 +241,21 @@ def test_a_critic_followed_through_a_kill_gives_the_same_answer(runs, monkeypatc
         np.testing.assert_array_equal(np.load(folder / path.relative_to(undisturbed)), np.load(path))
 
 
+def test_windows_that_networks_train_on_stay_on_the_disk(runs, monkeypatch):
+    from ganinfer import inference
+
+    seen, step = [], inference.step
+
+    def watched(problem, state, *arguments, **named):
+        seen.append([array for r in state.rounds for array in r.inputs.values()])
+        return step(problem, state, *arguments, **named)
+
+    monkeypatch.setattr(inference, "step", watched)
+    runner.run(tiny(), runs / "mapped")
+    assert any(seen)
+    assert all(isinstance(array, np.memmap) for arrays in seen for array in arrays)
+
+
 def test_a_run_killed_again_and_again_gives_the_same_answer(finished, runs, monkeypatch):
     import pandas as pd
 
