@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ganinfer import randomness, training
 from ganinfer.execution import Executor
@@ -165,7 +166,10 @@ def step(
     trained = clock()
     last = index + 1 == len(plan)
     result = RoundResult(index, fold_results(problem, state), last)
-    generator, moved = problem.generator.step(state.generator, result, randomness.stream(problem.seed, "step", index))
+    # Thousands of small products: threads of linear algebra would spin against each other and against the workers.
+    with threadpool_limits(1, user_api="blas"):
+        stream = randomness.stream(problem.seed, "step", index)
+        generator, moved = problem.generator.step(state.generator, result, stream)
     seconds = {"simulate": simulated - begun, "train": trained - simulated, "move": clock() - trained}
     auc = training.area_under_curve(state.real_logits, state.rounds[-1].logits)
     state = replace(_forgotten(problem, state), index=index + 1, generator=generator)
