@@ -10,6 +10,7 @@ import pytest
 from ganinfer import observed, runner
 from ganinfer.experiment import load
 from ganinfer.runner import assembling
+from ganinfer.runner.running import dump_yaml
 
 FILE = Path(__file__).parent.parent / "experiments" / "im.yaml"
 SMALL = (
@@ -65,3 +66,12 @@ def test_the_vcf_is_seen_as_the_study_was(changes, tmp_path):
     np.testing.assert_array_equal(found.block, expected.block)
     np.testing.assert_array_equal(found.fold, expected.fold)
     assert plain(found.templates) == plain(expected.templates)
+
+
+def test_an_experiment_that_was_written_keeps_the_order_of_its_populations(tmp_path):
+    study = load(FILE, [*SMALL, "data.simulate.samples={B: 11, A: 2}"])
+    path = tmp_path / "experiment.yaml"
+    path.write_text(dump_yaml(study.resolved()))
+    again = load(path)
+    assert again.resolved() == study.resolved()
+    assert list(again.data.simulate.samples) == ["B", "A"]
