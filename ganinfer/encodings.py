@@ -146,7 +146,7 @@ class JointCounts:
 
 
 class Classical:
-    """The classical summary statistics as one array ``classical`` float32; ``details["names"]`` names them."""
+    """The classical summary statistics as one array ``classical`` float32; ``details`` has their names and families."""
 
     accepts: ClassVar[tuple[str, ...]] = ("windows",)
 
@@ -155,7 +155,8 @@ class Classical:
         self._statistics = ClassicalStatistics(context.carriers, context.length, context.phased)
 
     def spec(self) -> dict[str, EncodingSpec]:
-        details = {**self._context.details(), "names": list(self._statistics.names)}
+        own = {"names": list(self._statistics.names), "families": self._statistics.families}
+        details = {**self._context.details(), **own}
         return {"classical": EncodingSpec((len(self._statistics.names),), "float32", details)}
 
     def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:

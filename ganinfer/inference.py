@@ -27,6 +27,8 @@ CLASSICAL = "classical"
 CRITIC = "critic"
 #: What the names of a round's input arrays begin with on disk.
 INPUT = "input-"
+#: The family of the statistics that a network makes.
+EMBEDDING = "embedding"
 _EMBED_WINDOWS = 512
 
 Done = Callable[[int], None]
@@ -188,6 +190,7 @@ def fold_results(problem: Problem, state: InferenceState) -> tuple[FoldResult, .
     logits = np.concatenate([r.logits for r in rounds])
     observed = problem.observed
     real = _joined(problem, _classical(problem, observed.arrays), state.real_embedding)
+    families = _families(problem, real.shape[1])
     results = []
     for k in range(problem.network.settings.folds):
         mine, windows, real_mine = fold == k, fold[proposal] == k, observed.fold == k
@@ -203,6 +206,7 @@ def fold_results(problem: Problem, state: InferenceState) -> tuple[FoldResult, .
                 logits[windows],
                 state.real_logits[real_mine],
                 rounds[0].statistics.shape[1],
+                families,
             )
         )
     return tuple(results)
@@ -355,6 +359,12 @@ def _forgotten(problem: Problem, state: InferenceState) -> InferenceState:
 def _classical(problem: Problem, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     some = next(iter(arrays.values()))
     return np.asarray(arrays[CLASSICAL]) if problem.classical else np.empty((len(some), 0), dtype=np.float32)
+
+
+def _families(problem: Problem, size: int) -> tuple[str, ...]:
+    """What kind of statistic each of ``size`` columns is: classical ones first, then the embedding."""
+    classical = encoding_specs(problem.setup)[CLASSICAL].details["families"] if problem.classical else ()
+    return (*classical, *[EMBEDDING] * (size - len(classical)))
 
 
 def _joined(problem: Problem, classical: np.ndarray, embedding: np.ndarray) -> np.ndarray:

@@ -117,7 +117,8 @@ class FoldResult:
     ``proposal`` (n,) the row of ``theta`` each was simulated under; ``real`` (m, d) of the fold's real windows and
     ``block`` (m,) the block each lies in; ``logits`` (n,) and ``real_logits`` (m,) of the critic, empty without one.
     The first ``shared`` columns of the statistics are the same functions of a window in every fold, the others come
-    from the fold's own network.
+    from the fold's own network. ``families`` names what kind of statistic each column is, () where nobody knows: a
+    model that misses one of a kind may well miss the others.
     """
 
     theta: np.ndarray
@@ -129,6 +130,7 @@ class FoldResult:
     logits: np.ndarray
     real_logits: np.ndarray
     shared: int = 0
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

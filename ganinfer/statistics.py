@@ -22,6 +22,13 @@ _MAX_LD_SITES = 48
 #: Hash weights are integers below 2**42: sums over fewer than 2**11 sites stay exact in float64.
 _HASH_LIMIT = 2**42
 _MAX_HASHED_SITES = 2**11
+#: Kinds of statistics by what their names begin with: a fault of the data or of the model is in all of a kind.
+FAMILIES = {
+    "sfs": "site frequency spectrum",
+    "haplotypes": "haplotypes",
+    "r2": "linkage disequilibrium",
+    "four gametes": "four gametes",
+}
 _CELLS_BY_POPULATIONS = {1: 20, 2: 9, 3: 5}
 
 
@@ -236,7 +243,7 @@ def _upper_triangle(size: int) -> np.ndarray:
 
 
 class ClassicalStatistics:
-    """All classical statistics of a window as one vector, ``names`` saying which is which."""
+    """All classical statistics of a window as one vector; ``names`` say which is which, ``families`` of what kind."""
 
     def __init__(self, carriers: Chromosomes, length: int, phased: bool):
         self._carriers = carriers
@@ -244,6 +251,7 @@ class ClassicalStatistics:
         self._diversity = HaplotypeDiversity(carriers, length, phased)
         self._linkage = LinkageDisequilibrium(carriers, length, phased)
         self.names: Sequence[str] = (*self._spectrum.names, *self._diversity.names, *self._linkage.names)
+        self.families = [next(f for start, f in FAMILIES.items() if name.startswith(start)) for name in self.names]
 
     def compute(self, haplotypes: Haplotypes, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
         """(len(names),) float32; ``derived`` and ``called`` are (num_sites, num_populations) allele counts."""

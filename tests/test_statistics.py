@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes, from_tree_sequence
 from ganinfer.pipeline import PipelineSettings, prepare_real
 from ganinfer.statistics import (
+    FAMILIES,
     HAPLOTYPE_PARTS,
     LD_EDGES,
     ClassicalStatistics,
@@ -52,6 +53,14 @@ def statistics(haplotypes):
     values = computed.compute(haplotypes, *allele_counts(haplotypes))
     assert values.dtype == np.float32
     return dict(zip(computed.names, values.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("phased", [True, False])
+def test_every_statistic_has_a_family(phased):
+    haplotypes = window(phased=phased)
+    computed = ClassicalStatistics(haplotypes.carriers, LENGTH, haplotypes.phased)
+    assert len(computed.families) == len(computed.names)
+    assert set(computed.families) == {f for f in FAMILIES.values() if phased or f != "four gametes"}
 
 
 def genotypes_of(haplotypes, population):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ganinfer.generators import misfit as misfits
 from ganinfer.generators import scores
 from ganinfer.generators.emulator import (
     Basis,
@@ -19,6 +20,7 @@ from ganinfer.generators.emulator import (
     remoteness,
     within_covariance,
 )
+from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.generators.pools import Pool
 from ganinfer.generators.scores import Scores
 from ganinfer.parameters import Parameters
@@ -33,9 +35,6 @@ _WIDE = 50.0
 _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
-_MIN_BLOCKS = 8
-#: A misfit that noise alone would exceed with less than this probability is believed.
-_RARE = 1e-3
 #: Proposals lie on both sides of zero if at least this share of them is on either.
 _STRADDLES = 0.05
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
@@ -46,7 +45,8 @@ _SLOPE_STEP = 0.5
 class PoolEmulator:
     """One pool's emulator with what it is matched to.
 
-    ``share``: the variance of the real mean as a share of the variance between windows.
+    ``share``: the variance of the real mean as a share of the variance between windows; ``missed`` (J,): what the
+    model misses adds to it.
     """
 
     scores: Scores
@@ -54,11 +54,12 @@ class PoolEmulator:
     variance: VarianceModel
     target: np.ndarray
     share: float
+    missed: np.ndarray
 
     def residuals(self, x: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """At coordinates (n, p), each (n, J): target less emulated mean, the emulator's variance, the data's own."""
         mean, variance = self.emulator.predict(inputs)
-        return self.target - mean, variance, self.variance(x) * self.share
+        return self.target - mean, variance, self.variance(x) * self.share + self.missed
 
 
 class Local:
@@ -66,11 +67,12 @@ class Local:
 
     A parameter whose prior lies on both sides of zero may act differently on either (a pulse that changes its
     direction). Where proposals around the cloud do too, its absolute value is an input of its own; else those of the
-    other side are left out.
+    other side are left out. ``settled`` says that the cloud is about as small as the data allow: then what the model
+    misses is told apart by families of statistics.
     """
 
-    def __init__(self, parameters: Parameters, cloud: np.ndarray, pools: Sequence[Pool]):
-        self._parameters = parameters
+    def __init__(self, parameters: Parameters, cloud: np.ndarray, pools: Sequence[Pool], *, settled: bool = False):
+        self._parameters, self._settled = parameters, settled
         self.coordinates = Coordinates.of_cloud(parameters, cloud)
         self._cloud = self.coordinates.encode(cloud)
         self._radius = float(np.quantile((self._cloud**2).sum(axis=1), 0.95))
@@ -85,6 +87,7 @@ class Local:
         sizes = np.abs(cloud[:, self._kinks])
         self._kink_centre, self._kink_scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-300)
         self.num_local, self.degree, self.inflation, self.misfit = 0, 0, 1.0, 1.0
+        self.missed: dict[str, float] = {}
         self._emulators = [self._fit(pool) for pool in pools]
         self.num_directions = sum(len(e.target) for e in self._emulators)
 
@@ -110,7 +113,8 @@ class Local:
         pool = pool.residual(pool.select(close))
         core = pool.select(close)
         within = within_covariance(core.statistics, core.proposal, len(core.theta))
-        found = self._scores(pool, x, within)
+        misfit = misfits.measure(core, x[close], within, by_family=self._settled)
+        found = self._scores(pool, x, within + np.diag(misfit.missed) / misfit.share)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
         moments = ProposalMoments.of_windows(values, pool.proposal, len(x))
@@ -121,34 +125,17 @@ class Local:
         self.num_local += int(used.sum())
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
-        misfit = self._misfit(core, within, pool)
-        self.misfit = max(self.misfit, misfit)
-        own = self._own_variance(core, found)
-        return PoolEmulator(found, emulator, own, real.mean(axis=0), misfit * inflation / len(real))
-
-    def _misfit(self, core: Pool, within: np.ndarray, pool: Pool) -> float:
-        """How much the real mean differs from what the model can do, over what noise explains, at least 1.
-
-        Of all statistics, not of the scores alone, after the best move of the parameters: the dispersion of a
-        quasi-likelihood (McCullagh and Nelder 1989, doi:10.1007/978-1-4899-3242-6). What noise may well make is 1.
-        """
-        from scipy.stats import chi2
-
-        white = scores.whitening(within)
-        linear = Basis(core.theta.shape[1], 1)(self.coordinates.encode(core.theta))
-        weighted = linear * core.moments.count[:, None]
-        gram = weighted.T @ linear
-        coefficients = np.linalg.solve(gram, weighted.T @ (core.moments.mean @ white))
-        real = pool.real @ white
-        span = np.linalg.qr(coefficients[1:].T)[0]
-        residual = real.mean(axis=0) - coefficients[0]
-        residual -= span @ (span.T @ residual)
-        freedom = len(residual) - span.shape[1]
-        if freedom < 1:
-            return 1.0
-        noise = linkage_inflation(real, pool.block) / len(real) + np.linalg.inv(gram)[0, 0]
-        dispersion = float((residual @ residual) / freedom / noise)
-        return dispersion if dispersion > chi2.isf(_RARE, freedom) / freedom else 1.0
+        self.misfit = max(self.misfit, misfit.dispersion)
+        for family, error in misfit.errors.items():
+            self.missed[family] = max(self.missed.get(family, 0.0), error)
+        return PoolEmulator(
+            found,
+            emulator,
+            self._own_variance(core, found),
+            real.mean(axis=0),
+            misfit.factor * inflation / len(real),
+            misfit.missed @ found.mean**2,
+        )
 
     @property
     def _trusted(self) -> float:
@@ -245,19 +232,3 @@ class Local:
         """Smallest squared distance over posterior draws between real and emulated means, in the likelihood metric."""
         parts = self._residuals(self.coordinates.encode(posterior))
         return float(np.sum([(r**2 / (e + own)).sum(axis=1) for r, e, own in parts], axis=0).min())
-
-
-def linkage_inflation(values: np.ndarray, block: np.ndarray) -> float:
-    """How much linkage inflates the variance of the mean of ``values`` (m, J), at least 1, pooled over directions.
-
-    The variance of the mean by blocks over that by windows taken as independent; 1 where every window is its own block
-    or there are too few blocks to tell.
-    """
-    names, index = np.unique(block, return_inverse=True)
-    if len(names) == len(values) or len(names) < _MIN_BLOCKS:
-        return 1.0
-    centred = values - values.mean(axis=0)
-    sums = np.stack([np.bincount(index, column) for column in centred.T], axis=1)
-    by_blocks = (sums**2).sum(axis=0) * len(names) / (len(names) - 1)
-    by_windows = (centred**2).sum(axis=0)
-    return max(1.0, float(np.mean(by_blocks / np.maximum(by_windows, 1e-300))))

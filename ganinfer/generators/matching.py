@@ -23,6 +23,8 @@ from ganinfer.parameters import Parameters
 _STEADY = 2.0
 #: Factor by which proposals that scores are read from lie further out than the cloud.
 _STRETCH = 4.0
+#: A family that the model misses by fewer standard errors is not named.
+_WORTH_NAMING = 0.5
 
 
 class Matching:
@@ -130,7 +132,7 @@ class Matching:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
         known = pools(result.folds)
         for _ in range(sampling.MAX_TEMPERINGS):
-            local = Local(self._parameters, cloud, known)
+            local = Local(self._parameters, cloud, known, settled=beta >= self.temper)
             beta_before = beta
             before = local.coordinates.encode(cloud)
             beta, cloud = self._tempered(local, cloud, beta, rng)
@@ -204,11 +206,7 @@ class Matching:
                 "misses something in the data does that, and so does a budget that is too small."
             )
         if (result.last or settled) and local.misfit > 1.0:
-            warnings.append(
-                f"The model cannot make the real statistics: they lie {local.misfit:.1f} times as far from what it can "
-                f"do, in variance, as noise explains. Intervals are up to {local.misfit**0.5:.1f} times wider for it; "
-                "the residuals show what the model misses."
-            )
+            warnings.append(_misfit_warning(local))
         if result.last and share > self.tolerance:
             warnings.append(
                 f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
@@ -233,3 +231,13 @@ class Matching:
             },
             warnings=tuple(warnings),
         )
+
+
+def _misfit_warning(local: Local) -> str:
+    worst = sorted(local.missed.items(), key=lambda item: -item[1])
+    named = [f"{family} by {error:.1f}" for family, error in worst if family and error >= _WORTH_NAMING]
+    where = f" Missed, in standard errors of the real means: {', '.join(named)}." if named else ""
+    return (
+        f"The model cannot make the real statistics: they lie {local.misfit:.1f} times as far from what it can do, in "
+        f"variance, as noise explains.{where} What it misses has less say in the estimates; the residuals show more."
+    )

@@ -22,8 +22,8 @@ from ganinfer.interfaces import FoldResult
 class Pool:
     """``theta`` (k, p) proposals; ``statistics`` (n, d) of windows with their ``proposal`` (n,) and ``moments``.
 
-    ``real`` (m, d) real windows and ``block`` (m,) of each; the first ``explained`` columns are another pool's, and
-    only there to be regressed out.
+    ``real`` (m, d) real windows and ``block`` (m,) of each; ``families`` (d,) names the kind of each statistic. The
+    first ``explained`` columns are another pool's, and only there to be regressed out.
     """
 
     theta: np.ndarray
@@ -32,15 +32,22 @@ class Pool:
     moments: ProposalMoments
     real: np.ndarray
     block: np.ndarray
+    families: np.ndarray
     explained: int = 0
 
     @classmethod
     def of_windows(
-        cls, theta: np.ndarray, proposal: np.ndarray, statistics: np.ndarray, real: np.ndarray, block: np.ndarray
+        cls,
+        theta: np.ndarray,
+        proposal: np.ndarray,
+        statistics: np.ndarray,
+        real: np.ndarray,
+        block: np.ndarray,
+        families: np.ndarray,
     ) -> Pool:
         statistics = np.asarray(statistics, dtype=float)
         moments = ProposalMoments.of_windows(statistics, proposal, len(theta))
-        return cls(theta, proposal, statistics, moments, np.asarray(real, dtype=float), block)
+        return cls(theta, proposal, statistics, moments, np.asarray(real, dtype=float), block, families)
 
     def select(self, proposals: np.ndarray) -> Pool:
         """The pool of some proposals (k,) bool, numbered anew."""
@@ -65,12 +72,13 @@ class Pool:
         white = whitening(within[:size, :size])
         slopes = white @ (white.T @ within[:size, size:])
         parts = [values[:, size:] - values[:, :size] @ slopes for values in (self.statistics, self.real)]
-        return Pool.of_windows(self.theta, self.proposal, parts[0], parts[1], self.block)
+        return Pool.of_windows(self.theta, self.proposal, parts[0], parts[1], self.block, self.families[size:])
 
 
 def pools(folds: Sequence[FoldResult]) -> list[Pool]:
     """One pool of the statistics that the folds share, and one a fold of what it has besides."""
     shared = folds[0].shared
+    families = np.array(folds[0].families or [""] * folds[0].statistics.shape[1])
     result = []
     if shared:
         offsets = np.cumsum([0, *(len(f.theta) for f in folds)])
@@ -81,9 +89,10 @@ def pools(folds: Sequence[FoldResult]) -> list[Pool]:
                 np.concatenate([f.statistics[:, :shared] for f in folds]),
                 np.concatenate([f.real[:, :shared] for f in folds]),
                 np.concatenate([f.block for f in folds]),
+                families[:shared],
             )
         )
     if folds[0].statistics.shape[1] > shared:
-        own = [Pool.of_windows(f.theta, f.proposal, f.statistics, f.real, f.block) for f in folds]
+        own = [Pool.of_windows(f.theta, f.proposal, f.statistics, f.real, f.block, families) for f in folds]
         result += [replace(pool, explained=shared) for pool in own]
     return result

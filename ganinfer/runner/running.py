@@ -163,7 +163,7 @@ def _check_same(experiment: Experiment, folder: storage.RunFolder) -> None:
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
-    """Plain data as YAML that :func:`ganinfer.experiment.load` reads, in the order they have: that of populations counts."""
+    """Plain data as YAML that :func:`ganinfer.experiment.load` reads, unsorted: the order of populations counts."""
     from io import StringIO
 
     from ruamel.yaml import YAML
@@ -171,6 +171,6 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
     stream = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # inferred from None
     yaml.dump(dict(values), stream)
     return stream.getvalue()
