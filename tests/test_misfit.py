@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,30 @@ def test_nothing_changes_where_there_is_no_misfit():
     (one, width, _), (other, same, _) = (answer(study(np.zeros(8)), settled) for settled in (True, False))
     np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(width, same)
+
+
+def test_a_least_error_is_that_of_every_family():
+    for shift in (np.zeros(8), WRONG):
+        (pool,) = pools([study(shift)])
+        within = within_covariance(pool.statistics, pool.proposal, len(pool.theta))
+        found = misfit.measure(pool, (pool.theta - TRUTH) / 0.2, within, by_family=True, least=3.0)
+        assert found.errors["good"] == pytest.approx(3.0)
+        assert found.errors["bad"] >= 3.0
+        assert (found.missed >= 3.0**2 * found.share * np.diag(within)).all()
+
+
+def test_an_embedding_is_believed_no_more_than_what_the_model_misses_most():
+    """Its error looks like a move of the parameters, so that it does not show in the embedding itself."""
+    fold, rng = study(WRONG), np.random.default_rng(9)
+    embedding = [fold.theta[fold.proposal], np.repeat([TRUTH + 0.4], NUM_REAL, axis=0)]
+    embedding = [values + rng.standard_normal(values.shape) for values in embedding]
+    both = replace(
+        fold,
+        statistics=np.concatenate([fold.statistics, embedding[0]], axis=1),
+        real=np.concatenate([fold.real, embedding[1]], axis=1),
+        families=(*FAMILIES, "embedding", "embedding"),
+    )
+    alone, width, _ = answer(fold)
+    joined, _, local = answer(both)
+    assert "embedding" not in local.missed
+    assert (np.abs(joined - alone) < 0.5 * width).all()

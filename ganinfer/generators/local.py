@@ -110,10 +110,12 @@ class Local:
         radius = (x**2).sum(axis=1)
         # The metric is the covariance close to the answer: the nearest proposals, a few hundred at least.
         close = radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1]))
+        # A network mixes all kinds of statistics: it is believed no more than the one that the model misses most.
+        least = max(self.missed.values(), default=0.0) if pool.explained else 0.0
         pool = pool.residual(pool.select(close))
         core = pool.select(close)
         within = within_covariance(core.statistics, core.proposal, len(core.theta))
-        misfit = misfits.measure(core, x[close], within, by_family=self._settled)
+        misfit = misfits.measure(core, x[close], within, by_family=self._settled, least=least)
         found = self._scores(pool, x, within + np.diag(misfit.missed) / misfit.share)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
@@ -126,8 +128,8 @@ class Local:
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
         self.misfit = max(self.misfit, misfit.dispersion)
-        for family, error in misfit.errors.items():
-            self.missed[family] = max(self.missed.get(family, 0.0), error)
+        told = {family: error for family, error in misfit.errors.items() if error > least}
+        self.missed |= {family: max(error, self.missed.get(family, 0.0)) for family, error in told.items()}
         return PoolEmulator(
             found,
             emulator,

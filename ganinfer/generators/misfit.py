@@ -45,13 +45,14 @@ class Misfit:
     share: float
 
 
-def measure(core: Pool, x: np.ndarray, within: np.ndarray, *, by_family: bool) -> Misfit:
+def measure(core: Pool, x: np.ndarray, within: np.ndarray, *, by_family: bool, least: float = 0.0) -> Misfit:
     """Of all statistics, after the best move of the parameters, whose coordinates are ``x`` (k, p).
 
     ``core`` are the proposals near the answer, ``within`` (d, d) the covariance between windows of one proposal. A
     dispersion that noise may well make is 1. Where ``by_family`` is false, the dispersion is that of a
     quasi-likelihood (McCullagh and Nelder 1989, doi:10.1007/978-1-4899-3242-6) and multiplies the variance of
-    everything: in a wide cloud, whose bends no line follows, nothing better can be said.
+    everything: in a wide cloud, whose bends no line follows, nothing better can be said. ``least`` is an error, in
+    standard errors, that every family has at least.
     """
     from scipy.stats import chi2
 
@@ -68,19 +69,19 @@ def measure(core: Pool, x: np.ndarray, within: np.ndarray, *, by_family: bool) -
     rest = white.T @ residual
     rest = rest - span @ (span.T @ rest)
     freedom, none = len(rest) - span.shape[1], np.zeros(len(within))
-    if freedom < 1:
-        return Misfit(1.0, none, {}, 1.0, share)
-    dispersion = float((rest @ rest) / freedom / noise)
-    if dispersion <= chi2.isf(_RARE, freedom) / freedom:
-        return Misfit(1.0, none, {}, 1.0, share)
+    dispersion = float((rest @ rest) / max(freedom, 1) / noise)
+    if freedom < 1 or dispersion <= chi2.isf(_RARE, freedom) / freedom:
+        dispersion = 1.0
     if not by_family:
         return Misfit(dispersion, none, {}, dispersion, share)
-    missed, errors = _missed(residual, slopes, within * noise, core.families)
+    if dispersion == 1.0 and least == 0.0:
+        return Misfit(1.0, none, {}, 1.0, share)
+    missed, errors = _missed(residual, slopes, within * noise, core.families, least)
     return Misfit(dispersion, missed, errors, 1.0, share)
 
 
 def _missed(
-    residual: np.ndarray, slopes: np.ndarray, covariance: np.ndarray, families: np.ndarray
+    residual: np.ndarray, slopes: np.ndarray, covariance: np.ndarray, families: np.ndarray, least: float
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Variances (d,) of the model's errors, and by family their standard deviations in standard errors.
 
@@ -102,7 +103,7 @@ def _missed(
         precision = np.linalg.inv(known + np.diag(own))
         squares = np.bincount(family, (own * (precision @ values)) ** 2)
         determined = np.bincount(family, own * np.diag(precision))
-        variance = np.maximum(squares / np.maximum(determined, _LEAST_FREEDOM), _NOTHING)
+        variance = np.maximum(squares / np.maximum(determined, _LEAST_FREEDOM), max(least**2, _NOTHING))
     missed = np.zeros(len(residual))
     missed[used] = variance[family] * scale**2
     return missed, dict(zip(names.tolist(), np.sqrt(variance).tolist(), strict=True))

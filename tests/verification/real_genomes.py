@@ -1,0 +1,150 @@
+"""Estimates from the shipped genomes beside a published fit and a moments fit of the same windows.
+
+    python -m tests.verification.yardstick yri-ceu --seeds 1 2 3
+    python -m tests.verification.real_genomes --seeds 1 2 3
+
+The seed chooses the individuals and is that of the run. Runs are kept under ``.bench/verification``, what they found in
+docs/verification/runs-yri-ceu.json; what is recorded is not done again. The page is docs/real-genomes.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import experiment, runner, storage
+from ganinfer.progress import make as make_progress
+from tests.verification import records
+from tests.verification.accuracy import EXPERIMENTS
+
+CASE = "yri-ceu"
+RUNS = records.FOLDER / f"runs-{CASE}.json"
+MOMENTS = records.FOLDER / f"moments-{CASE}.json"
+PAGE = records.ROOT / "docs" / "real-genomes.md"
+#: dadi's fit of the same regions: folded, projected to 20 x 20 chromosomes, same model, rate and generation time.
+DADI = {
+    "N_anc": 16_200.0,
+    "N_YRI": 29_100.0,
+    "N_CEU_split": 940.0,
+    "N_CEU": 27_000.0,
+    "T_anc": 322_000.0,
+    "T_split": 75_600.0,
+    "migration": 3.2e-5,
+}
+_NUM_RESIDUALS = 10
+
+
+def run_one(seed: int, folder: Path) -> dict[str, Any]:
+    """The record of one run, which goes on where it was stopped."""
+    output = folder / CASE / f"seed-{seed:02d}"
+    if not (output / "result.json").exists():
+        loaded = experiment.load(EXPERIMENTS / f"{CASE}.yaml", [f"seed={seed}"])
+        resume = bool(storage.completed_rounds(output)) if output.exists() else False
+        with make_progress() as progress:
+            runner.run(loaded, output, seed=seed, resume=resume, progress=progress)
+    result = storage.read_json(output / "result.json")
+    parameters = result["parameters"]
+    return {
+        "seed": seed,
+        "estimate": {n: p["estimate"] for n, p in parameters.items()},
+        "interval": {n: p["interval"] for n, p in parameters.items()},
+        "residuals": residuals(output),
+        "warnings": storage.read_json(output / "warnings.json")["warnings"],
+        "windows": result["simulated_windows"],
+        "stopped": result["stopped"],
+        "seconds": result["seconds"],
+        "versions": result["versions"],
+    }
+
+
+def residuals(output: Path) -> dict[str, float]:
+    """Real less simulated mean of every statistic that varies, in standard errors of the difference."""
+    names = storage.read_json(output / "fit.json")["names"]
+    with np.load(output / "fit.npz") as fit:
+        difference = fit["real_mean"] - fit["simulated_mean"]
+        error = np.hypot(fit["real_se"], fit["simulated_se"])
+    varies = error > 0
+    return {n: round(float(d / e), 2) for n, d, e, v in zip(names, difference, error, varies, strict=True) if v}
+
+
+def page(runs: Sequence[Mapping[str, Any]], moments: Mapping[int, Mapping[str, Any]]) -> str:
+    """Markdown: estimates by seed beside the other fits, then what the model misses."""
+    return "\n".join([*_HEAD, *_estimates(runs, moments), "", *_misses(runs), ""])
+
+
+def _estimates(runs: Sequence[Mapping[str, Any]], moments: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    lines = ["| parameter | dadi | individuals | moments | ganinfer, 90 % interval | dadi in it | moments in it |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, published in DADI.items():
+        for run in runs:
+            low, high = run["interval"][name]
+            other = moments.get(run["seed"], {}).get("estimate", {}).get(name)
+            cells = [name, _number(published), f"seed {run['seed']}", "–" if other is None else _number(other)]
+            cells.append(f"{_number(run['estimate'][name])} ({_number(low)} – {_number(high)})")
+            cells += ["yes" if low <= published <= high else "no"]
+            cells += ["–" if other is None else "yes" if low <= other <= high else "no"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _misses(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The statistics furthest off, by the mean over runs, and what the runs warn of."""
+    names = list(runs[0]["residuals"])
+    mean = {n: float(np.mean([r["residuals"].get(n, 0.0) for r in runs])) for n in names}
+    worst = sorted(names, key=lambda n: -abs(mean[n]))[:_NUM_RESIDUALS]
+    lines = [*_MISSES, "| statistic | real less simulated, standard errors |", "|---|---|"]
+    for name in worst:
+        by_seed = ", ".join(f"{r['residuals'].get(name, 0.0):+.1f}" for r in runs)
+        lines.append(f"| {name} | {by_seed} |")
+    for run in runs:
+        minutes = run["seconds"]["total"] / 60
+        lines += ["", f"Seed {run['seed']}: {run['windows']:,} simulated windows, {minutes:.1f} min, {run['stopped']}."]
+        lines += [f"Warning: *{warning}*" for warning in run["warnings"]]
+    return lines
+
+
+def _number(value: float) -> str:
+    return f"{value:.1e}" if abs(value) < 1 else f"{float(f'{value:.3g}'):,.0f}"
+
+
+_HEAD = (
+    "# Real genomes: YRI and CEU",
+    "",
+    "What `make run` does, with several choices of 20 + 20 individuals: 405 windows of 50 kb of chromosome 4 with",
+    "their recombination map and accessibility mask, folded, sites with a single copy left out (1000 Genomes Project",
+    "phase 3, [doi 10.1038/nature15393](https://doi.org/10.1038/nature15393)).",
+    "",
+    "Beside it are moments' best of three starts, fitted to the joint site frequency spectrum of the same windows, and",
+    "a fit that was made with dadi to the same regions (20 x 20 chromosomes, singletons included; no errors known).",
+    "Sizes in diploid individuals, times in years of 25 to a generation, mutation rate 1.29e-8. Made by",
+    "`python -m tests.verification.real_genomes`.",
+    "",
+)
+_MISSES = (
+    "## What the model misses",
+    "",
+    "The statistics of the real windows that lie furthest from those simulated under the estimates, by seed:",
+    "",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.verification.real_genomes")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of individuals and runs")
+    parser.add_argument("--folder", type=Path, default=records.ROOT / ".bench" / "verification", help="where runs are")
+    arguments = parser.parse_args()
+    done = {record["seed"] for record in records.read(RUNS)}
+    for seed in arguments.seeds:
+        if seed not in done:
+            records.add(RUNS, CASE, run_one(seed, arguments.folder))
+    text = page(records.read(RUNS), {r["seed"]: r for r in records.read(MOMENTS)})
+    print(text)
+    records.write(PAGE, text)
+
+
+if __name__ == "__main__":
+    main()
