@@ -3,6 +3,7 @@
     python -m tests.verification                      accuracy of every case, then a table
     python -m tests.verification im --seeds 1 2 3     some of it
     python -m tests.verification.yardstick            moments on the same windows
+    python -m tests.verification.real_genomes         the shipped genomes beside dadi and moments
     python -m tests.verification.same_answer          the same answer everywhere, after kills, from a simulated VCF
     python -m pytest -m verification                  the other long checks (fuzzing)
 

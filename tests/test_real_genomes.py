@@ -1,0 +1,58 @@
+"""The page of estimates from real genomes beside other fits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganinfer import storage
+from tests import run_folder
+from tests.verification import real_genomes
+
+
+def record(seed, factor, residuals):
+    """A run whose estimates are ``factor`` times dadi's, with intervals of a tenth around them."""
+    estimate = {n: v * factor for n, v in real_genomes.DADI.items()}
+    return {
+        "seed": seed,
+        "estimate": estimate,
+        "interval": {n: [0.9 * v, 1.1 * v] for n, v in estimate.items()},
+        "residuals": residuals,
+        "warnings": ["Something is missed."],
+        "windows": 20_000,
+        "stopped": "converged",
+        "seconds": {"total": 120.0},
+    }
+
+
+def rows(page, start):
+    return [[c.strip() for c in line.strip("|").split("|")] for line in page.splitlines() if line.startswith(start)]
+
+
+def test_a_fit_is_in_an_interval_or_not():
+    moments = {1: {"estimate": {n: 0.5 * v for n, v in real_genomes.DADI.items()}}}
+    page = real_genomes.page([record(1, 0.95, {"r2": 1.0}), record(2, 0.5, {"r2": 1.0})], moments)
+    first, second = rows(page, "| T_split")
+    assert first == ["T_split", "75,600", "seed 1", "37,800", "71,800 (64,600 – 79,000)", "yes", "no"]
+    assert second == ["T_split", "75,600", "seed 2", "–", "37,800 (34,000 – 41,600)", "no", "–"]
+    assert len(rows(page, "| migration")) == 2
+
+
+def test_what_is_furthest_off_in_all_runs_comes_first():
+    page = real_genomes.page([record(1, 1, {"a": -1.0, "b": 5.0, "c": -4.0}), record(2, 1, {"a": 1.0, "c": -8.0})], {})
+    assert [row[:2] for row in rows(page, "| a ") + rows(page, "| b ") + rows(page, "| c ")] == [
+        ["a", "-1.0, +1.0"],
+        ["b", "+5.0, +0.0"],
+        ["c", "-4.0, -8.0"],
+    ]
+    assert page.index("| c |") < page.index("| b |") < page.index("| a |")
+    assert "Seed 2: 20,000 simulated windows, 2.0 min, converged.\nWarning: *Something is missed.*" in page
+
+
+def test_residuals_are_differences_in_standard_errors(tmp_path):
+    folder = run_folder.make(tmp_path / "run")
+    found = real_genomes.residuals(folder)
+    names = storage.read_json(folder / "fit.json")["names"]
+    with np.load(folder / "fit.npz") as fit:
+        i = names.index(next(iter(found)))
+        error = np.sqrt(fit["real_se"][i] ** 2 + fit["simulated_se"][i] ** 2)
+        assert abs(found[names[i]] - (fit["real_mean"][i] - fit["simulated_mean"][i]) / error) < 0.01
