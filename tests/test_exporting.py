@@ -10,7 +10,8 @@ import pytest
 from ganinfer import observed, runner
 from ganinfer.experiment import load
 from ganinfer.runner import assembling
-from ganinfer.runner.running import dump_yaml
+from ganinfer.runner.running import check_same, dump_yaml
+from ganinfer.storage import RunFolder
 
 FILE = Path(__file__).parent.parent / "experiments" / "im.yaml"
 SMALL = (
@@ -75,3 +76,13 @@ def test_an_experiment_that_was_written_keeps_the_order_of_its_populations(tmp_p
     again = load(path)
     assert again.resolved() == study.resolved()
     assert list(again.data.simulate.samples) == ["B", "A"]
+
+
+def test_a_run_does_not_go_on_with_its_populations_in_another_order(tmp_path):
+    """Its arrays have them in the order of before."""
+    study, other = (load(FILE, [*SMALL, f"data.simulate.samples={s}"]) for s in ("{B: 11, A: 2}", "{A: 2, B: 11}"))
+    with RunFolder.create(tmp_path / "run") as folder:
+        folder.write_text("experiment.yaml", dump_yaml(study.resolved()))
+        check_same(study, folder)
+        with pytest.raises(ValueError, match="but the order of what is in data changed"):
+            check_same(other, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -40,7 +41,7 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
-            _check_same(experiment, folder)
+            check_same(experiment, folder)
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=resume)
         folder.write_text(EXPERIMENT, dump_yaml(experiment.resolved()))
@@ -147,7 +148,7 @@ def _why_stop(problem: Any, history: list[dict[str, Any]]) -> str | None:
 _MAY_CHANGE = ("budget", "execution", "tracking", "name")
 
 
-def _check_same(experiment: Experiment, folder: storage.RunFolder) -> None:
+def check_same(experiment: Experiment, folder: storage.RunFolder) -> None:
     """Refuse to resume a run of another experiment."""
     path = folder.path / EXPERIMENT
     if not path.exists():
@@ -155,6 +156,9 @@ def _check_same(experiment: Experiment, folder: storage.RunFolder) -> None:
     before = loads(path.read_text(), folder.path, EXPERIMENT).resolved()
     now = experiment.resolved()
     differing = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
+    # Arrays have the populations in the order that the data name them.
+    if json.dumps(before.get("data")) != json.dumps(now["data"]) and "data" not in differing:
+        differing.append("the order of what is in data")
     if differing:
         raise RunError(
             f"{folder.path}: --resume goes on with the run's own experiment, but {', '.join(differing)} changed; "
