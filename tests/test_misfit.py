@@ -10,8 +10,9 @@ import pytest
 from ganinfer.generators import misfit
 from ganinfer.generators.emulator import within_covariance
 from ganinfer.generators.local import Local
+from ganinfer.generators.matching import Matching
 from ganinfer.generators.pools import pools
-from ganinfer.interfaces import FoldResult
+from ganinfer.interfaces import FoldResult, RoundResult
 from ganinfer.parameters import Parameter, Parameters
 
 FLAT = Parameters((Parameter("a", -3.0, 3.0), Parameter("b", -3.0, 3.0)))
@@ -106,10 +107,20 @@ def test_what_the_model_misses_has_no_say(seed):
     alone, width, _ = answer(study(WRONG, seed=seed, columns=slice(4)))
     mean, sd, local = answer(study(WRONG, seed=seed))
     mixed, _, _ = answer(study(WRONG, seed=seed), settled=False)
-    assert local.missed["bad"] > 5
+    assert local.errors["bad"] > 5
     assert (np.abs(mean - alone) < 1.0 * width).all()
     assert ((sd > 0.5 * width) & (sd < 1.6 * width)).all()
     assert (np.abs(mixed - alone) / width).max() > 3
+
+
+def test_matching_tells_families_apart_once_its_cloud_is_small():
+    generator, fold = Matching(num_particles=100, steps=20), study(WRONG)
+    state = generator.init(FLAT, np.random.default_rng(1))
+    for i in range(4):
+        state, info = generator.step(state, RoundResult(i, (fold,), i == 3), np.random.default_rng(i))
+    assert info.metrics["misfit"] > 10
+    (warning,) = [w for w in info.warnings if "cannot make the real statistics" in w]
+    assert "Missed, in standard errors of the real means: bad by 1" in warning
 
 
 def test_nothing_changes_where_there_is_no_misfit():
@@ -141,5 +152,5 @@ def test_an_embedding_is_believed_no_more_than_what_the_model_misses_most():
     )
     alone, width, _ = answer(fold)
     joined, _, local = answer(both)
-    assert "embedding" not in local.missed
+    assert "embedding" not in local.errors
     assert (np.abs(joined - alone) < 0.5 * width).all()

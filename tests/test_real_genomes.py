@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ganinfer import storage
-from tests import run_folder
 from tests.verification import real_genomes
 
 
@@ -46,13 +42,3 @@ def test_what_is_furthest_off_in_all_runs_comes_first():
     ]
     assert page.index("| c |") < page.index("| b |") < page.index("| a |")
     assert "Seed 2: 20,000 simulated windows, 2.0 min, converged.\nWarning: *Something is missed.*" in page
-
-
-def test_residuals_are_differences_in_standard_errors(tmp_path):
-    folder = run_folder.make(tmp_path / "run")
-    found = real_genomes.residuals(folder)
-    names = storage.read_json(folder / "fit.json")["names"]
-    with np.load(folder / "fit.npz") as fit:
-        i = names.index(next(iter(found)))
-        error = np.sqrt(fit["real_se"][i] ** 2 + fit["simulated_se"][i] ** 2)
-        assert abs(found[names[i]] - (fit["real_mean"][i] - fit["simulated_mean"][i]) / error) < 0.01

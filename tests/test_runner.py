@@ -256,6 +256,24 @@ def test_windows_that_networks_train_on_stay_on_the_disk(runs, monkeypatch):
     assert all(isinstance(array, np.memmap) for arrays in seen for array in arrays)
 
 
+def test_a_generator_hears_what_kind_every_statistic_is(runs, monkeypatch):
+    from ganinfer import inference
+    from ganinfer.statistics import FAMILIES
+
+    seen, results = [], inference.fold_results
+
+    def watched(problem, state):
+        seen.extend(results(problem, state))
+        return results(problem, state)
+
+    monkeypatch.setattr(inference, "fold_results", watched)
+    runner.run(tiny("budget.rounds=1"), runs / "families")
+    for fold in seen:
+        assert len(fold.families) == fold.statistics.shape[1] > fold.shared
+        assert set(fold.families[: fold.shared]) <= set(FAMILIES.values())
+        assert set(fold.families[fold.shared :]) == {"embedding"}
+
+
 def test_a_run_killed_again_and_again_gives_the_same_answer(finished, runs, monkeypatch):
     import pandas as pd
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ganinfer.generators import misfit as misfits
-from ganinfer.generators import scores
+from ganinfer.generators import misfit, scores
 from ganinfer.generators.emulator import (
     Basis,
     Coordinates,
@@ -87,7 +86,7 @@ class Local:
         sizes = np.abs(cloud[:, self._kinks])
         self._kink_centre, self._kink_scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-300)
         self.num_local, self.degree, self.inflation, self.misfit = 0, 0, 1.0, 1.0
-        self.missed: dict[str, float] = {}
+        self.errors: dict[str, float] = {}
         self._emulators = [self._fit(pool) for pool in pools]
         self.num_directions = sum(len(e.target) for e in self._emulators)
 
@@ -111,12 +110,12 @@ class Local:
         # The metric is the covariance close to the answer: the nearest proposals, a few hundred at least.
         close = radius <= max(self._radius, float(np.sort(radius)[min(len(radius), _CORE) - 1]))
         # A network mixes all kinds of statistics: it is believed no more than the one that the model misses most.
-        least = max(self.missed.values(), default=0.0) if pool.explained else 0.0
+        least = max(self.errors.values(), default=0.0) if pool.explained else 0.0
         pool = pool.residual(pool.select(close))
         core = pool.select(close)
         within = within_covariance(core.statistics, core.proposal, len(core.theta))
-        misfit = misfits.measure(core, x[close], within, by_family=self._settled, least=least)
-        found = self._scores(pool, x, within + np.diag(misfit.missed) / misfit.share)
+        gap = misfit.measure(core, x[close], within, by_family=self._settled, least=least)
+        found = self._scores(pool, x, within + np.diag(gap.missed) / gap.share)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
         moments = ProposalMoments.of_windows(values, pool.proposal, len(x))
@@ -127,16 +126,16 @@ class Local:
         self.num_local += int(used.sum())
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
-        self.misfit = max(self.misfit, misfit.dispersion)
-        told = {family: error for family, error in misfit.errors.items() if error > least}
-        self.missed |= {family: max(error, self.missed.get(family, 0.0)) for family, error in told.items()}
+        self.misfit = max(self.misfit, gap.dispersion)
+        told = {family: error for family, error in gap.errors.items() if error > least}
+        self.errors |= {family: max(error, self.errors.get(family, 0.0)) for family, error in told.items()}
         return PoolEmulator(
             found,
             emulator,
             self._own_variance(core, found),
             real.mean(axis=0),
-            misfit.factor * inflation / len(real),
-            misfit.missed @ found.mean**2,
+            gap.factor * inflation / len(real),
+            gap.missed @ found.mean**2,
         )
 
     @property

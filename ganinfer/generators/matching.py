@@ -234,7 +234,7 @@ class Matching:
 
 
 def _misfit_warning(local: Local) -> str:
-    worst = sorted(local.missed.items(), key=lambda item: -item[1])
+    worst = sorted(local.errors.items(), key=lambda item: -item[1])
     named = [f"{family} by {error:.1f}" for family, error in worst if family and error >= _WORTH_NAMING]
     where = f" Missed, in standard errors of the real means: {', '.join(named)}." if named else ""
     return (

@@ -66,23 +66,27 @@ def run_one(case: str, seed: int, folder: Path, overrides: Sequence[str] = ()) -
     """The record of one data set's run, which goes on where it was stopped."""
     spec = CASES[case]
     output = folder / case / f"data-{seed:02d}"
-    if not (output / "result.json").exists():
-        changes = [f"data.simulate.seed={seed}", *spec.changes, *overrides]
-        loaded = experiment.load(EXPERIMENTS / f"{spec.experiment}.yaml", changes)
-        resume = bool(storage.completed_rounds(output)) if output.exists() else False
-        with make_progress() as progress:
-            runner.run(loaded, output, seed=seed, resume=resume, progress=progress)
-    return record(output, seed)
+    finish(spec.experiment, [f"data.simulate.seed={seed}", *spec.changes, *overrides], output, seed)
+    return {**record(output, seed), "truth": storage.read_json(output / "data.json")["truth"]}
+
+
+def finish(name: str, changes: Sequence[str], output: Path, seed: int) -> None:
+    """Run the shipped experiment ``name`` in ``output``, from where it was stopped; nothing if it is done."""
+    if (output / "result.json").exists():
+        return
+    loaded = experiment.load(EXPERIMENTS / f"{name}.yaml", changes)
+    resume = bool(storage.completed_rounds(output)) if output.exists() else False
+    with make_progress() as progress:
+        runner.run(loaded, output, seed=seed, resume=resume, progress=progress)
 
 
 def record(output: Path, seed: int) -> dict[str, Any]:
-    """What a finished run says, beside the truth."""
+    """What a finished run says."""
     result = storage.read_json(output / "result.json")
     posterior = storage.read_table(output / "posterior.parquet")
     parameters = result["parameters"]
     return {
         "seed": seed,
-        "truth": storage.read_json(output / "data.json")["truth"],
         "estimate": {n: p["estimate"] for n, p in parameters.items()},
         "interval": {n: p["interval"] for n, p in parameters.items()},
         "sd": {n: float(np.std(posterior[n])) for n in parameters},

@@ -1,4 +1,4 @@
-"""Estimates from the shipped genomes beside a published fit and a moments fit of the same windows.
+"""Estimates from the shipped genomes beside a fit with dadi and a moments fit of the same windows.
 
     python -m tests.verification.yardstick yri-ceu --seeds 1 2 3
     python -m tests.verification.real_genomes --seeds 1 2 3
@@ -16,16 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import experiment, runner, storage
-from ganinfer.progress import make as make_progress
-from tests.verification import records
-from tests.verification.accuracy import EXPERIMENTS
+from ganinfer import storage
+from ganinfer.report import fit_drawn, reading
+from tests.verification import accuracy, records
 
 CASE = "yri-ceu"
 RUNS = records.FOLDER / f"runs-{CASE}.json"
 MOMENTS = records.FOLDER / f"moments-{CASE}.json"
 PAGE = records.ROOT / "docs" / "real-genomes.md"
-#: dadi's fit of the same regions: folded, projected to 20 x 20 chromosomes, same model, rate and generation time.
+#: Made once with dadi on the same regions: folded, projected to 20 x 20 chromosomes, same rate and generation time.
 DADI = {
     "N_anc": 16_200.0,
     "N_YRI": 29_100.0,
@@ -41,34 +40,16 @@ _NUM_RESIDUALS = 10
 def run_one(seed: int, folder: Path) -> dict[str, Any]:
     """The record of one run, which goes on where it was stopped."""
     output = folder / CASE / f"seed-{seed:02d}"
-    if not (output / "result.json").exists():
-        loaded = experiment.load(EXPERIMENTS / f"{CASE}.yaml", [f"seed={seed}"])
-        resume = bool(storage.completed_rounds(output)) if output.exists() else False
-        with make_progress() as progress:
-            runner.run(loaded, output, seed=seed, resume=resume, progress=progress)
-    result = storage.read_json(output / "result.json")
-    parameters = result["parameters"]
-    return {
-        "seed": seed,
-        "estimate": {n: p["estimate"] for n, p in parameters.items()},
-        "interval": {n: p["interval"] for n, p in parameters.items()},
-        "residuals": residuals(output),
-        "warnings": storage.read_json(output / "warnings.json")["warnings"],
-        "windows": result["simulated_windows"],
-        "stopped": result["stopped"],
-        "seconds": result["seconds"],
-        "versions": result["versions"],
-    }
+    accuracy.finish(CASE, [f"seed={seed}"], output, seed)
+    warnings = storage.read_json(output / "warnings.json")["warnings"]
+    return {**accuracy.record(output, seed), "residuals": residuals(output), "warnings": warnings}
 
 
 def residuals(output: Path) -> dict[str, float]:
     """Real less simulated mean of every statistic that varies, in standard errors of the difference."""
-    names = storage.read_json(output / "fit.json")["names"]
-    with np.load(output / "fit.npz") as fit:
-        difference = fit["real_mean"] - fit["simulated_mean"]
-        error = np.hypot(fit["real_se"], fit["simulated_se"])
-    varies = error > 0
-    return {n: round(float(d / e), 2) for n, d, e, v in zip(names, difference, error, varies, strict=True) if v}
+    found = fit_drawn.residuals(reading.load(output))
+    assert found is not None, f"{output} has no comparison of real and simulated statistics"
+    return {name: round(float(z), 2) for name, z in zip(found.names, found.z, strict=True)}
 
 
 def page(runs: Sequence[Mapping[str, Any]], moments: Mapping[int, Mapping[str, Any]]) -> str:
@@ -79,13 +60,13 @@ def page(runs: Sequence[Mapping[str, Any]], moments: Mapping[int, Mapping[str, A
 def _estimates(runs: Sequence[Mapping[str, Any]], moments: Mapping[int, Mapping[str, Any]]) -> list[str]:
     lines = ["| parameter | dadi | individuals | moments | ganinfer, 90 % interval | dadi in it | moments in it |"]
     lines.append("|---|---|---|---|---|---|---|")
-    for name, published in DADI.items():
+    for name, by_dadi in DADI.items():
         for run in runs:
             low, high = run["interval"][name]
             other = moments.get(run["seed"], {}).get("estimate", {}).get(name)
-            cells = [name, _number(published), f"seed {run['seed']}", "–" if other is None else _number(other)]
+            cells = [name, _number(by_dadi), f"seed {run['seed']}", "–" if other is None else _number(other)]
             cells.append(f"{_number(run['estimate'][name])} ({_number(low)} – {_number(high)})")
-            cells += ["yes" if low <= published <= high else "no"]
+            cells += ["yes" if low <= by_dadi <= high else "no"]
             cells += ["–" if other is None else "yes" if low <= other <= high else "no"]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -114,12 +95,12 @@ def _number(value: float) -> str:
 _HEAD = (
     "# Real genomes: YRI and CEU",
     "",
-    "What `make run` does, with several choices of 20 + 20 individuals: 405 windows of 50 kb of chromosome 4 with",
-    "their recombination map and accessibility mask, folded, sites with a single copy left out (1000 Genomes Project",
-    "phase 3, [doi 10.1038/nature15393](https://doi.org/10.1038/nature15393)).",
+    "What `make run` does (seed 1), with the 20 + 20 individuals that each seed chooses: 405 windows of 50 kb of",
+    "chromosome 4 with their recombination map and accessibility mask, folded, sites with a single copy left out (1000",
+    "Genomes Project phase 3, [doi 10.1038/nature15393](https://doi.org/10.1038/nature15393)).",
     "",
     "Beside it are moments' best of three starts, fitted to the joint site frequency spectrum of the same windows, and",
-    "a fit that was made with dadi to the same regions (20 x 20 chromosomes, singletons included; no errors known).",
+    "a fit that was made with dadi to the same regions (projected to 20 x 20 chromosomes; its errors are not known).",
     "Sizes in diploid individuals, times in years of 25 to a generation, mutation rate 1.29e-8. Made by",
     "`python -m tests.verification.real_genomes`.",
     "",
