@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -354,9 +356,9 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
 
 def test_without_file_locks_the_owner_decides(tmp_path, monkeypatch):
     def unsupported(*_):
-        raise OSError(storage.errno.ENOLCK, "No locks available")
+        raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(storage.fcntl, "lockf", unsupported)
+    monkeypatch.setattr(fcntl, "lockf", unsupported)
     process = python(HOLD, tmp_path / "run")
     try:
         assert process.stdout.readline() == "held\n"

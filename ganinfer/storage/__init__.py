@@ -1,0 +1,21 @@
+"""The run folder: complete or absent files and rounds, one run at a time.
+
+Everything is first written under a hidden temporary name in the same folder, flushed to the disk and then renamed,
+so that a kill at any moment leaves the previous complete state. Every JSON file carries ``schema_version``.
+"""
+
+from __future__ import annotations
+
+from ganinfer.storage.folder import RunFolder, completed_rounds
+from ganinfer.storage.formats import FORMAT_VERSION, RESULT_SCHEMA_VERSION, read_json, read_table
+from ganinfer.storage.replacing import StorageError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "RESULT_SCHEMA_VERSION",
+    "RunFolder",
+    "StorageError",
+    "completed_rounds",
+    "read_json",
+    "read_table",
+]
