@@ -202,18 +202,37 @@ def test_ray_gives_the_same_answer(num_workers, finished, runs):
     assert answer(folder) == answer(finished)
 
 
+def kill_in_round(number, folder):
+    """A run in ``folder`` with two workers, all of its processes killed in mid-round."""
+    changes = [word for text in (*TINY, *PROCESS) for word in ("--set", text)]
+    run = Program(["run", str(EXPERIMENTS / "const.yaml"), *changes, "--output", str(folder), "--json"], folder.parent)
+    assert run.wait(lambda events: any(e["event"] == "windows_done" and e["round"] == number for e in list(events)))
+    assert len(run.kill()) == 3
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are followed through /proc")
 def test_a_run_whose_processes_were_killed_gives_the_same_answer(finished, runs):
     folder = runs / "sigkill"
-    changes = [word for text in (*TINY, *PROCESS) for word in ("--set", text)]
-    run = Program(["run", str(EXPERIMENTS / "const.yaml"), *changes, "--output", str(folder), "--json"], runs)
-    assert run.wait(lambda events: any(e["event"] == "windows_done" and e["round"] == 1 for e in list(events)))
-    assert len(run.kill()) == 3
+    kill_in_round(1, folder)
     assert (folder / ".lock").exists()
     assert completed_rounds(folder) == [0]
     runner.run(tiny(), folder, resume=True)
     assert answer(folder) == answer(finished)
     assert_tidy(folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are followed through /proc")
+def test_a_run_killed_in_its_first_round_begins_anew(finished, runs):
+    from mlflow import MlflowClient
+
+    folder = runs / "sigkill-first"
+    kill_in_round(0, folder)
+    runner.run(tiny(), folder)
+    assert answer(folder) == answer(finished)
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    recorded = client.search_runs(experiments, "attributes.run_name = 'sigkill-first'", order_by=["start_time"])
+    assert [run.info.status for run in recorded] == ["KILLED", "FINISHED"]
 
 
 def test_a_run_goes_on_with_a_larger_budget(finished, runs):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ganinfer import tracking
 from ganinfer.tracking import TrackingError, open_tracker
+from ganinfer.tracking import tracker as tracking
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +132,21 @@ def test_a_run_that_mlflow_lost_is_started_anew(runs):
     assert tracker.warnings == [
         f"MLflow at {tracker.uri} no longer has run {'0' * 32}; run {tracker.run_id} takes its place"
     ]
+
+
+@pytest.mark.parametrize(("finished", "status"), [(False, "KILLED"), (True, "FINISHED")])
+def test_a_run_that_left_nothing_behind_ends_when_the_next_one_starts(runs, finished, status):
+    first = start(runs)
+    if finished:
+        first.finish()
+    second = open_tracker(None, runs, "im", "first", {}, {}, run_folder=runs / "first", abandoned=first.run_id)
+    assert second.run_id != first.run_id
+    assert recorded(first).info.status == status
+    assert recorded(second).info.status == "RUNNING"
+
+
+def test_a_run_of_another_database_is_nothing_to_stop_for(runs):
+    open_tracker(None, runs, "im", "first", {}, {}, run_folder=runs / "first", abandoned="0" * 32).finish()
 
 
 def test_nothing_global_is_touched(runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ganinfer.interfaces import Info
 from ganinfer.runner import assembling, results, rounds
 
 History = list[dict[str, Any]]
+_TRACKED = "mlflow.json"
 
 
 def entry(problem: Any, state: Any, step: Any, history: History, level: float) -> dict[str, Any]:
@@ -120,10 +122,17 @@ def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
 # --- MLflow -------------------------------------------------------------------------------------------------------
 
 
-def start_tracking(experiment: Experiment, folder: storage.RunFolder, problem: Any) -> tracking.Tracker:
-    """A new MLflow run, or the one that this folder began."""
-    known = folder.path / "mlflow.json"
-    run_id = storage.read_json(known)["run_id"] if known.exists() else None
+def tracked(folder: Path) -> str | None:
+    """The MLflow run that a folder began."""
+    known = folder / _TRACKED
+    return storage.read_json(known)["run_id"] if known.exists() else None
+
+
+def start_tracking(
+    experiment: Experiment, folder: storage.RunFolder, problem: Any, before: str | None = None
+) -> tracking.Tracker:
+    """A new MLflow run, or the one that this folder began; ``before`` began here and left nothing to go on with."""
+    run_id = tracked(folder.path)
     params = {k: v for k, v in experiment.resolved().items() if k != "tracking"}
     tracker = tracking.open_tracker(
         experiment.tracking.uri,
@@ -140,8 +149,9 @@ def start_tracking(experiment: Experiment, folder: storage.RunFolder, problem: A
         },
         run_id,
         run_folder=folder.path,
+        abandoned=before if before != run_id else None,
     )
-    folder.write_json("mlflow.json", {"run_id": tracker.run_id, "uri": tracker.uri})
+    folder.write_json(_TRACKED, {"run_id": tracker.run_id, "uri": tracker.uri})
     return tracker
 
 

@@ -38,6 +38,7 @@ def run(
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
     scenario = assembling.only_scenario(experiment)
+    before = recording.tracked(output)
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
@@ -50,7 +51,7 @@ def run(
         real = assembling.open_data(experiment, workers, folder.path.parent / assembling.CACHE)
         problem = _problem(experiment, scenario, real, folder)
         folder.write_json("data.json", _data_summary(problem, real))
-        tracker = recording.start_tracking(experiment, folder, problem)
+        tracker = recording.start_tracking(experiment, folder, problem, before)
         try:
             _infer(experiment, problem, folder, tracker, workers, events)
         except BaseException as error:
