@@ -150,24 +150,44 @@ def init(problem: Problem) -> InferenceState:
     return InferenceState(0, start, networks)
 
 
+def remaining(problem: Problem, state: InferenceState) -> tuple[RoundPlan, ...]:
+    """The rounds still to come: those of the plan, or where earlier ones had another budget, what is left of it.
+
+    That is dealt to the plan's later rounds by their sizes, or where it has none, to further ones like its last.
+    """
+    plan = problem.plan
+    later = plan[state.index :]
+    if state.index <= len(plan) and state.num_windows == _num_windows(plan[: state.index]):
+        return later
+    left = max(problem.budget.simulated_windows - state.num_windows, 0)
+    if not later:
+        later = (plan[-1],) * -(-left // _num_windows(plan[-1:]))
+    total = _num_windows(later)
+    dealt = [RoundPlan(p.num_proposals * left // total, p.num_windows) for p in later]
+    return tuple(p for p in dealt if p.num_proposals > 0)
+
+
+def _num_windows(plan: Sequence[RoundPlan]) -> int:
+    return sum(p.num_proposals * p.num_windows for p in plan)
+
+
 def step(
     problem: Problem, state: InferenceState, executor: Executor, *, done: Done, clock: Callable[[], float]
 ) -> tuple[InferenceState, StepInfo]:
     """One round; ``done`` hears of every proposal's windows as they come, ``clock`` gives seconds."""
-    plan, index = problem.plan, state.index
+    plan, index = remaining(problem, state)[0], state.index
     begun = clock()
     rng = randomness.stream(problem.seed, "propose", index)
-    theta = problem.generator.propose(state.generator, rng, plan[index].num_proposals)
+    theta = problem.generator.propose(state.generator, rng, plan.num_proposals)
     trains = _trains(problem, state)
-    current = _simulated_round(problem, state, theta, plan[index].num_windows, executor, trains, done)
+    current = _simulated_round(problem, state, theta, plan.num_windows, executor, trains, done)
     simulated = clock()
     state = replace(state, rounds=(*state.rounds, current))
     info = training.TrainingInfo()
     if trains:
         state, info = _trained(problem, state)
     trained = clock()
-    last = index + 1 == len(plan)
-    result = RoundResult(index, fold_results(problem, state), last)
+    result = RoundResult(index, fold_results(problem, state))
     # Thousands of small products: threads of linear algebra would spin against each other and against the workers.
     with threadpool_limits(1, user_api="blas"):
         stream = randomness.stream(problem.seed, "step", index)

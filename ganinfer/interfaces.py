@@ -135,11 +135,10 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round learned: its number from 0, one result a fold, and whether the budget ends with it."""
+    """What a round learned: its number from 0, and one result a fold."""
 
     index: int
     folds: tuple[FoldResult, ...]
-    last: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +155,7 @@ class Info:
 
     ``estimate`` (parameters,) natural units; ``posterior`` (draws, parameters) or ``None``; ``spread`` (parameters,)
     standard deviation of the proposals on each parameter's scale; ``converged`` why to stop, or ``None``;
-    ``metrics`` numbers to record; ``warnings`` sentences for the report.
+    ``metrics`` numbers to record; ``warnings`` sentences for the report of a run that ends with this step.
     """
 
     estimate: np.ndarray

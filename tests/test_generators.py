@@ -352,7 +352,7 @@ class Toy:
             theta.append(drawn)
             statistics.append(self.windows(drawn, planned.num_windows, rng))
             folds = tuple(self._fold(k, theta, statistics, plan, real) for k in range(2))
-            state, info = generator.step(state, RoundResult(index, folds, index + 1 == len(plan)), rng)
+            state, info = generator.step(state, RoundResult(index, folds), rng)
         white = real @ np.linalg.inv(self.mixing)
         return info, proposed, white.mean(axis=0)
 

@@ -117,7 +117,7 @@ def test_matching_tells_families_apart_once_its_cloud_is_small():
     generator, fold = Matching(num_particles=100, steps=20), study(WRONG)
     state = generator.init(FLAT, np.random.default_rng(1))
     for i in range(4):
-        state, info = generator.step(state, RoundResult(i, (fold,), i == 3), np.random.default_rng(i))
+        state, info = generator.step(state, RoundResult(i, (fold,)), np.random.default_rng(i))
     assert info.metrics["misfit"] > 10
     (warning,) = [w for w in info.warnings if "cannot make the real statistics" in w]
     assert "Missed, in standard errors of the real means: bad by 1" in warning

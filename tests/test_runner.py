@@ -13,6 +13,7 @@ import pytest
 from ganinfer import runner
 from ganinfer.experiment import budget, load
 from ganinfer.parameters import ParameterError
+from ganinfer.progress import Silent
 from ganinfer.runner import assembling, recording
 from ganinfer.storage import RunFolder, completed_rounds
 from tests.verification.processes import Program
@@ -235,13 +236,47 @@ def test_a_run_killed_in_its_first_round_begins_anew(finished, runs):
     assert [run.info.status for run in recorded] == ["KILLED", "FINISHED"]
 
 
-def test_a_run_goes_on_with_a_larger_budget(finished, runs):
-    folder = runs / "larger"
+@pytest.mark.parametrize(("changes", "rounds"), [((), [0, 1, 2, 3]), (("budget.rounds=5",), [0, 1, 2, 3, 4])])
+def test_a_run_goes_on_with_a_larger_budget(changes, rounds, finished, runs):
+    """All of it is spent: in the rounds that were added, or without these in further ones like the last."""
+    folder = runs / f"larger-{len(rounds)}"
     shutil.copytree(finished, folder)
-    runner.run(tiny("budget.simulated_windows=900", "budget.rounds=4"), folder, resume=True)
-    assert completed_rounds(folder) == [0, 1, 2, 3]
-    assert result(folder)["simulated_windows"] > result(finished)["simulated_windows"]
+    runner.run(tiny("budget.simulated_windows=900", *changes), folder, resume=True)
+    assert completed_rounds(folder) == rounds
+    assert 900 - 16 * len(rounds) < result(folder)["simulated_windows"] <= 900
     assert_tidy(folder)
+
+
+def test_a_converged_run_goes_on_only_where_it_is_given_more(runs):
+    eager = ("generator.tolerance=1e9", "generator.temper=0.01", "budget.rounds=6")
+    folder = runner.run(tiny(*eager), runs / "eager")
+    assert result(folder)["stopped"] == "converged"
+    done, answered = completed_rounds(folder), answer(folder)
+    events = Messages()
+    runner.run(tiny(*eager), folder, resume=True, progress=events)
+    assert any(m.startswith("Nothing left to simulate: the run has converged (600 ") for m in events.messages)
+    assert answer(folder) == answered
+    runner.run(tiny(*eager, "budget.simulated_windows=1200"), folder, resume=True)
+    assert len(completed_rounds(folder)) > len(done)
+    assert result(folder)["simulated_windows"] <= 1200
+
+
+def test_a_run_that_is_out_of_time_says_what_is_not_settled(runs):
+    folder = runner.run(tiny("budget.minutes=0.0001"), runs / "hasty")
+    assert result(folder)["stopped"] == "time"
+    assert completed_rounds(folder) == [0]
+    said = json.loads((folder / "warnings.json").read_text())["warnings"]
+    assert any(w.startswith("The budget ended before the emulator had settled") for w in said)
+
+
+class Messages(Silent):
+    """What a run says in words."""
+
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
 
 
 def test_a_critic_followed_through_a_kill_gives_the_same_answer(runs, monkeypatch):

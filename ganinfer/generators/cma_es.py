@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ganinfer.generators.critic import equal_rounds, latest_losses
+from ganinfer.generators.critic import equal_rounds, latest_losses, standardised
 from ganinfer.interfaces import API_VERSION, Budget, Info, RoundPlan, RoundResult, State
 from ganinfer.parameters import Parameters
 
@@ -67,7 +67,9 @@ class CmaEs:
         return search
 
     def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]:
-        theta, losses = latest_losses(result)
+        theta, judged, fold = latest_losses(result)
+        # Critics of different folds are different judges, and the search asks for ranks alone.
+        losses = standardised(judged, fold)
         unit = self._parameters.to_unit(theta)
         arrays = dict(state.arrays)
         if state.values["round"] == 0:
@@ -78,7 +80,7 @@ class CmaEs:
             arrays["solutions"] = np.concatenate([arrays["solutions"], unit[None]])
             arrays["losses"] = np.concatenate([arrays["losses"], losses[None]])
         moved = State(arrays, {"round": state.values["round"] + 1})
-        return moved, self._info(moved, len(theta), float(losses.min()))
+        return moved, self._info(moved, len(theta), float(judged.min()))
 
     def _info(self, state: State, population: int, loss: float) -> Info:
         search = self._search(state, population, 0)

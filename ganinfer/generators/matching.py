@@ -149,7 +149,7 @@ class Matching:
         curious = sampling.walk(local.log_posterior(beta, curious=True), cloud, local.coordinates, rng, self.steps)
         arrays = {"cloud": cloud, "curious": curious, "estimate": np.median(posterior, axis=0)}
         values = {"beta": beta, "step": state.values["step"] + 1}
-        return State(arrays, values), self._info(local, cloud, posterior, beta, shifts, result)
+        return State(arrays, values), self._info(local, cloud, posterior, beta, shifts)
 
     def _shifts(self, state: State, posterior: np.ndarray) -> np.ndarray:
         """How far each estimate moved since the last step, in posterior standard deviations; infinite at first."""
@@ -191,23 +191,23 @@ class Matching:
         posterior: np.ndarray,
         beta: float,
         shifts: np.ndarray,
-        result: RoundResult,
     ) -> Info:
+        """Warnings are those of a run that ends here, by its budget, by the clock, or because it has converged."""
         parameters = self._parameters
         share = local.emulator_share(posterior)
         steady = bool(shifts.max() <= _STEADY)
         settled = beta >= self.temper and share <= self.tolerance and steady
         warnings = []
-        if result.last and np.isfinite(shifts).all() and not steady:
+        if np.isfinite(shifts).all() and not steady:
             worst = int(np.argmax(shifts))
             warnings.append(
                 f"In the last round the estimate of {parameters.names[worst]} moved by {shifts[worst]:.1f} standard "
                 "deviations of its posterior: the intervals of this run are too narrow to be believed. A model that "
                 "misses something in the data does that, and so does a budget that is too small."
             )
-        if (result.last or settled) and local.misfit > 1.0:
+        if local.misfit > 1.0:
             warnings.append(_misfit_warning(local))
-        if result.last and share > self.tolerance:
+        if share > self.tolerance:
             warnings.append(
                 f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
                 "of the least certain parameter. More simulated windows would narrow the intervals."

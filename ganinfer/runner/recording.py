@@ -37,6 +37,7 @@ def entry(problem: Any, state: Any, step: Any, history: History, level: float) -
         "metrics": {**{k: float(v) for k, v in info.metrics.items()}, "auc": step.auc},
         "training": step.training.rows,
         "converged": info.converged,
+        "budget": {"simulated_windows": problem.budget.simulated_windows, "rounds": problem.budget.rounds},
         "warnings": list(info.warnings),
     }
 

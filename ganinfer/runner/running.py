@@ -12,6 +12,7 @@ from typing import Any
 from ganinfer import observed, storage, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, budget, loads, training_settings
+from ganinfer.interfaces import Budget
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, recording, rounds
@@ -109,11 +110,12 @@ def _infer(
         recording.write_tables(folder, problem, state, history)
     for entry in history:
         recording.track(tracker, entry)
-    stopped = _why_stop(problem, history)
-    plan = problem.plan
+    stopped = _why_stop(problem, state, history)
+    if stopped is not None:
+        events.message(_nothing_left(problem, stopped))
     while stopped is None:
-        index = state.index
-        events.round_started(index, len(plan), plan[index].num_proposals * plan[index].num_windows)
+        index, rest = state.index, inference.remaining(problem, state)
+        events.round_started(index, index + len(rest), rest[0].num_proposals * rest[0].num_windows)
         moved, info = inference.step(problem, state, workers, done=events.windows_done, clock=time.monotonic)
         entry = recording.entry(problem, moved, info, history, experiment.level)
         state = rounds.write(folder, state, moved, info, entry)
@@ -121,7 +123,7 @@ def _infer(
         recording.write_tables(folder, problem, state, history)
         recording.track(tracker, entry)
         events.round_finished(index, recording.shown(entry))
-        stopped = _why_stop(problem, history)
+        stopped = _why_stop(problem, state, history)
     events.message("Comparing the fitted model with the data")
     recording.finish(experiment, problem, state, history, stopped, folder, workers, tracker)
     for sentence in tracker.warnings:
@@ -129,18 +131,36 @@ def _infer(
     events.finished(storage.read_json(folder.path / "result.json"))
 
 
-def _why_stop(problem: Any, history: list[dict[str, Any]]) -> str | None:
+def _why_stop(problem: Any, state: Any, history: list[dict[str, Any]]) -> str | None:
     """``converged``, ``budget``, ``time``, or ``None`` to go on."""
+    from ganinfer import inference
+
     if not history:
         return None
-    if history[-1]["converged"]:
+    if history[-1]["converged"] and not _richer(problem.budget, history[-1].get("budget")):
         return str(history[-1]["converged"])
-    if len(history) >= len(problem.plan):
+    if not inference.remaining(problem, state):
         return "budget"
     minutes = problem.budget.minutes
     if minutes is not None and sum(sum(h["seconds"].values()) for h in history) >= 60 * minutes:
         return "time"
     return None
+
+
+def _richer(budget: Budget, before: Mapping[str, int] | None) -> bool:
+    """Whether a run was given more than it had when it converged: then it is to go on."""
+    if before is None:
+        return False
+    return budget.simulated_windows > before["simulated_windows"] or budget.rounds > before["rounds"]
+
+
+def _nothing_left(problem: Any, stopped: str) -> str:
+    budget = problem.budget
+    if stopped == "time":
+        return f"budget.minutes ({budget.minutes:g}) are used up; --set budget.minutes=MORE goes on"
+    spent = f"the run has {'converged' if stopped == 'converged' else 'used up its budget'}"
+    had = f"{budget.simulated_windows:,} simulated windows in {budget.rounds} rounds"
+    return f"Nothing left to simulate: {spent} ({had}); a larger budget.simulated_windows and budget.rounds go on"
 
 
 # --- the experiment -----------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class GeneratorCase(Case):
         rounds.append(_Round(state, np.empty((0, len(self.parameters))), None, None))
         for index, step in enumerate(plan[:num_rounds]):
             proposals = generator.propose(state, rng, step.num_proposals)
-            result = problem.round(index, np.asarray(proposals, dtype=float), step, index + 1 == len(plan))
+            result = problem.round(index, np.asarray(proposals, dtype=float), step)
             state, info = generator.step(state, result, rng)
             rounds.append(_Round(state, proposals, info, step))
         return rounds
@@ -148,11 +148,11 @@ class _Problem:
         means = np.repeat(self._parameters.to_unit(theta) @ self._slope, num_windows, axis=0)
         return means + self._rng.normal(size=means.shape)
 
-    def round(self, index: int, theta: np.ndarray, plan: RoundPlan, last: bool) -> RoundResult:
+    def round(self, index: int, theta: np.ndarray, plan: RoundPlan) -> RoundResult:
         for fold, record in enumerate(self._so_far):
             mine = theta[fold::_NUM_FOLDS]
             record.append((index, mine, self._windows(mine, plan.num_windows)))
-        return RoundResult(index, tuple(self._fold(i) for i in range(_NUM_FOLDS)), last)
+        return RoundResult(index, tuple(self._fold(i) for i in range(_NUM_FOLDS)))
 
     def _fold(self, fold: int) -> FoldResult:
         record, real = self._so_far[fold], self._real[fold]
