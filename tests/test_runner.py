@@ -310,18 +310,23 @@ def test_windows_that_networks_train_on_stay_on_the_disk(runs, monkeypatch):
     assert all(isinstance(array, np.memmap) for arrays in seen for array in arrays)
 
 
-def test_a_generator_hears_what_kind_every_statistic_is(runs, monkeypatch):
-    from ganinfer import inference
+def test_a_generator_hears_what_kind_every_statistic_is_and_computes_in_one_thread(runs, monkeypatch):
+    from threadpoolctl import threadpool_info
+
+    from ganinfer.generators.matching import Matching
     from ganinfer.statistics import FAMILIES
 
-    seen, results = [], inference.fold_results
+    seen, threads, step = [], [], Matching.step
 
-    def watched(problem, state):
-        seen.extend(results(problem, state))
-        return results(problem, state)
+    def watched(self, state, result, rng):
+        seen.extend(result.folds)
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return step(self, state, result, rng)
 
-    monkeypatch.setattr(inference, "fold_results", watched)
+    monkeypatch.setattr(Matching, "step", watched)
     runner.run(tiny("budget.rounds=1"), runs / "families")
+    assert set(threads) == {1}
+    assert seen
     for fold in seen:
         assert len(fold.families) == fold.statistics.shape[1] > fold.shared
         assert set(fold.families[: fold.shared]) <= set(FAMILIES.values())
