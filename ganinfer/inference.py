@@ -178,7 +178,7 @@ def step(
     plan, index = remaining(problem, state)[0], state.index
     begun = clock()
     rng = randomness.stream(problem.seed, "propose", index)
-    theta = problem.generator.propose(state.generator, rng, plan.num_proposals)
+    theta = _proposed(problem, state, rng, plan.num_proposals)
     trains = _trains(problem, state)
     current = _simulated_round(problem, state, theta, plan.num_windows, executor, trains, done)
     simulated = clock()
@@ -243,6 +243,20 @@ def tasks(problem: Problem, theta: np.ndarray, num_windows: int, *key: str | int
 
 
 # --- parts of a round ---------------------------------------------------------------------------------------------
+
+
+def _proposed(problem: Problem, state: InferenceState, rng: np.random.Generator, size: int) -> np.ndarray:
+    """What the generator proposes; ``ValueError`` for anything but ``size`` vectors inside the prior."""
+    theta = np.asarray(problem.generator.propose(state.generator, rng, size), dtype=float)
+    name = type(problem.generator).__name__
+    if theta.shape != (size, len(problem.parameters)):
+        expected = f"{size} proposals of {len(problem.parameters)} parameters"
+        raise ValueError(f"generator {name} was asked for {expected} and gave an array of shape {theta.shape}")
+    outside = np.flatnonzero(~np.isfinite(problem.parameters.log_prior(theta)))
+    if len(outside):
+        example = problem.parameters.named(theta[outside[0]])
+        raise ValueError(f"generator {name} proposed {len(outside)} vectors outside the prior, such as {example}")
+    return theta
 
 
 def _network_specs(problem: Problem) -> dict[str, Any]:

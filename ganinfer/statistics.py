@@ -176,7 +176,7 @@ class LinkageDisequilibrium:
         population = carriers.population if phased else carriers.population[carriers.first]
         columns = [np.flatnonzero(population == i) for i in range(len(carriers.populations))]
         self._columns = [_as_slice(c) for c in columns]
-        self._sizes = [len(c) for c in columns]
+        self._sizes = np.bincount(carriers.population, minlength=len(columns)).tolist()
         lower = np.concatenate([[0], self._edges[:-1]])
         self.names = []
         for name in carriers.populations:
@@ -196,9 +196,8 @@ class LinkageDisequilibrium:
         return np.concatenate(parts)
 
     def _of_population(self, values: np.ndarray, size: int, counts: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """``values`` (num_sites, size) 0 to the ploidy, ``counts`` (num_sites,) their sums."""
-        full = size * (1 if self._phased else 2)
-        common = np.flatnonzero((counts >= 2) & (counts <= full - 2))
+        """``values`` (num_sites, rows) 0 to the ploidy, ``counts`` (num_sites,) their sums; ``size`` chromosomes."""
+        common = np.flatnonzero((counts >= 2) & (counts <= size - 2))
         gametes = [_four_gametes(values[common], counts[common])] if self._phased else []
         if len(common) > _MAX_LD_SITES:
             common = common[_evenly_spaced(len(common))]

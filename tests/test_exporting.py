@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,18 @@ def test_the_vcf_is_seen_as_the_study_was(changes, tmp_path):
     np.testing.assert_array_equal(found.block, expected.block)
     np.testing.assert_array_equal(found.fold, expected.fold)
     assert plain(found.templates) == plain(expected.templates)
+
+
+def test_genomes_without_phase_are_imitated_without_it(tmp_path):
+    """Also where the genotypes say so, not the experiment: simulated ones are written with the phase that they have."""
+    runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=tmp_path / "first")
+    text = gzip.decompress((tmp_path / "first" / "simulated.vcf.gz").read_bytes()).decode()
+    (tmp_path / "first" / "unphased.vcf").write_text(text.replace("|", "/"))
+    real = load(tmp_path / "first" / "experiment.yaml", ["data.genotypes=[unphased.vcf]"])
+    runner.simulate(real, scenario="im", theta=TRUTH, output=tmp_path / "second")
+    again = load(tmp_path / "second" / "experiment.yaml")
+    assert again.data.phased is False
+    assert opened(again, tmp_path / "again")[0].pipeline == opened(real, tmp_path / "real")[0].pipeline
 
 
 def test_an_experiment_that_was_written_keeps_the_order_of_its_populations(tmp_path):

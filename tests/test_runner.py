@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -331,6 +332,22 @@ def test_a_generator_hears_what_kind_every_statistic_is_and_computes_in_one_thre
         assert len(fold.families) == fold.statistics.shape[1] > fold.shared
         assert set(fold.families[: fold.shared]) <= set(FAMILIES.values())
         assert set(fold.families[fold.shared :]) == {"embedding"}
+
+
+@pytest.mark.parametrize(
+    ("propose", "message"),
+    [
+        (lambda theta: 1e3 * theta, "generator Matching proposed 24 vectors outside the prior, such as {'Ne': "),
+        (lambda theta: theta[:-1], "was asked for 24 proposals of 1 parameters and gave an array of shape (23, 1)"),
+    ],
+)
+def test_proposals_that_cannot_be_end_the_run(propose, message, runs, monkeypatch):
+    from ganinfer.generators.matching import Matching
+
+    real = Matching.propose
+    monkeypatch.setattr(Matching, "propose", lambda *arguments: propose(real(*arguments)))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        runner.run(tiny(), runs / "stray")
 
 
 def test_a_run_killed_again_and_again_gives_the_same_answer(finished, runs, monkeypatch):

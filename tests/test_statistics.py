@@ -28,6 +28,7 @@ from ganinfer.statistics import (
 LENGTH = 20_000
 ONE = (SampleSet("A", 6),)
 TWO = (SampleSet("A", 5), SampleSet("B", 4))
+MIXED = (SampleSet("A", 5), SampleSet("H", 9, ploidy=1))
 THREE = (SampleSet("A", 3), SampleSet("B", 2), SampleSet("C", 4, ploidy=1))
 FOUR = (*THREE, SampleSet("D", 2))
 
@@ -159,7 +160,7 @@ def test_haplotype_diversity_by_hand(samples, phased, seed):
 
 
 @pytest.mark.parametrize("phased", [True, False])
-@pytest.mark.parametrize("samples", [ONE, TWO])
+@pytest.mark.parametrize("samples", [ONE, TWO, MIXED])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_linkage_by_hand(samples, phased, seed):
     haplotypes = window(samples, seed, phased)

@@ -33,11 +33,12 @@ _PATIENCE = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """Windows to write: where each lies, what it holds, and who is sampled."""
+    """Windows to write: where each lies, what it holds, who is sampled, and whether the imitated data have a phase."""
 
     windows: Sequence[Window]
     haplotypes: Sequence[Haplotypes]
     samples: tuple[SampleSet, ...]
+    phased: bool = True
 
 
 def simulate(
@@ -99,7 +100,7 @@ def _simulated(
     raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed)
     rng = randomness.stream(first_seed, "pipeline")
     haplotypes = [mirrored(h, t, rng) for h, t in zip(raw, templates, strict=True)]
-    return Simulated([real.windows[i] for i in chosen], haplotypes, real.samples)
+    return Simulated([real.windows[i] for i in chosen], haplotypes, real.samples, real.phased)
 
 
 def _workers(experiment: Experiment) -> Executor:
@@ -245,7 +246,7 @@ def _experiment_yaml(experiment: Experiment, scenario: str, simulated: Simulated
     from ganinfer.runner.running import dump_yaml
 
     resolved = experiment.resolved()
-    pipeline = pipeline_settings(experiment, True)
+    pipeline = pipeline_settings(experiment, simulated.phased)
     before = resolved["data"]
     # What is written imitates windows that were already polarised: the ancestral allele is REF.
     ancestral = "none" if pipeline.folded else "REF"
@@ -256,7 +257,8 @@ def _experiment_yaml(experiment: Experiment, scenario: str, simulated: Simulated
         "accessible": "accessible.bed",
         "recombination_map": before.get("recombination_map"),
         "ancestral": ancestral,
-        "phased": before.get("phased"),
+        # A simulator knows the phase of all that it writes.
+        "phased": None if pipeline.phased else False,
         "singletons": before["singletons"],
     }
     resolved["data"] = {key: value for key, value in data.items() if value is not None}
