@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 #: What ``recombination_rate`` says when every window has the rates of its template's slice of the map.
 MAP = "map"
+#: Per base and generation. Rates of viruses and of hotspots lie below; what lies above is a slip such as 1.25 for
+#: 1.25e-8, which would fill the memory with mutations or recombinations.
+MAX_MUTATION_RATE = 1e-3
+MAX_RECOMBINATION_RATE = 0.1
 _MIB = 1 << 20
 
 
@@ -54,23 +58,45 @@ class Rates:
         return tuple(v for k, v in self._options().items() if isinstance(v, str) and not _is_map(k, v))
 
     def check(self, parameters: Parameters, fixed: Mapping[str, float]) -> None:
-        """Raise :class:`ModelError` unless each rate is a number from 0 or a parameter that cannot be negative."""
-        lowest = {p.name: p.lower for p in parameters} | dict(fixed)
-        for option, value in self._options().items():
-            if _is_map(option, value):
-                continue
-            if isinstance(value, str) and value not in lowest:
-                allowed = (
-                    "a number, map, or a parameter" if option == "recombination_rate" else "a number or a parameter"
-                )
-                raise ModelError(f"{option} is {allowed}; {value!r} is no parameter; {closest(value, lowest)}")
-            number = lowest[value] if isinstance(value, str) else finite_number(value, option)
-            if number < 0:
-                raise ModelError(f"{option} can't be negative, and {value!r} may be {number:g}")
+        """Raise :class:`ModelError` unless each rate is a number, or a parameter, that lies where rates lie."""
+        ranges = {p.name: (p.lower, p.upper) for p in parameters} | {name: (v, v) for name, v in fixed.items()}
+        mutation, recombination, scale = (self._range(option, ranges) for option in self._options())
+        if mutation[0] <= 0 or mutation[1] > MAX_MUTATION_RATE:
+            raise _no_rate(
+                f"mutation_rate is above 0 and at most {MAX_MUTATION_RATE:g} per base and generation, such as 1.25e-8",
+                self.mutation,
+                mutation,
+            )
+        if scale[0] < 0:
+            raise _no_rate("recombination_scale is a factor from 0", self.scale, scale)
+        rule = f"recombination_rate is from 0 to {MAX_RECOMBINATION_RATE:g} per base and generation, such as 1.25e-8"
+        if recombination[0] < 0 or recombination[1] > MAX_RECOMBINATION_RATE:
+            raise _no_rate(rule, self.recombination, recombination)
+        if recombination[1] * scale[1] > MAX_RECOMBINATION_RATE:
+            raise _no_rate(f"{rule}, after recombination_scale", self.scale, (0, recombination[1] * scale[1]))
+
+    def _range(self, option: str, ranges: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+        """The least and the largest value of an option; nothing is known of a map here, which counts as 0."""
+        value = self._options()[option]
+        if _is_map(option, value):
+            return 0.0, 0.0
+        if not isinstance(value, str):
+            return (finite_number(value, option),) * 2
+        if value not in ranges:
+            allowed = "a number, map, or a parameter" if option == "recombination_rate" else "a number or a parameter"
+            raise ModelError(f"{option} is {allowed}; {value!r} is no parameter; {closest(value, ranges)}")
+        return ranges[value]
 
     def at(self, values: Mapping[str, float]) -> dict[str, Any]:
         """Keyword arguments of :func:`simulate_windows` at the values of all parameters."""
         return {k: v if _is_map(k, v) or not isinstance(v, str) else values[v] for k, v in self._options().items()}
+
+
+def _no_rate(rule: str, written: float | str, found: tuple[float, float]) -> ModelError:
+    """The error for an option that may leave its range: a number, or a parameter whose bounds are ``found``."""
+    if isinstance(written, str):
+        return ModelError(f"{rule}; parameter {written!r} lets it be from {found[0]:g} to {found[1]:g}")
+    return ModelError(f"{rule}; got {found[1]:g}")
 
 
 def read_rates(mutation_rate: Any, recombination_rate: Any, recombination_scale: Any) -> Rates:

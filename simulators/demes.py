@@ -16,7 +16,7 @@ from ganinfer.coalescent import (
 )
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design
-from ganinfer.models import DemesModel, catalogue_model, file_text
+from ganinfer.models import DemesModel, ModelError, catalogue_model, file_text
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class DemesSimulator:
             generation_time=generation_time,
         )
         self.rates.check(self.model.parameters, self.model.fixed)
+        _check_simulable(self.model)
         self.demes = read_labels(demes)
         self.ploidy = read_ploidy(ploidy)
 
@@ -136,6 +137,25 @@ class DemesSimulator:
             ploidy=self.ploidy,
             **self.rates.at(self.model.values(theta)),
         )
+
+
+def _check_simulable(model: DemesModel) -> None:
+    """Raise :class:`ModelError` for what demes can say and msprime cannot simulate; no parameter can set such a key."""
+    import msprime
+
+    try:
+        msprime.Demography.from_demes(model.written)
+    except ValueError as error:
+        known = ("constant", "exponential")
+        odd = [
+            deme.name
+            for deme in model.written.demes
+            if any(e.selfing_rate or e.cloning_rate or e.size_function not in known for e in deme.epochs)
+        ]
+        raise ModelError(
+            f"{model.file}: msprime cannot simulate deme {', '.join(odd)} as it is written: {error}; leave out "
+            f"selfing_rate and cloning_rate, and let size_function be {' or '.join(known)}"
+        ) from None
 
 
 def _model(option: Any) -> tuple[str, str, float | None]:

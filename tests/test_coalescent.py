@@ -138,7 +138,9 @@ def test_freed_memory_can_be_kept_or_not() -> None:
 
 # --- options ----------------------------------------------------------------------------------------------------
 
-MU = Parameters((Parameter("mu", 1e-9, 1e-7), Parameter("odd", -1, 1)))
+MU = Parameters(
+    (Parameter("mu", 1e-9, 1e-7), Parameter("odd", -1, 1), Parameter("big", 0, 1), Parameter("fold", 0.1, 10))
+)
 
 
 def test_rates_are_numbers_or_parameters() -> None:
@@ -155,16 +157,31 @@ def test_rates_are_numbers_or_parameters() -> None:
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        (Rates("m"), r"mutation_rate is a number or a parameter; 'm' is no parameter; .*Allowed: mu, odd"),
+        (Rates("m"), r"mutation_rate is a number or a parameter; 'm' is no parameter; .*Allowed: mu, odd, big, fold"),
         (Rates(1e-8, "mpa"), "recombination_rate is a number, map, or a parameter; 'mpa' is no parameter"),
         (Rates("map"), "mutation_rate is a number or a parameter; 'map' is no parameter"),
-        (Rates(-1e-8), "mutation_rate can't be negative, and -1e-08 may be -1e-08"),
-        (Rates(1e-8, "odd"), "recombination_rate can't be negative, and 'odd' may be -1"),
+        (Rates(-1e-8), "mutation_rate is above 0 and at most 0.001 per base and generation, such as .*; got -1e-08"),
+        (Rates(0), "mutation_rate is above 0 .*; got 0"),
+        (Rates(1.25), "mutation_rate is above 0 and at most 0.001 .*, such as 1.25e-8; got 1.25"),
+        (Rates("big"), "mutation_rate is above 0 and at most 0.001 .*; parameter 'big' lets it be from 0 to 1"),
+        (Rates(1e-8, "odd"), "recombination_rate is from 0 to 0.1 .*; parameter 'odd' lets it be from -1 to 1"),
+        (Rates(1e-8, "big"), "recombination_rate is from 0 to 0.1 per base and generation, such as 1.25e-8; parameter"),
+        (Rates(1e-8, 1.25), "recombination_rate is from 0 to 0.1 .*; got 1.25"),
+        (Rates(1e-8, "map", -1), "recombination_scale is a factor from 0; got -1"),
+        (Rates(1e-8, "map", "odd"), "recombination_scale is a factor from 0; parameter 'odd' lets it be from -1 to 1"),
+        (Rates(1e-8, 0.05, 3), "recombination_rate is from 0 to 0.1 .*, after recombination_scale; got 0.15"),
+        (Rates(1e-8, 0.05, "fold"), "after recombination_scale; parameter 'fold' lets it be from 0 to 0.5"),
     ],
 )
 def test_wrong_rates(rates: Rates, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         rates.check(MU, {})
+
+
+def test_a_rate_that_is_held_lies_where_rates_lie() -> None:
+    Rates("held", "none").check(MU, {"held": 1e-8, "none": 0.0})
+    with pytest.raises(ModelError, match=r"mutation_rate is above 0 .*; parameter 'held' lets it be from 0 to 0"):
+        Rates("held").check(MU, {"held": 0.0})
 
 
 def test_wrong_kinds_of_options() -> None:

@@ -116,6 +116,7 @@ def test_the_most_similar_pair_splits_last() -> None:
         ({"model": "spilt"}, r"no model named 'spilt'; allowed: size-change, growth, split"),
         ({"model": "size-change"}, r"model size-change is for 1 population\(s\), the data have 2: YRI, CEU"),
         ({"mutation_rate": 0.0}, r"--mutation-rate must be above 0"),
+        ({"mutation_rate": 1.25}, r"--mutation-rate must be .* at most 0.001 .*, such as 1.25e-8, not 1.25"),
         ({"regions": Path("gone.bed")}, r"gone\.bed: no such file"),
         ({"populations": {"FIN": "all"}}, r"FIN"),
         ({"window_length": 10_000_000}, r"window"),

@@ -183,11 +183,29 @@ def test_a_parameter_that_nothing_uses_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("selfing_rate: 0.5", "non-zero selfing_rate not supported"),
+        ("cloning_rate: 0.5", "non-zero cloning_rate not supported"),
+        ("end_size: 900, size_function: linear", "msprime only supports constant or exponentially changing"),
+        # Of equal sizes now, but a free size would change it.
+        ("end_size: 1000, size_function: linear", "msprime only supports constant or exponentially changing"),
+    ],
+)
+def test_what_demes_knows_and_msprime_does_not(written: str, reason: str) -> None:
+    sizes = "start_time: 2000, epochs: [{start_size: 1000"
+    model = GHOSTS.replace(sizes, f"{sizes}, {written}")
+    message = rf"ghosts.yaml: msprime cannot simulate deme B as it is written: .*{reason}.*; leave out selfing_rate"
+    with pytest.raises(ModelError, match=message):
+        ghosts(model=text(model, "ghosts.yaml"))
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"mutation_rate": None}, "mutation_rate is missing"),
         ({"mutation_rate": "mu"}, "mutation_rate is a number or a parameter; 'mu' is no parameter"),
-        ({"recombination_rate": "pulse"}, "recombination_rate can't be negative, and 'pulse' may be -0.2"),
+        ({"recombination_rate": "pulse"}, "recombination_rate is from 0 .*'pulse' lets it be from -0.2 to 0.2"),
         ({"model": 3}, r"model, unless it is \{stdpopsim: SPECIES/MODEL\}, names a file, got 3"),
         ({"model": "nowhere.yaml"}, "can't read nowhere.yaml: No such file"),
         ({"model": {"stdpopsim": "HomSap/Nowhere"}}, "stdpopsim has no model 'Nowhere' of HomSap"),

@@ -46,6 +46,8 @@ class DemesModel:
         self.file = model_file
         self._generation_time = None if generation_time is None else read_generation_time(generation_time)
         self._data = read_demes(model, model_file, self._generation_time)
+        #: The graph of the demes file as it is written.
+        self.written = _build(self._data, model_file)
         self.options: Options | None = None if options is None else read_options(options_file, options)
         self._held = hold(self.options, fixed)
         self._drivers = self._bind(self.options.drivers if self.options else ())

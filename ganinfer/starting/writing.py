@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ganinfer.coalescent import MAX_MUTATION_RATE
 from ganinfer.starting.files import StartingError, refuse_existing, write_all
 from ganinfer.starting.models import KINDS, Diversity, FirstModel, first_model
 
@@ -55,8 +56,11 @@ def write_experiment(wish: Wish, output: Path, cache: Path) -> Written:
     """
     from ganinfer import experiment
 
-    if not wish.mutation_rate > 0:
-        raise StartingError(f"--mutation-rate must be above 0 per base and generation, not {wish.mutation_rate}")
+    if not 0 < wish.mutation_rate <= MAX_MUTATION_RATE:
+        raise StartingError(
+            f"--mutation-rate must be above 0 and at most {MAX_MUTATION_RATE:g} per base and generation, such as "
+            f"1.25e-8, not {wish.mutation_rate:g}"
+        )
     if wish.model is not None and wish.model not in KINDS:
         raise StartingError(f"no model named {wish.model!r}; allowed: {', '.join(KINDS)}")
     name = wish.name or _name(wish.genotypes[0])
