@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from ganinfer import experiment, starting
 from ganinfer.cli import app
+from ganinfer.genomes import read_samples
 from ganinfer.models import DemesModel
+from ganinfer.runner.refusing import refuse
 from ganinfer.starting import StartingError, Wish
 from ganinfer.starting.models import KINDS, Diversity, first_model
 
@@ -97,6 +99,33 @@ def test_every_first_model_is_possible_all_over_its_prior(kind: str, fst: float)
     assert all(model.problem(model.parameters.named(theta)) is None for theta in draws)
     assert set(made.labels) == set(names)
     assert set(made.labels.values()) <= {deme.name for deme in model.graph(model.parameters.named(draws[0])).demes}
+
+
+@pytest.mark.parametrize("kind", ["split", "sequential-splits"])
+@pytest.mark.parametrize("oldest", [0.04, 97.0, 1234.5, 99_999.0])
+@pytest.mark.parametrize("fst", [0.0, 0.08, 0.9])
+def test_populations_split_before_the_oldest_sample_lived(kind: str, oldest: float, fst: float) -> None:
+    names = ["A", "B", "C"][: KINDS[kind].num_populations]
+    pairs = {(a, b): fst for x, y in combinations(names, 2) for a, b in ((x, y), (y, x))}
+    made = first_model(kind, names, Diversity(dict.fromkeys(names, 1e-3), pairs), 1.25e-8, oldest)
+    model = DemesModel(made.demes, made.options)
+    times = [p for p in model.parameters if p.unit == "generations"]
+    assert all(oldest < p.lower < p.upper / 3 for p in times)
+    draws = [model.parameters.named(theta) for theta in model.parameters.sample(np.random.default_rng(1), 100)]
+    assert all(model.graph(theta)[name].start_time > oldest for theta in draws for name in names)
+
+
+def test_an_experiment_with_an_ancient_sample_passes_its_own_check(genomes: Path, tmp_path: Path) -> None:
+    rows = (genomes / "panel.tsv").read_text().splitlines()
+    timed = [f"{row}\t{2000 if i == 1 else 0}" for i, row in enumerate(rows)]
+    (tmp_path / "ancient.tsv").write_text("\n".join([f"{rows[0]}\ttime", *timed[1:]]) + "\n")
+    chosen = wish(genomes, samples=tmp_path / "ancient.tsv", populations={"YRI": "all", "CEU": 10})
+    made = starting.write_experiment(chosen, tmp_path / "study", genomes / "cache")
+    loaded = experiment.load(made.files[0], ["execution.executor=serial"])
+    assert any(samples.time == 2000 for samples in read_samples(tmp_path / "ancient.tsv", {}))
+    refuse(loaded, network=False)
+    times = experiment.simulator(loaded, "split").parameters[3]
+    assert (times.name, times.lower) == ("T_split", 2200.0)
 
 
 def test_the_most_similar_pair_splits_last() -> None:

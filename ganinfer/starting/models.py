@@ -62,12 +62,17 @@ class _Sketch:
     greater: tuple[str, str] | None = None
 
 
-def first_model(kind: str, populations: Sequence[str], diversity: Diversity, mutation_rate: float) -> FirstModel:
-    """The model ``kind`` of :data:`KINDS` for that many populations."""
+def first_model(
+    kind: str, populations: Sequence[str], diversity: Diversity, mutation_rate: float, oldest: float = 0.0
+) -> FirstModel:
+    """The model ``kind`` of :data:`KINDS` for that many populations.
+
+    ``oldest``: generations ago of the oldest sample, by when every population has split from the others.
+    """
     labels = dict(zip(populations, _deme_names(populations), strict=True))
     sizes = {labels[p]: round_to(diversity.pi[p] / (4 * mutation_rate)) for p in populations}
     fst = {(labels[a], labels[b]): value for (a, b), value in diversity.fst.items()}
-    sketch = KINDS[kind].build(sizes, fst)
+    sketch = KINDS[kind].build(sizes, fst, oldest)
     return FirstModel(_demes_text(sketch), _options_text(sketch), labels, tuple(f.name for f in sketch.free))
 
 
@@ -96,8 +101,13 @@ def _size(name: str, description: str, start: float, places: Sequence[str]) -> _
     return _Free(name, description, "diploid individuals", start, lower, upper, tuple(places))
 
 
-def _time(name: str, description: str, size: float, start: float, places: Sequence[str]) -> _Free:
+def _time(name: str, description: str, size: float, start: float, places: Sequence[str], oldest: float = 0.0) -> _Free:
+    """A time, that of a split before the ``oldest`` sample lived."""
     lower, upper = (round_to(size * factor) for factor in TIME_RANGE)
+    if lower <= oldest:
+        # A tenth more, so that rounding leaves it above; the upper bound leaves room for a search.
+        lower = round_to(1.1 * oldest)
+        upper = max(upper, round_to(4 * lower))
     start = min(max(round_to(start), round_to(lower * 1.5)), round_to(upper / 1.5))
     return _Free(name, description, "generations", start, lower, upper, tuple(places))
 
@@ -125,7 +135,7 @@ Sizes = Mapping[str, float]
 Fst = Mapping[tuple[str, str], float]
 
 
-def _size_change(sizes: Sizes, fst: Fst) -> _Sketch:
+def _size_change(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
     ((deme, size),) = sizes.items()
     time = _time("T", "when the size changed", size, size / 2, [_epoch(deme, 0, "end_time")])
     return _Sketch(
@@ -144,7 +154,7 @@ def _size_change(sizes: Sizes, fst: Fst) -> _Sketch:
     )
 
 
-def _growth(sizes: Sizes, fst: Fst) -> _Sketch:
+def _growth(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
     ((deme, size),) = sizes.items()
     time = _time("T", "when growth or decline began", size, size / 2, [_epoch(deme, 0, "end_time")])
     before = [_epoch(deme, 0, "start_size"), _epoch(deme, 1, "start_size")]
@@ -164,10 +174,11 @@ def _growth(sizes: Sizes, fst: Fst) -> _Sketch:
     )
 
 
-def _split(sizes: Sizes, fst: Fst) -> _Sketch:
+def _split(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
     (a, b), ancestral = sizes, _mean(list(sizes.values()))
     start = _split_time(ancestral, fst[a, b])
-    time = _time("T_split", f"when {a} and {b} split", ancestral, start, [_epoch("ancestral", 0, "end_time")])
+    place = _epoch("ancestral", 0, "end_time")
+    time = _time("T_split", f"when {a} and {b} split", ancestral, start, [place], oldest)
     migration = _migration(ancestral)
     return _Sketch(
         "Two populations that split and exchange migrants",
@@ -191,20 +202,20 @@ def _branch(deme: str, ancestor: str, size: float) -> list[str]:
     return [f"- name: {deme}", f"  ancestors: [{ancestor}]", f"  epochs: [{{start_size: {size:.12g}}}]"]
 
 
-def _sequential(sizes: Sizes, fst: Fst) -> _Sketch:
+def _sequential(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
     """The pair with the smallest Fst split last."""
     names = list(sizes)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     a, b = min(pairs, key=lambda pair: fst[pair])
     (c,) = set(names) - {a, b}
     inner, ancestral = _mean([sizes[a], sizes[b]]), _mean(list(sizes.values()))
-    late = _time(
-        "T_2", f"when {a} and {b} split", ancestral, _split_time(inner, fst[a, b]), [_epoch("pair", 0, "end_time")]
-    )
+    recent, place = _split_time(inner, fst[a, b]), _epoch("pair", 0, "end_time")
+    late = _time("T_2", f"when {a} and {b} split", ancestral, recent, [place], oldest)
     old = max(_split_time(ancestral, _mean([fst[a, c], fst[b, c]])), 2 * late.start)
-    early = _time("T_1", f"when {c} split from the others", ancestral, old, [_epoch("ancestral", 0, "end_time")])
+    place = _epoch("ancestral", 0, "end_time")
+    early = _time("T_1", f"when {c} split from the others", ancestral, old, [place], oldest)
     if late.start >= early.start:
-        late = _time("T_2", late.description, ancestral, early.start / 2, late.places)
+        late = _time("T_2", late.description, ancestral, early.start / 2, late.places, oldest)
     migration = _migration(ancestral)
     return _Sketch(
         f"Three populations: {c} split first, then {a} and {b}; all exchange migrants",
@@ -236,7 +247,7 @@ class Kind:
 
     num_populations: int
     description: str
-    build: Callable[[Sizes, Fst], _Sketch]
+    build: Callable[[Sizes, Fst, float], _Sketch]
 
 
 #: The first one for a number of populations is what is written unless another is asked for.

@@ -69,7 +69,8 @@ def write_experiment(wish: Wish, output: Path, cache: Path) -> Written:
     chosen = _individuals(wish, genomes)
     kind = _kind(wish.model, list(chosen))
     summary = genomes.summary()
-    model = first_model(kind, list(chosen), _diversity(summary), wish.mutation_rate)
+    oldest = max(samples.time for samples in genomes.samples)
+    model = first_model(kind, list(chosen), _diversity(summary), wish.mutation_rate, oldest)
     text = _experiment_text(wish, name, output, genomes, chosen, kind, model)
     files = write_all(
         output,
