@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ganinfer import plugins
 from ganinfer.coalescent import (
     MAP,
@@ -38,6 +40,10 @@ def one_population(N):
     return demography
 """
 _EXAMPLE_PARAMETERS = "parameters: [{name: N, lower_bound: 1000, upper_bound: 30000}]\n"
+
+
+class FunctionError(ValueError):
+    """A user's function fails, which says nothing about what histories are possible."""
 
 
 class MsprimeSimulator:
@@ -95,7 +101,11 @@ class MsprimeSimulator:
         return self._parameters
 
     def demography(self, theta: Mapping[str, float]) -> msprime.Demography:
-        """What the function makes of ``theta``; raises :class:`ModelError` where it fails or msprime refuses it."""
+        """What the function makes of ``theta``.
+
+        Raises :class:`ModelError` where it or msprime says by a ``ValueError`` that there is no such history, and
+        :class:`FunctionError` where it fails in any other way.
+        """
         import msprime
 
         values = self._held.complete(theta, self.name)
@@ -103,16 +113,28 @@ class MsprimeSimulator:
             made = self._function(**{name: values[name] for name in self._arguments})
             if isinstance(made, msprime.Demography):
                 made.validate()
-        except Exception as error:
-            # Whatever a user's function raises is about these parameters; the cause keeps its traceback.
-            line = plugins.line_in(error, self.name.partition(":")[0])
-            raise ModelError(f"{self.name}{line}: {type(error).__name__}: {error}") from error
+                _check_events(made)
+        except ValueError as error:
+            raise ModelError(f"{self._where(error)}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise FunctionError(
+                f"{self._where(error)} raised {_described(error)} at {_shown(values)}; mend it, or let it raise "
+                "ValueError where these parameters make no possible history"
+            ) from error
         if not isinstance(made, msprime.Demography):
-            raise ModelError(f"{self.name} must return an msprime.Demography, got {type(made).__name__}")
+            answer = f"got {type(made).__name__} at {_shown(values)}"
+            raise FunctionError(f"{self.name} must return an msprime.Demography, {answer}")
         return made
 
+    def _where(self, error: BaseException) -> str:
+        """The function, and the line of its file that an error came from."""
+        return self.name + plugins.line_in(error, self.name.partition(":")[0])
+
     def problem(self, theta: Mapping[str, float]) -> str | None:
-        """Why the demography is impossible at ``theta``, as a sentence; ``None`` where it is possible."""
+        """Why the demography is impossible at ``theta``, as a sentence; ``None`` where it is possible.
+
+        Raises :class:`FunctionError` where the function fails.
+        """
         broken = self._held.broken_constraint(self._held.complete(theta, self.name))
         if broken:
             return broken
@@ -146,6 +168,29 @@ class MsprimeSimulator:
             ploidy=self.ploidy,
             **self.rates.at(self._held.complete(theta, self.name)),
         )
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__} ({error})" if str(error) else type(error).__name__
+
+
+def _shown(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={value:.6g}" for name, value in values.items()) or "no parameters"
+
+
+def _check_events(demography: msprime.Demography) -> None:
+    """Raise ``ValueError`` for what msprime would refuse only once it simulates, in the middle of a run."""
+    if (np.asarray(demography.migration_matrix) < 0).any():
+        raise ValueError("a migration rate is below 0")
+    for event in demography.events:
+        kind = type(event).__name__
+        if event.time < 0:
+            raise ValueError(f"{kind} at time {event.time:.6g}; times are from 0")
+        for share in getattr(event, "proportions", [getattr(event, "proportion", 0)]):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{kind} at time {event.time:.6g} of a proportion {share:.6g}; allowed: 0 to 1")
+        if getattr(event, "rate", 0) < 0:
+            raise ValueError(f"{kind} at time {event.time:.6g} of a rate {event.rate:.6g}; rates are from 0")
 
 
 def _demography(demography: Any, file: Any, function: Any) -> tuple[str, Callable[..., Any]]:

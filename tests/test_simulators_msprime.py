@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ganinfer import plugins
@@ -13,7 +14,7 @@ from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design, Simulator, WindowTemplate
 from ganinfer.models import ModelError
 from simulators.demes import DemesSimulator
-from simulators.msprime import MsprimeSimulator
+from simulators.msprime import FunctionError, MsprimeSimulator
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 IM = {"N1": 9000.0, "N2": 5000.0, "N_anc": 15000.0, "T_split": 2000.0, "pulse": 0.05}
@@ -45,7 +46,7 @@ def positional(N, /):
 
 def half(N):
     if N < 500:
-        raise RuntimeError("too few")
+        raise ValueError("too few")
     return msprime.Demography.isolated_model([-N if N > 900 else N])
 
 
@@ -70,9 +71,58 @@ def lists(N):
     return [N]
 
 
+def forgets(N):
+    msprime.Demography.isolated_model([N])
+
+
+def asserts(N):
+    assert N > 500
+    return msprime.Demography.isolated_model([N])
+
+
+def misspelt(N):
+    return msprime.Demography.isolated_model([M])
+
+
+def leaves(N):
+    raise SystemExit(0)
+
+
+def unknown_population(N):
+    demography = msprime.Demography.isolated_model([N])
+    demography.add_population_split(time=N, derived=["pop_0"], ancestral="ancestral")
+    return demography
+
+
+def pulse(time, share):
+    demography = msprime.Demography.isolated_model([100, 100])
+    demography.add_mass_migration(time=time, source="pop_0", dest="pop_1", proportion=share)
+    return demography
+
+
+def admixed(time, share):
+    demography = msprime.Demography.isolated_model([100, 100, 100])
+    ancestral, proportions = ["pop_1", "pop_2"], [share, 1 - share]
+    demography.add_admixture(time=time, derived="pop_0", ancestral=ancestral, proportions=proportions)
+    return demography
+
+
+def migration(time, share):
+    demography = msprime.Demography.isolated_model([100, 100])
+    demography.set_migration_rate("pop_0", "pop_1", share)
+    demography.add_migration_rate_change(time=time, rate=0.1)
+    return demography
+
+
+def migration_change(time, share):
+    demography = msprime.Demography.isolated_model([100, 100])
+    demography.add_symmetric_migration_rate_change(time=time, populations=["pop_0", "pop_1"], rate=share)
+    return demography
+
+
 NUMBER = 3
 """
-LINE = 1 + CODE[: CODE.index("raise RuntimeError")].count("\n")
+LINE = 1 + CODE[: CODE.index("raise ValueError")].count("\n")
 ONE = "parameters: [{name: N, lower_bound: 0, upper_bound: 1000}]"
 TWO = ONE[:-1] + ", {name: r, lower_bound: 1e-9, upper_bound: 1e-7, scale: log}]"
 
@@ -156,10 +206,45 @@ def test_fixed_parameters_and_rates() -> None:
 def test_impossible_demographies_are_sentences() -> None:
     simulator = make()
     assert simulator.problem({"N": 700.0}) is None
-    assert simulator.problem({"N": 400.0}) == f"mine.py:half, line {LINE}: RuntimeError: too few"
-    assert "ValueError" in str(simulator.problem({"N": 950.0}))
+    assert simulator.problem({"N": 400.0}) == f"mine.py:half, line {LINE}: too few"
+    assert "population size values must be nonnegative" in str(simulator.problem({"N": 950.0}))
     assert simulator.parameters.possible([[700.0], [400.0], [950.0]]).tolist() == [True, False, False]
-    assert make("lists").problem({"N": 1.0}) == "mine.py:lists must return an msprime.Demography, got list"
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("asserts", r"mine.py:asserts, line \d+ raised AssertionError at N=400; mend it, or let it raise ValueError"),
+        ("misspelt", r"line \d+ raised NameError \(name 'M' is not defined\) at N=400"),
+        ("leaves", r"line \d+ raised SystemExit \(0\) at N=400"),
+        ("unknown_population", r"line \d+ raised KeyError .*'ancestral' not found.* at N=400"),
+        ("lists", "mine.py:lists must return an msprime.Demography, got list at N=400"),
+        ("forgets", "mine.py:forgets must return an msprime.Demography, got NoneType at N=400"),
+    ],
+)
+def test_a_function_that_fails_is_no_impossible_history(function: str, message: str) -> None:
+    simulator = make(function)
+    for ask in (simulator.problem, simulator.demography):
+        with pytest.raises(FunctionError, match=message):
+            ask({"N": 400.0})
+    with pytest.raises(FunctionError, match=message.replace("400", ".*")):
+        simulator.parameters.sample(np.random.default_rng(1), 10)
+
+
+@pytest.mark.parametrize("function", ["pulse", "admixed", "migration", "migration_change"])
+@pytest.mark.parametrize("time", [-1.0, 0.5])
+@pytest.mark.parametrize("share", [-0.5, 0.0, 0.5, 1.0, 1.5])
+def test_what_msprime_refuses_to_simulate_is_impossible_beforehand(function: str, time: float, share: float) -> None:
+    bounds = "[{name: time, lower_bound: -1, upper_bound: 1}, {name: share, lower_bound: -1, upper_bound: 2}]"
+    simulator = make(function, f"parameters: {bounds}")
+    theta = {"time": time, "share": share}
+    demography = simulator._function(**theta)
+    try:
+        demography.debug()
+    except Exception:
+        assert simulator.problem(theta) is not None
+    else:
+        assert simulator.problem(theta) is None
 
 
 def test_constraints_with_a_fixed_parameter() -> None:

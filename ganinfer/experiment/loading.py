@@ -175,7 +175,10 @@ def _check_truth(experiment: Experiment, document: Document) -> list[str]:
     if missing:
         found.append(document.problem((*location, "truth"), f"values missing for {', '.join(missing)}"))
     if not found and parameters.problem is not None:
-        why = parameters.problem(study.truth)
+        try:
+            why = parameters.problem(study.truth)
+        except ValueError as error:
+            return [document.problem(("scenarios", study.scenario), str(error))]
         found = [document.problem((*location, "truth"), f"makes an impossible model: {why}")] if why else []
     return found
 
