@@ -282,10 +282,7 @@ class Parameters(Sequence[Parameter]):
             num_tried += len(draws)
             num_kept += len(good)
             if num_tried >= 4 * _BATCH and num_kept < MINIMUM_ACCEPTANCE * num_tried:
-                raise ParameterError(
-                    f"only {num_kept} of {num_tried} draws from the prior satisfy the constraints and make a possible "
-                    f"model; narrow the bounds or loosen the constraints{self._example_problem(draws)}"
-                )
+                raise ParameterError(_scarce(num_kept, num_tried) + self._example_problem(draws))
         return np.concatenate(kept)[:k] if kept else np.empty((0, len(self.items)))
 
     def _example_problem(self, draws: np.ndarray) -> str:
@@ -298,3 +295,13 @@ class Parameters(Sequence[Parameter]):
             if reason:
                 return f" (for example at {shown}: {reason})"
         return ""
+
+
+def _scarce(num_kept: int, num_tried: int) -> str:
+    """What is wrong where so few draws are possible, and what to do about it."""
+    if not num_kept:
+        # Where nothing at all is possible, the bounds are seldom to blame.
+        rule = "satisfies the constraints and makes a possible model; mend the model, its constraints or its bounds"
+        return f"none of {num_tried} draws from the prior {rule}"
+    rule = "satisfy the constraints and make a possible model; narrow the bounds or loosen the constraints"
+    return f"only {num_kept} of {num_tried} draws from the prior {rule}"

@@ -228,11 +228,17 @@ def test_log_prior_is_the_sum_of_the_marginals():
 
 def test_an_impossible_prior_names_the_share_and_an_example():
     constrained = Parameters((Parameter("a", 0, 1), Parameter("b", 2, 3)), (Constraint("a", "b"),))
-    with pytest.raises(ParameterError, match=r"only 0 of 1024 draws .* \(for example a=.* breaks a constraint\)"):
+    with pytest.raises(ParameterError, match=r"none of 1024 draws .* \(for example a=.* breaks a constraint\)"):
         constrained.sample(np.random.default_rng(5), 10)
     modelled = Parameters((Parameter("a", 0, 1),), problem=lambda values: "no such world")
-    with pytest.raises(ParameterError, match=r"only 0 of 1024 draws .* \(for example at a=.*: no such world\)"):
+    with pytest.raises(
+        ParameterError, match=r"none of 1024 .*; mend the model.*\(for example at a=.*: no such world\)"
+    ):
         modelled.sample(np.random.default_rng(6), 10)
+
+    rare = Parameters((Parameter("a", 0, 1),), problem=lambda v: None if v["a"] < 0.003 else "too large")
+    with pytest.raises(ParameterError, match=r"only [1-9] of 1024 draws .*; narrow the bounds .*: too large\)"):
+        rare.sample(np.random.default_rng(6), 50)
 
 
 def test_rare_draws_are_found():

@@ -7,10 +7,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ganinfer import runner
 from ganinfer.experiment import ExperimentError, load
+from ganinfer.haplotypes import SampleSet
 from ganinfer.runner import assembling
 from ganinfer.runner.refusing import refuse
 from ganinfer.simulation import SimulationError
@@ -91,7 +93,28 @@ def test_a_population_without_a_deme(folder: Path) -> None:
 
 def test_an_ancient_sample_of_a_deme_that_did_not_exist_yet(folder: Path) -> None:
     (folder / "sheet.tsv").write_text("sample\tpopulation\ttime\na\tA\t0\nb\tA\t19000\nc\tB\t0\n")
-    refused(folder, r"scenarios.im: at N1=.*: population 'A' .*19000")
+    message = (
+        r"scenarios.im: none of 1024 draws .*for example at N1=.*: population 'A' is sampled 25000 generations ago"
+    )
+    fixed = r"scenarios.im: population 'A' is sampled 19000 generations ago, but 'A' of im.demes.yaml exists only from"
+    refused(folder, fixed, "scenarios.im.fixed={T_split: 600}")
+    (folder / "sheet.tsv").write_text("sample\tpopulation\ttime\na\tA\t0\nb\tA\t25000\nc\tB\t0\n")
+    refused(folder, message)
+
+
+def test_an_ancient_sample_that_some_of_the_prior_can_give(folder: Path) -> None:
+    (folder / "sheet.tsv").write_text("sample\tpopulation\ttime\na\tA\t0\nb\tA\t10000\nc\tB\t0\n")
+    loaded = experiment(folder)
+    refuse(loaded, network=False)
+    samples = (SampleSet("A", 1), SampleSet("A", 1, time=10_000), SampleSet("B", 1))
+    simulator, parameters = assembling.checked_parameters(loaded, "im", samples)
+    draws = parameters.sample(np.random.default_rng(1), 300)
+    assert draws[:, parameters.names.index("T_split")].min() > 10_000
+    assert simulator.parameters.possible(draws).all()
+    before = simulator.parameters.sample(np.random.default_rng(1), 300)
+    young = before[:, parameters.names.index("T_split")] <= 10_000
+    assert (parameters.possible(before) == ~young).all()
+    assert young.any()
 
 
 def test_an_empty_population(folder: Path) -> None:

@@ -32,10 +32,13 @@ from ganinfer.interfaces import Generator, RoundPlan, Simulator
 from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
 from ganinfer.pipeline import PipelineSettings
+from ganinfer.runner import impossible
 
 CLASSICAL = "classical"
 #: Where genomes are kept once they were read, beside the runs.
 CACHE = "cache"
+#: Draws from the prior that are tried before anything else is.
+_TRIED_DRAWS = 32
 #: Packages whose versions an answer depends on.
 PACKAGES = (
     "ganinfer",
@@ -135,24 +138,33 @@ def fitted_setup(
 def checked_parameters(
     experiment: Experiment, scenario: str, samples: tuple[SampleSet, ...]
 ) -> tuple[Simulator, Parameters]:
-    """The scenario's simulator and its parameters, sampled once: raises where the prior holds no possible model."""
+    """The scenario's simulator and its parameters, which are possible only where ``samples`` can be taken.
+
+    Raises :class:`RunError` where the prior holds no possible model, or next to none.
+    """
     plugin = simulator(experiment, scenario)
-    parameters = plugin.parameters
-    if not len(parameters):
-        raise RunError(f"{experiment.place('scenarios', scenario)}: no parameter is free, so there is nothing to infer")
     place = experiment.place("scenarios", scenario)
+    if not len(plugin.parameters):
+        raise RunError(f"{place}: no parameter is free, so there is nothing to infer")
+    parameters = impossible.sampled(plugin, samples)
     try:
-        draws = [parameters.named(v) for v in parameters.sample(np.random.default_rng(experiment.seed), 32)]
+        draws = plugin.parameters.sample(np.random.default_rng(experiment.seed), _TRIED_DRAWS)
+        why = impossible.everywhere(plugin, samples, [parameters.named(vector) for vector in draws])
+        if why is None:
+            parameters.sample(np.random.default_rng(experiment.seed), _TRIED_DRAWS)
     except ValueError as error:
-        raise RunError(f"{place}: {error}") from None
-    problem = getattr(plugin, "sampling_problem", None)
-    found = [problem(values, samples) for values in draws] if problem else []
-    wrong = [i for i, sentence in enumerate(found) if sentence]
-    if wrong:
-        values, everywhere = draws[wrong[0]], len(wrong) == len(draws)
-        shown = "" if everywhere else f"at {', '.join(f'{n}={v:.6g}' for n, v in values.items())}: "
-        raise RunError(f"{place}: {shown}{found[wrong[0]]}")
+        raise RunError(f"{place}: {error}") from error
+    if why:
+        raise RunError(f"{place}: {why}")
     return plugin, parameters
+
+
+def tried_prior(experiment: Experiment, scenario: str, parameters: Parameters) -> impossible.Tried:
+    """What part of the scenario's prior makes no possible model; raises :class:`RunError` where the simulator fails."""
+    try:
+        return impossible.look(parameters, experiment.seed)
+    except ValueError as error:
+        raise RunError(f"{experiment.place('scenarios', scenario)}: {error}") from error
 
 
 def generator(experiment: Experiment) -> Generator:

@@ -38,6 +38,7 @@ def check(experiment: Experiment) -> dict[str, Any]:
     with execution.make("serial") as serial:
         real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
     _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
+    tried = assembling.tried_prior(experiment, scenario, parameters)
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
     if not isinstance(experiment.data, SimulatedData):
         observed.split_folds(np.array([real.windows[i].block for i in chosen]), _folds(experiment), experiment.seed)
@@ -67,6 +68,8 @@ def check(experiment: Experiment) -> dict[str, Any]:
             }
             for p in parameters
         ],
+        "prior": {"tried_draws": tried.num_draws, "impossible_share": tried.share},
+        "warnings": tried.warnings(experiment.place("scenarios", scenario)),
         "execution": _where(experiment),
         "cost": _cost(experiment, parameters, mean, median),
     }
