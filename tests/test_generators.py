@@ -522,6 +522,20 @@ def test_small_clouds_work(num_particles):
     assert FLAT.satisfies_constraints(info.posterior).all()
 
 
+@pytest.mark.parametrize("truth", [(0.0, 0.3), (0.5, 0.3), (0.8, 0.3)])
+def test_estimates_are_of_models_that_can_be(truth):
+    """What cannot be made is found out by trying: the posterior is that of the rest, on its edge where it must be."""
+    edge = Parameters(FLAT.items, problem=lambda values: "too large" if values["a"] > 0.5 else None)
+    bounded = Parameters((Parameter("a", -3.0, 0.5), FLAT[1]))
+    info, proposed, real = Toy(edge, STRAIGHT.mean, truth).infer(3, Budget(20_000, 5), **OPTIONS)
+    assert edge.possible(np.concatenate([*proposed, info.posterior, [info.estimate]])).all()
+    mean, sd = Toy(bounded, STRAIGHT.mean, truth).exact(real)
+    assert len(info.posterior) >= 300
+    np.testing.assert_array_less(np.abs(info.posterior.mean(axis=0) - mean) / sd, 0.75)
+    ratio = info.posterior.std(axis=0) / sd
+    assert 0.6 < ratio.min() <= ratio.max() < 1.5
+
+
 @given(st.integers(1, 200_000), st.integers(1, 12), st.integers(1, 2_000), st.integers(2, 20), st.integers(2, 40))
 @example(64, 3, 8, 2, 10)
 @settings(deadline=None)

@@ -23,6 +23,8 @@ from ganinfer.parameters import Parameters
 _STEADY = 2.0
 #: Factor by which proposals that scores are read from lie further out than the cloud.
 _STRETCH = 4.0
+#: With a smaller share of possible draws, walkers are kept where models are possible.
+_ENOUGH_POSSIBLE = 0.5
 #: A family that the model misses by fewer standard errors is not named.
 _WORTH_NAMING = 0.5
 
@@ -139,12 +141,7 @@ class Matching:
             still = not sampling.has_moved_far(before, local.coordinates.encode(cloud))
             if (beta_before >= self.temper and still) or not self._supported(cloud, known):
                 break
-        posterior = sampling.walk(
-            local.log_posterior(1.0), cloud, local.coordinates, rng, 3 * self.steps, keep=self.steps
-        )
-        # Walkers know bounds and constraints; whether a model is possible is asked once, of their draws.
-        possible = self._parameters.possible(posterior)
-        posterior = posterior[possible] if possible.any() else posterior
+        posterior = self._walked(local, 1.0, cloud, rng, 3 * self.steps, keep=self.steps)
         shifts = self._shifts(state, posterior)
         curious = sampling.walk(local.log_posterior(beta, curious=True), cloud, local.coordinates, rng, self.steps)
         arrays = {"cloud": cloud, "curious": curious, "estimate": np.median(posterior, axis=0)}
@@ -174,8 +171,33 @@ class Matching:
         beta = max(reached, sampling.largest_power(log_likelihood, self.temper, self.effective_sample))
         weights = sampling.normalised(beta * log_likelihood)
         start = cloud[sampling.systematic(rng, weights, size)]
-        moved = sampling.walk(local.log_posterior(beta), start, local.coordinates, rng, self.steps)
+        moved = self._walked(local, beta, start, rng, self.steps)
+        if len(moved) < size:
+            moved = moved[sampling.systematic(rng, np.full(len(moved), 1 / len(moved)), size)]
         return beta, moved
+
+    def _walked(
+        self, local: Local, beta: float, start: np.ndarray, rng: np.random.Generator, num_steps: int, keep: int = 1
+    ) -> np.ndarray:
+        """Draws of the posterior under ``beta`` that can be simulated, from ``start``, all of which can.
+
+        Walkers know bounds and constraints. Whether a model is possible takes long to find out, so it is asked of
+        their last draws; only where most of these are not, at every step.
+        """
+        density, parameters, coordinates = local.log_posterior(beta), self._parameters, local.coordinates
+
+        def of_possible(x: np.ndarray) -> np.ndarray:
+            out = density(x)
+            finite = np.flatnonzero(np.isfinite(out))
+            out[finite[~parameters.possible(coordinates.decode(x[finite]))]] = -np.inf
+            return out
+
+        drawn = sampling.walk(density, start, coordinates, rng, num_steps, keep)
+        possible = parameters.possible(drawn)
+        if possible.mean() < _ENOUGH_POSSIBLE:
+            drawn = sampling.walk(of_possible, start, coordinates, rng, num_steps, keep)
+            possible = parameters.possible(drawn)
+        return drawn[possible]
 
     def _supported(self, cloud: np.ndarray, known: Sequence[Pool]) -> bool:
         """Whether enough proposals lie within the cloud for its emulator to be fitted again on the same round."""
