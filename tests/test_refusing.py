@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +157,37 @@ def test_a_simulator_that_fails(folder: Path, answer: str, message: str) -> None
     text = re.sub(r"im: \{.*\}", "im: {simulator: {file: my.py, class: Mine}}", EXPERIMENT)
     command = r"[^\n]*\nRepeat it with: ganinfer check \S*my.yaml --set seed=5$"
     refused(folder, message + command, "seed=5", text=text, kind=SimulationError)
+
+
+@pytest.mark.parametrize(
+    ("executor", "answer", "message"),
+    [
+        ("process", "import itertools; sum(itertools.repeat(0))", "took longer than 2 s, in .my.py., line 9 in simulate"),
+        ("process", "import os; os._exit(7)", "its worker process ended with exit status 7, 3 times"),
+        ("ray", "import ctypes; ctypes.string_at(0)", "its worker process was ended by SIGSEGV, 3 times"),
+    ],
+)
+def test_a_simulator_that_takes_its_process_along(folder: Path, executor: str, answer: str, message: str) -> None:
+    """In a program of its own, which must live to say so."""
+    (folder / "my.py").write_text(CODE.replace("ANSWER", answer))
+    (folder / "my.yaml").write_text(re.sub(r"im: \{.*\}", "im: {simulator: {file: my.py, class: Mine}}", EXPERIMENT))
+    changes = ["--set", f"execution.executor={executor}", "--set", "execution.timeout=2", "--set", "seed=5"]
+    script = "from ganinfer.cli import main; main()"
+    command = [sys.executable, "-c", script, "run", "my.yaml", "--output", "run", *changes]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+    found = re.search(rf"Mine of my.py failed at N=.* with seed 1: {message}\n(.*)", done.stderr)
+    assert found, done.stderr
+    assert found[1] == f"Repeat it with: ganinfer check {folder / 'my.yaml'} {' '.join(changes)}"
+    assert done.returncode == 1
+
+
+def test_a_debugger_can_follow_the_trial_of_the_serial_executor(folder: Path) -> None:
+    (folder / "my.py").write_text(CODE.replace("ANSWER", "import os; raise RuntimeError(f'in {os.getpid()}')"))
+    text = re.sub(r"im: \{.*\}", "im: {simulator: {file: my.py, class: Mine}}", EXPERIMENT)
+    with pytest.raises(SimulationError, match=f"raised RuntimeError: in {os.getpid()} "):
+        refuse(experiment(folder, text=text), network=False)
+    with pytest.raises(SimulationError, match=rf"raised RuntimeError: in (?!{os.getpid()} )\d+ "):
+        refuse(experiment(folder, "execution.executor=process", text=text), network=False)
 
 
 def test_mlflow_that_is_away_or_misnamed(folder: Path) -> None:

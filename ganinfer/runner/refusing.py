@@ -78,6 +78,10 @@ def _try_simulator(
     """One window of a few individuals, at a draw from the prior.
 
     It is a window of no data, which ``ganinfer simulate`` could not repeat. A check can, as it comes here first.
+
+    A process of its own simulates it: a simulator that crashes, or hangs in compiled code, is then named instead of
+    taking this process along. Not so where the executor is ``serial``: who asks for that wants to follow the simulator
+    with a debugger, which a worker has no terminal for.
     """
     length = experiment.windows.length
     template = WindowTemplate(
@@ -86,9 +90,10 @@ def _try_simulator(
     setup = assembling.base_setup(experiment, scenario, samples, pipeline_settings(experiment, True), ())
     vector = parameters.sample(np.random.default_rng(experiment.seed), 1)[0]
     task = simulation.Task(setup, parameters.named(vector), (template,), 1)
-    with execution.make("serial", timeout=experiment.execution.timeout) as serial:
+    kind = "serial" if experiment.execution.executor == "serial" else "process"
+    with execution.make(kind, 1, timeout=experiment.execution.timeout) as alone:
         try:
-            next(simulation.simulate([task], serial))
+            next(simulation.simulate([task], alone))
         except SimulationError as error:
             changes = [word for text in experiment.overrides for word in ("--set", text)]
             command = shlex.join(["ganinfer", "check", str(experiment.path), *changes])
