@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -29,6 +30,12 @@ def square(x):
 def wait(seconds):
     time.sleep(seconds)
     return seconds
+
+
+def weigh(seconds):
+    """A quarter of a MiB, after ``seconds``."""
+    time.sleep(seconds)
+    return b"x" * 2**18
 
 
 def heavy_modules(_):
@@ -166,6 +173,25 @@ def test_a_fast_item_overtakes_a_slow_one(kind, embedded_ray):
     with execution.make(kind, 2) as executor:
         list(executor.run(square, range(2)))
         assert next(executor.run(wait, [5.0, 0.0, 0.0, 0.0])) == (1, 0.0)
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_what_waits_for_a_slow_item_is_bounded(kind, embedded_ray, monkeypatch):
+    monkeypatch.setattr(base, "WAITING_BYTES", 2**23)
+    taken = []
+
+    def items():
+        for i in range(400):
+            taken.append(i)
+            yield 3.0 if i == 0 else 0.0
+
+    with execution.make(kind, 2) as executor:
+        results = execution.ordered(executor.run(weigh, items()))
+        next(results)
+        # Beside what may wait: the group that was one too many, and up to three behind the slow item or at work.
+        assert len(taken) <= (base.WAITING_BYTES + 4 * base.TARGET_BYTES) / 2**18
+        assert sum(1 for _ in results) == 399
+    assert taken == list(range(400))
 
 
 def test_slow_items_wait_for_no_particular_worker():
@@ -398,6 +424,31 @@ def test_a_dead_group_is_cut_into_single_items_in_order():
     groups.died(again, "gone")
     with pytest.raises(WorkerError, match=f"item {again.indices[0]}: gone, {base.MAX_TRIES} times"):
         groups.died(groups.next(), "gone")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_oldest_item_is_always_on_its_way(seed, monkeypatch):
+    """However slow it is, and whatever dies: nothing is stuck, nothing lost, and little waits."""
+    monkeypatch.setattr(base, "WAITING_BYTES", 50)
+    rng = random.Random(seed)
+    groups, flying, done = Groups(iter(range(300)), 3), [], set()
+    while True:
+        while len(flying) < 6 and (group := groups.next()) is not None:
+            flying.append(group)
+        if not flying:
+            break
+        oldest = min(set(range(301)) - done)
+        assert oldest in {i for group in flying for i in group.indices}
+        # The oldest is the last to end, as often as not.
+        flying.sort(key=lambda group: group.indices, reverse=rng.random() < 0.9)
+        group = flying.pop(0)
+        if len(group) > 1 and rng.random() < 0.1:
+            groups.died(group, "gone")
+            continue
+        groups.finished(group, 0.1 * len(group), len(group))
+        done |= set(group.indices)
+        assert len(done - set(range(oldest))) < 50 + 6 * 5
+    assert done == set(range(300))
 
 
 def test_ordered_holds_back_what_came_early():

@@ -1,7 +1,8 @@
 """Executors: one function over many items, in this process, in a pool of processes, or on Ray.
 
 Results come in completion order with the index of their item; items are consumed as workers become free, and what is
-in flight is bounded. Which executor ran a function, with how many workers, never changes a result.
+in flight, or done before an older item, is bounded. Which executor ran a function, with how many workers, never
+changes a result.
 """
 
 from __future__ import annotations
@@ -91,7 +92,10 @@ def _check(kind: str, workers: int | None, timeout: float) -> None:
 
 
 def ordered(pairs: Iterable[tuple[int, R]]) -> Iterator[R]:
-    """Results in the order of their indices 0, 1, 2, …, each as soon as all before it are there."""
+    """Results in the order of their indices 0, 1, 2, …, each as soon as all before it are there.
+
+    What waits here is bounded by the executors, which begin nothing new while too much does.
+    """
     waiting: dict[int, R] = {}
     following = 0
     for index, result in pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import statistics
 from collections import deque
@@ -21,6 +22,8 @@ TARGET_BYTES = 8 * 2**20
 MAX_GROUP = 1000
 #: Groups a worker has at once: one at work, one waiting.
 GROUPS_PER_WORKER = 2
+#: Bytes of results that may wait in the main process for that of an older item, beside those of what is at work.
+WAITING_BYTES = 256 * 2**20
 #: How often one item may take a worker down before the run ends with an error.
 MAX_TRIES = 3
 _MEMORY = 9
@@ -86,7 +89,8 @@ class Group:
 class Groups:
     """Cuts a stream of items into groups by the time that items have taken so far.
 
-    A group whose worker died is cut into single items; one that has cost :data:`MAX_TRIES` workers alone is an error.
+    Nothing new is begun while :data:`WAITING_BYTES` of results wait for that of an older item. A group whose worker
+    died is cut into single items; one that has cost :data:`MAX_TRIES` workers alone is an error.
     """
 
     def __init__(self, items: Iterable[Any], num_workers: int):
@@ -94,15 +98,24 @@ class Groups:
         self._remaining = length_hint(items, 0)
         self._items = enumerate(items)
         self._num_workers = num_workers
-        self._again: deque[Group] = deque()
+        self._again: list[Group] = []
+        # The oldest item whose result is not there, and the sizes of younger results that are.
+        self._oldest = 0
+        self._waiting: dict[int, int] = {}
+        self._waiting_bytes = 0
         self._seconds: deque[float] = deque(maxlen=_MEMORY)
         self._bytes: deque[float] = deque(maxlen=_MEMORY)
         self._largest = 1
 
     def next(self) -> Group | None:
-        """The next group to send, ``None`` when there is none left."""
+        """The next group to send; ``None`` when there is none left, or none before the oldest item is done.
+
+        The oldest is then at work: items are sent in order, and those that were lost come first.
+        """
         if self._again:
-            return self._again.popleft()
+            return self._again.pop(0)
+        if self._waiting_bytes >= WAITING_BYTES:
+            return None
         size = self._size()
         taken = [pair for _, pair in zip(range(size), self._items, strict=False)]
         if not taken:
@@ -128,13 +141,19 @@ class Groups:
         return size
 
     def finished(self, group: Group, seconds: float, num_bytes: int) -> None:
-        """Remember what a group cost."""
+        """Remember what a group cost, and which of its results wait for an older item's."""
         self._seconds.append(seconds / len(group))
         self._bytes.append(num_bytes / len(group))
+        each = -(-num_bytes // len(group))
+        self._waiting |= dict.fromkeys(group.indices, each)
+        self._waiting_bytes += each * len(group)
+        while self._oldest in self._waiting:
+            self._waiting_bytes -= self._waiting.pop(self._oldest)
+            self._oldest += 1
 
     def again(self, group: Group) -> None:
         """Send a group once more that was lost by no fault of its own."""
-        self._again.appendleft(group)
+        bisect.insort(self._again, group, key=lambda lost: lost.indices)
 
     def died(self, group: Group, reason: str, *, hung: bool = False) -> None:
         """A group's worker is gone; raises :class:`WorkerError` when that was one item's last try."""
@@ -142,5 +161,5 @@ class Groups:
             times = "" if hung else f", {group.tries + 1} times"
             raise WorkerError(f"{reason}{times}", group.indices[0], group.items[0])
         tries = group.tries + 1 if len(group) == 1 else 0
-        singles = [Group([i], [item], tries) for i, item in zip(group.indices, group.items, strict=True)]
-        self._again.extendleft(reversed(singles))
+        for index, item in zip(group.indices, group.items, strict=True):
+            self.again(Group([index], [item], tries))
