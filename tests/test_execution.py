@@ -85,6 +85,13 @@ def hang_in_c(index):
     return index
 
 
+def die_once_after(item):
+    """Take some seconds, and at their end do what :func:`die_once` does."""
+    seconds, _ = item
+    time.sleep(seconds)
+    return die_once(item)
+
+
 def record_pid(folder):
     Path(folder, str(os.getpid())).touch()
     time.sleep(0.05)
@@ -245,9 +252,18 @@ def test_an_item_that_hangs_is_named(kind, embedded_ray):
     assert time.monotonic() - start < 60
 
 
-def test_a_hang_in_compiled_code_is_ended_and_located():
+def test_a_worker_that_dies_after_a_long_wait_for_its_turn_is_not_called_hung(embedded_ray, tmp_path):
+    """Ray has all four from the start, and two workers: the last one begins after 1.5 s and dies after 2.7 s."""
+    items = [(1.5, None), (1.5, None), (0.1, None), (1.2, str(tmp_path / "dead"))]
+    with execution.make("ray", timeout=2.5) as executor:
+        assert list(execution.ordered(executor.run(die_once_after, items))) == [1.5, 1.5, 0.1, 1.2]
+    assert (tmp_path / "dead").exists()
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_a_hang_in_compiled_code_is_ended_and_located(kind, embedded_ray):
     with (
-        execution.make("process", 1, timeout=1.0) as executor,
+        execution.make(kind, 1, timeout=1.0) as executor,
         pytest.raises(WorkerError, match=r"item 2: took longer than 1 s, in .*test_execution\.py.* in hang_in_c"),
     ):
         list(executor.run(hang_in_c, range(3)))

@@ -23,7 +23,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from ganinfer.execution.base import ExecutionError, Executor, Group, Groups, num_cores
-from ganinfer.execution.worker import READY, THREAD_VARIABLES, pack, search_path, unpack
+from ganinfer.execution.worker import READY, THREAD_VARIABLES, overdue, pack, search_path, unpack
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -171,11 +171,9 @@ class _Worker:
         self._process.wait()
         self.connection.close()
         self._report.seek(0)
-        stack = self._report.read().decode(errors="replace")
+        reason = overdue(self._report.read().decode(errors="replace"), self._timeout)
         self._report.close()
-        if stack.startswith("Timeout"):
-            return f"took longer than {self._timeout:g} s{_innermost(stack)}", True
-        return _described(self._process.returncode), False
+        return reason or _described(self._process.returncode), reason is not None
 
 
 def _kill_all(workers: list[_Worker]) -> None:
@@ -188,9 +186,3 @@ def _described(code: int) -> str:
         return f"its worker process ended with exit status {code}"
     hint = " (out of memory?)" if -code == signal.SIGKILL else ""
     return f"its worker process was ended by {signal.Signals(-code).name}{hint}"
-
-
-def _innermost(stack: str) -> str:
-    """Where the main thread was, from faulthandler's report: the innermost frame of its last thread."""
-    frames = stack.rpartition("Thread 0x")[2].splitlines()[1:2]
-    return f", in {frames[0].strip().removeprefix('File ')}" if frames else ""

@@ -8,23 +8,45 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ganinfer.execution.base import GROUPS_PER_WORKER, TARGET_BYTES, ExecutionError, Executor, Group, Groups, num_cores
-from ganinfer.execution.worker import THREAD_VARIABLES, pack, run_group_on_ray, search_path, unpack
+from ganinfer.execution.worker import (
+    THREAD_VARIABLES,
+    overdue,
+    pack,
+    run_group_on_ray,
+    search_path,
+    taken_report,
+    unpack,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 #: Seconds to wait for the port of a cluster to answer.
 _REACH = 5.0
+#: Seconds that machines of a cluster have to say whether a worker hung there.
+_ANSWER = 60.0
 #: Seconds between looks while nothing comes.
 _LOOK = 5.0
 _BASE_STORE = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A group that Ray has, when Ray got it, and the file for its stack if it hangs."""
+
+    group: Group
+    time: float
+    report: str
 
 
 class RayExecutor(Executor):
@@ -47,6 +69,9 @@ class RayExecutor(Executor):
         # Crashes are retried here, item by item; Ray would send whole groups again, hung ones too.
         self._task = self._ray.remote(num_cpus=1, max_retries=0)(run_group_on_ray)
         self._paths = search_path() if self._alone() else None
+        # For stacks of groups that hang. Of a cluster, each machine has them among its temporary files.
+        self._reports = tempfile.TemporaryDirectory(prefix="ganinfer-", ignore_cleanup_errors=True)
+        self._folder = self._reports.name if self._embedded else ""
 
     @property
     def num_workers(self) -> int:
@@ -57,12 +82,12 @@ class RayExecutor(Executor):
     def run(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[int, R]]:
         num_workers = self.num_workers
         groups = Groups(items, num_workers)
-        pending: dict[Any, tuple[Group, float]] = {}
+        pending: dict[Any, _Sent] = {}
         # What is in flight when the caller stops is left to end: cancelling a task that ends at that moment crashes the
         # driver inside Ray (seen with 2.60), and shutting down takes the workers along.
         while self._feed(groups, function, pending, num_workers):
             ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=_LOOK)
-            outcomes = [self._outcome(ref, *pending.pop(ref), groups) for ref in ready]
+            outcomes = [self._outcome(ref, pending.pop(ref), groups) for ref in ready]
             self._feed(groups, function, pending, num_workers)
             for outcome in outcomes:
                 yield from outcome
@@ -71,9 +96,10 @@ class RayExecutor(Executor):
         if self._owner and self._ray.is_initialized():
             self._ray.shutdown()
         self._owner = False
+        self._reports.cleanup()
 
     def _feed(
-        self, groups: Groups, function: Callable[[Any], Any], pending: dict[Any, tuple[Group, float]], num_workers: int
+        self, groups: Groups, function: Callable[[Any], Any], pending: dict[Any, _Sent], num_workers: int
     ) -> bool:
         """Fill the window; whether anything is in flight.
 
@@ -86,11 +112,12 @@ class RayExecutor(Executor):
             if group is None:
                 break
             payload = pack(function, group.items, self._timeout)
-            pending[self._task.remote(payload, self._paths)] = group, time.monotonic()
+            sent = _Sent(group, time.monotonic(), os.path.join(self._folder, f"ganinfer-{uuid.uuid4().hex}"))
+            pending[self._task.remote(payload, self._paths, sent.report)] = sent
         return bool(pending)
 
-    def _outcome(self, ref: Any, group: Group, sent: float, groups: Groups) -> Iterator[tuple[int, Any]]:
-        errors = self._ray.exceptions
+    def _outcome(self, ref: Any, sent: _Sent, groups: Groups) -> Iterator[tuple[int, Any]]:
+        errors, group = self._ray.exceptions, sent.group
         try:
             outcome = self._ray.get(ref)
         except (
@@ -99,8 +126,10 @@ class RayExecutor(Executor):
             errors.OutOfMemoryError,
             errors.ObjectLostError,
         ) as error:
-            hung = time.monotonic() - sent >= self._timeout and isinstance(error, errors.WorkerCrashedError)
-            groups.died(group, f"took longer than {self._timeout:g} s" if hung else _described(error), hung=hung)
+            # It may have waited long for its turn and then died of something else: only a report says that it hung.
+            late = time.monotonic() - sent.time >= self._timeout and isinstance(error, errors.WorkerCrashedError)
+            reason = overdue(self._report(sent.report), self._timeout) if late else None
+            groups.died(group, reason or _described(error), hung=reason is not None)
             return iter(())
         except errors.RayError as error:
             raise ExecutionError(f"Ray cannot run the work: {_described(error)}") from error
@@ -108,10 +137,26 @@ class RayExecutor(Executor):
         groups.finished(group, seconds, len(outcome))
         return _results(group, results, raised)
 
+    def _report(self, name: str) -> str:
+        """The stack that a worker left on its machine, empty if none; Ray does not say on which, so all are asked."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Pinned
+
+        take = self._ray.remote(num_cpus=0, max_retries=0)(taken_report)
+        refs = [take.options(scheduling_strategy=Pinned(n, soft=False)).remote(name) for n in self._nodes()]
+        answered, _ = self._ray.wait(refs, num_returns=len(refs), timeout=_ANSWER)
+        reports = []
+        for ref in answered:
+            # A machine that is gone has no report, and without one the item is tried again.
+            with suppress(self._ray.exceptions.RayError):
+                reports.append(self._ray.get(ref))
+        return "".join(reports)
+
+    def _nodes(self) -> list[str]:
+        return [node["NodeID"] for node in self._ray.nodes() if node["Alive"]]
+
     def _alone(self) -> bool:
         """Whether this machine is the whole cluster: its workers then find modules where we do."""
-        alive = [node["NodeID"] for node in self._ray.nodes() if node["Alive"]]
-        return alive == [self._ray.get_runtime_context().get_node_id()]
+        return self._nodes() == [self._ray.get_runtime_context().get_node_id()]
 
     def _connect(self) -> None:
         ray, address = self._ray, self._address

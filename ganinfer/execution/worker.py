@@ -8,11 +8,13 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -65,15 +67,42 @@ def search_path() -> list[str]:
     return [os.path.abspath(p) for p in sys.path]
 
 
-def run_group_on_ray(payload: bytes, paths: list[str] | None) -> bytes:
+def run_group_on_ray(payload: bytes, paths: list[str] | None, name: str) -> bytes:
     """:func:`run_group` in a Ray worker, which has a search path of its own with the main process's folder in it.
 
-    ``paths``: what to look for modules in instead, ``None`` on other machines.
+    ``paths``: what to look for modules in instead, ``None`` on other machines. ``name``: of a new file for the stack,
+    in the machine's folder of temporary files or with a folder of its own; it stays behind if the group hangs.
     """
     if paths is not None and sys.path != paths:
         sys.path[:] = paths
         importlib.invalidate_caches()
-    return run_group(payload)
+    path = Path(tempfile.gettempdir(), name)
+    try:
+        with path.open("xb") as report:
+            return run_group(payload, report.fileno())
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def taken_report(name: str) -> str:
+    """What :func:`run_group_on_ray` left in that file on this machine, empty where there is none; removes it."""
+    path = Path(tempfile.gettempdir(), name)
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def overdue(report: str, timeout: float) -> str | None:
+    """The reason, with the place in the code, where a report says that the timeout ended its worker; else ``None``."""
+    if not report.startswith("Timeout"):
+        return None
+    # The innermost frame of the main thread, which is the last one.
+    frames = report.rpartition("Thread 0x")[2].splitlines()[1:2]
+    place = f", in {frames[0].strip().removeprefix('File ')}" if frames else ""
+    return f"took longer than {timeout:g} s{place}"
 
 
 def _loaded(payload: bytes) -> Any:
