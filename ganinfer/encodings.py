@@ -18,13 +18,17 @@ NO_GENOTYPE = -128
 
 @dataclass(frozen=True)
 class EncodingContext:
-    """What an encoding has to know of a run: who is sampled, how windows were prepared, and the arrays' size."""
+    """What an encoding has to know of a run: who is sampled, how windows were prepared, and the arrays' size.
+
+    ``num_sites`` of the SNP matrix, ``num_counted_sites`` of the joint counts; ``None``: as many.
+    """
 
     samples: tuple[SampleSet, ...]
     phased: bool
     folded: bool
     length: int
     num_sites: int
+    num_counted_sites: int | None = None
 
     @property
     def carriers(self) -> Chromosomes:
@@ -110,17 +114,19 @@ class SnpMatrix:
 class JointCounts:
     """Allele counts of each site in each population: small enough for samples in the hundreds.
 
-    ``counts`` int16 (num_sites, populations) derived (folded: minor) alleles; ``called`` int16, the same shape;
-    ``count_mask`` uint8 (num_sites,) 1 for a site, 0 for padding.
+    ``counts`` int16 (num_counted_sites, populations) derived (folded: minor) alleles; ``called`` int16, the same
+    shape; ``count_mask`` uint8 (num_counted_sites,) 1 for a site, 0 for padding. A window with too many sites keeps its
+    middle.
     """
 
     accepts: ClassVar[tuple[str, ...]] = ("windows",)
 
     def __init__(self, context: EncodingContext):
         self._context = context
+        self._num_sites = context.num_sites if context.num_counted_sites is None else context.num_counted_sites
 
     def spec(self) -> dict[str, EncodingSpec]:
-        sites, details = self._context.num_sites, self._context.details()
+        sites, details = self._num_sites, self._context.details()
         num_populations = len(details["populations"])
         return {
             "counts": EncodingSpec((sites, num_populations), "int16", details),
@@ -133,7 +139,7 @@ class JointCounts:
         return self.encode_counts(derived, called)
 
     def encode_counts(self, derived: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
-        limit = self._context.num_sites
+        limit = self._num_sites
         kept = _central(len(derived), limit)
         num_sites = kept.stop - kept.start
         counts = np.zeros((limit, derived.shape[1]), dtype=np.int16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,14 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from ganinfer import randomness
-from ganinfer.haplotypes import Haplotypes, SampleSet
+from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.pipeline import prepare_real
 from ganinfer.simulation import Setup, encode, encoding_specs
+from ganinfer.statistics import allele_counts, joint_spectra
 from ganinfer.windows import Window
 
 #: The SNP matrix holds at most so many sites, whatever the data; windows with more keep their middle.
 MAX_SITES = 512
+#: The joint counts hold at most so many: about the memory of a SNP matrix of a hundred chromosomes.
+MAX_COUNTED_SITES = 4_096
 _SITES_STEP = 16
 _CHUNK = 256
 
@@ -52,13 +55,15 @@ class Observed:
     """Encoded real windows.
 
     ``arrays`` name -> (num_windows, ...), memory-mapped; ``block`` and ``fold`` (num_windows,) int, a block's windows
-    in one fold; ``templates`` what simulated windows have to resemble, in the same order.
+    in one fold; ``templates`` what simulated windows have to resemble, in the same order; ``spectra`` the joint
+    spectra of all sites of all windows (see :func:`ganinfer.statistics.joint_spectra`), which no array's size cuts.
     """
 
     arrays: Mapping[str, np.ndarray]
     block: np.ndarray
     fold: np.ndarray
     templates: tuple[WindowTemplate, ...]
+    spectra: Mapping[str, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.block)
@@ -95,13 +100,38 @@ def split_folds(block: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     return fold[index]
 
 
-def fit_num_sites(real: RealWindows, chosen: Sequence[int] | np.ndarray, setup: Setup, seed: int) -> int:
-    """Sites of the arrays: a quarter above the 99th percentile of the prepared real windows, at most ``MAX_SITES``."""
-    sites = [_prepared(real, int(i), setup, seed).num_sites for i in chosen]
-    if max(sites) == 0:
+def numbers_of_sites(real: RealWindows, chosen: Sequence[int] | np.ndarray, setup: Setup, seed: int) -> np.ndarray:
+    """Sites (len(chosen),) of the prepared real windows."""
+    sites = np.array([_prepared(real, int(i), setup, seed).num_sites for i in chosen])
+    if sites.max() == 0:
         raise ObservedError("no real window has a variable site left after the filters: nothing to infer from")
+    return sites
+
+
+def fitted(setup: Setup, sites: np.ndarray) -> Setup:
+    """The set-up with arrays for the real windows' numbers of ``sites``, within :data:`MAX_SITES` and its like.
+
+    A quarter above their 99th percentile, as simulated windows may have more.
+    """
     wanted = 1.25 * float(np.quantile(sites, 0.99))
-    return int(min(MAX_SITES, max(_SITES_STEP, _SITES_STEP * np.ceil(wanted / _SITES_STEP))))
+    room = max(_SITES_STEP, _SITES_STEP * int(np.ceil(wanted / _SITES_STEP)))
+    return replace(setup, num_sites=min(MAX_SITES, room), num_counted_sites=min(MAX_COUNTED_SITES, room))
+
+
+def unseen_sites(setup: Setup, sites: np.ndarray) -> list[str]:
+    """What the set-up's arrays leave out of real windows with these numbers of ``sites``, in sentences."""
+    limits = {"snp-matrix": setup.num_sites, "joint-counts": setup.num_counted_sites or setup.num_sites}
+    sentences = []
+    for name in (name for name, _ in setup.encoders if name in limits):
+        limit = limits[name]
+        cut, unseen = int((sites > limit).sum()), int(np.maximum(sites - limit, 0).sum())
+        if cut:
+            sentences.append(
+                f"{cut:,} of {len(sites):,} windows have more sites than {name} has room for ({limit:,}): it keeps "
+                f"their middle, and a network that reads it does not see {100 * unseen / sites.sum():.2g} % of all "
+                "sites. A shorter windows.length leaves fewer out."
+            )
+    return sentences
 
 
 def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int, seed: int, cache: Path) -> Observed:
@@ -110,16 +140,28 @@ def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int,
         name: _on_disk(cache / f"real-{name}.npy", np.dtype(spec.dtype), (len(chosen), *spec.shape))
         for name, spec in encoding_specs(setup).items()
     }
+    spectra: dict[str, np.ndarray] = {}
     for start in range(0, len(chosen), _CHUNK):
         part = chosen[start : start + _CHUNK]
-        encoded = encode(setup, (_prepared(real, int(i), setup, seed) for i in part), len(part))
+        counts: list[tuple[np.ndarray, np.ndarray]] = []
+        encoded = encode(setup, _counted((_prepared(real, int(i), setup, seed) for i in part), counts), len(part))
         for name, values in encoded.items():
             arrays[name][start : start + len(part)] = values
+        derived, called = (np.concatenate(side) for side in zip(*counts, strict=True))
+        for key, sites in joint_spectra(derived, called, chromosomes(setup.samples)).items():
+            spectra[key] = spectra.get(key, 0.0) + sites
     for array in arrays.values():
         array.flush()
     block = np.array([real.windows[i].block for i in chosen], dtype=np.int64)
     templates = tuple(real.templates[i] for i in chosen)
-    return Observed(arrays, block, split_folds(block, num_folds, seed), templates)
+    return Observed(arrays, block, split_folds(block, num_folds, seed), templates, spectra)
+
+
+def _counted(windows: Iterable[Haplotypes], counts: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Haplotypes]:
+    """The same ``windows``, whose allele counts are left in ``counts``: they stay, the windows are dropped."""
+    for window in windows:
+        counts.append(allele_counts(window))
+        yield window
 
 
 def _on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
@@ -142,7 +184,3 @@ def _on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
 def _prepared(real: RealWindows, index: int, setup: Setup, seed: int) -> Haplotypes:
     haplotypes = real.haplotypes(index)
     return prepare_real(haplotypes, setup.pipeline, randomness.stream(seed, "real window", index))
-
-
-def resized(setup: Setup, num_sites: int) -> Setup:
-    return replace(setup, num_sites=num_sites)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from ganinfer import randomness
-from ganinfer.encodings import EncodingContext, make
 from ganinfer.execution import Executor
-from ganinfer.haplotypes import Chromosomes, chromosomes
+from ganinfer.haplotypes import chromosomes
 from ganinfer.inference import Problem, tasks
-from ganinfer.simulation import encoding_specs, simulate
-from ganinfer.statistics import LD_EDGES
+from ganinfer.simulation import encoding_specs, simulate_counted
+from ganinfer.statistics import LD_EDGES, joint_spectra
 
 _WINDOWS = 16
 _MOST_WINDOWS = 3_200
@@ -27,7 +25,8 @@ class Fit:
 
     ``real_mean``, ``real_se``, ``simulated_mean``, ``simulated_se`` (d,) classical statistics, ``names`` theirs; joint
     spectra ``sfs_real`` and ``sfs_simulated``, mean sites a window by allele count, with suffix ``_A_B`` for every pair
-    of three or more populations; ``ld_distance`` (bins,) base pairs and ``ld_real_POP``, ``ld_simulated_POP`` r2.
+    of three or more populations, of all sites, however many the arrays hold; ``ld_distance`` (bins,) base pairs and
+    ``ld_real_POP``, ``ld_simulated_POP`` r2.
     """
 
     arrays: dict[str, np.ndarray]
@@ -41,20 +40,18 @@ def predict(problem: Problem, posterior: np.ndarray, executor: Executor) -> Fit:
     theta = posterior[rng.choice(len(posterior), num_proposals, replace=len(posterior) < num_proposals)]
     names = _classical_names(problem)
     carriers = chromosomes(problem.setup.samples)
-    counted = "counts" in encoding_specs(problem.setup)
-    simulated, spectra = [], []
-    for encoded in simulate(tasks(problem, theta, _WINDOWS, "predictive"), executor):
+    totals = problem.observed.spectra
+    simulated, spectra = [], {key: np.zeros_like(total) for key, total in totals.items()}
+    for encoded, counts in simulate_counted(tasks(problem, theta, _WINDOWS, "predictive"), executor):
         simulated.append(encoded["classical"] if "classical" in encoded else np.empty((_WINDOWS, 0)))
-        if counted:
-            spectra.append(_spectra(encoded, carriers))
+        for key, sites in joint_spectra(*counts, carriers).items():
+            spectra[key] += sites
     arrays = problem.observed.arrays
     real = np.asarray(arrays["classical"]) if "classical" in arrays else np.empty((len(problem.observed), 0))
     compared = _compared(real, problem.observed.block, np.stack(simulated))
-    if counted:
-        totals = _spectra(arrays, carriers)
-        for key in totals:
-            compared[f"sfs_real{key}"] = totals[key] / len(real)
-            compared[f"sfs_simulated{key}"] = np.sum([s[key] for s in spectra], axis=0) / (num_proposals * _WINDOWS)
+    for key, total in totals.items():
+        compared[f"sfs_real{key}"] = total / len(real)
+        compared[f"sfs_simulated{key}"] = spectra[key] / (num_proposals * _WINDOWS)
     if names:
         compared |= _linkage(compared, names, carriers.populations, problem.setup.length)
     values = {
@@ -89,32 +86,8 @@ def _compared(real: np.ndarray, block: np.ndarray, simulated: np.ndarray) -> dic
 
 
 def _classical_names(problem: Problem) -> list[str]:
-    setup = problem.setup
-    if "classical" not in encoding_specs(setup):
-        return []
-    context = EncodingContext(
-        setup.samples, setup.pipeline.phased, setup.pipeline.folded, setup.length, setup.num_sites
-    )
-    return list(make("classical", context).spec()["classical"].details["names"])
-
-
-def _spectra(encoded: Mapping[str, np.ndarray], carriers: Chromosomes) -> dict[str, np.ndarray]:
-    """Total joint spectra of some windows, keyed by their pair's suffix, on the full sample's grid."""
-    mask = np.asarray(encoded["count_mask"]).astype(bool)
-    counts, called = np.asarray(encoded["counts"])[mask], np.asarray(encoded["called"])[mask]
-    sizes = np.array(carriers.sizes)
-    counts = np.round(counts * sizes / np.maximum(called, 1)).astype(np.int64)
-    names = carriers.populations
-    if len(names) == 1:
-        return {"": np.bincount(counts[:, 0], minlength=sizes[0] + 1).astype(float)}
-    pairs = list(combinations(range(len(names)), 2))
-    out = {}
-    for a, b in pairs:
-        cell = counts[:, a] * (sizes[b] + 1) + counts[:, b]
-        suffix = "" if len(pairs) == 1 else f"_{names[a]}_{names[b]}"
-        size = (sizes[a] + 1) * (sizes[b] + 1)
-        out[suffix] = np.bincount(cell, minlength=size).reshape(sizes[a] + 1, sizes[b] + 1).astype(float)
-    return out
+    spec = encoding_specs(problem.setup).get("classical")
+    return [] if spec is None else list(spec.details["names"])
 
 
 def _linkage(

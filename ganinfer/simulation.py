@@ -22,9 +22,12 @@ from ganinfer.execution import Executor, WorkerError, ordered
 from ganinfer.haplotypes import Chromosomes, Haplotypes, SampleSet, chromosomes, from_tree_sequence
 from ganinfer.interfaces import Design, Encoding, EncodingSpec, Observation, WindowTemplate
 from ganinfer.pipeline import PipelineSettings, prepare_simulated
+from ganinfer.statistics import allele_counts
 
 #: Named arrays; the leading axis is windows, in the order of the templates.
 Encoded = dict[str, np.ndarray]
+#: Derived (or minor) and called alleles, each (sites of all windows, num_populations).
+AlleleCounts = tuple[np.ndarray, np.ndarray]
 R = TypeVar("R")
 
 
@@ -47,7 +50,7 @@ class Setup:
 
     ``simulator`` is a plugin's name or ``{"file", "class", "text", "sha256"}``, ``options`` its keyword arguments (JSON
     values); ``encoders`` pairs of an encoding's name and options; ``length`` of windows in base pairs; ``num_sites`` of
-    the arrays.
+    the SNP matrix and ``num_counted_sites`` of the joint counts (``None``: as many).
     """
 
     simulator: str | Mapping[str, Any]
@@ -57,6 +60,7 @@ class Setup:
     encoders: tuple[tuple[str, Mapping[str, Any]], ...]
     length: int
     num_sites: int
+    num_counted_sites: int | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -127,6 +131,11 @@ def simulate(tasks: Iterable[Task], executor: Executor) -> Iterator[Encoded]:
     yield from _run(simulate_task, tasks, executor)
 
 
+def simulate_counted(tasks: Iterable[Task], executor: Executor) -> Iterator[tuple[Encoded, AlleleCounts]]:
+    """Like :func:`simulate`, with the allele counts of all sites of a task's windows, which no array's size cuts."""
+    yield from _run(counted_task, tasks, executor)
+
+
 def simulate_raw(tasks: Iterable[Task], executor: Executor) -> Iterator[list[Haplotypes]]:
     """Like :func:`simulate`, but checked observations as simulated, before any preparation."""
     yield from _run(raw_task, tasks, executor)
@@ -142,13 +151,21 @@ def _run(function: Callable[[Task], R], tasks: Iterable[Task], executor: Executo
 
 def simulate_task(task: Task) -> Encoded:
     """Simulate, prepare and encode one proposal; what a worker runs."""
+    return encode(task.setup, _prepared(task), len(task.templates))
+
+
+def counted_task(task: Task) -> tuple[Encoded, AlleleCounts]:
+    """Simulate, prepare, count and encode one proposal; what a worker runs for :func:`simulate_counted`."""
+    windows = list(_prepared(task))
+    derived, called = zip(*(allele_counts(window) for window in windows), strict=True)
+    return encode(task.setup, windows, len(windows)), (np.concatenate(derived), np.concatenate(called))
+
+
+def _prepared(task: Task) -> Iterator[Haplotypes]:
     rng = randomness.stream(task.seed, "pipeline")
     observations = _observations(task.setup, task.theta, task.templates, task.seed, task.command)
-    windows = (
-        prepare_simulated(haplotypes, template, task.setup.pipeline, rng)
-        for haplotypes, template in zip(observations, task.templates, strict=True)
-    )
-    return encode(task.setup, windows, len(task.templates))
+    for haplotypes, template in zip(observations, task.templates, strict=True):
+        yield prepare_simulated(haplotypes, template, task.setup.pipeline, rng)
 
 
 def raw_task(task: Task) -> list[Haplotypes]:
@@ -202,8 +219,9 @@ def failure(setup: Setup, theta: Mapping[str, float], seed: int, command: str, w
 
 @lru_cache(maxsize=16)
 def _encoders(setup: Setup) -> tuple[Encoding, ...]:
+    pipeline = setup.pipeline
     context = encodings.EncodingContext(
-        setup.samples, setup.pipeline.phased, setup.pipeline.folded, setup.length, setup.num_sites
+        setup.samples, pipeline.phased, pipeline.folded, setup.length, setup.num_sites, setup.num_counted_sites
     )
     return tuple(encodings.make(name, context, options) for name, options in setup.encoders)
 

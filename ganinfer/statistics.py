@@ -72,10 +72,7 @@ class JointSpectrum:
 
     def compute(self, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
         """Cell counts from ``derived`` and ``called`` (num_sites, num_populations) allele counts."""
-        scaled = derived
-        if (called != self._sizes).any():
-            # A site with missing calls counts at the frequency seen, on the full sample's grid.
-            scaled = np.round(derived * self._sizes / np.maximum(called, 1)).astype(np.int64)
+        scaled = _on_full_grid(derived, called, self._sizes)
         parts = []
         for group, shape in zip(self._groups, self._shapes, strict=True):
             cell = np.zeros(len(derived), dtype=np.int64)
@@ -83,6 +80,32 @@ class JointSpectrum:
                 cell = cell * width + self._bins[i][scaled[:, i]]
             parts.append(np.bincount(cell, minlength=int(np.prod(shape))))
         return np.concatenate(parts)
+
+
+def _on_full_grid(derived: np.ndarray, called: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Allele counts as if all were called: a site with missing calls counts at the frequency seen."""
+    if (called == sizes).all():
+        return derived
+    return np.round(derived * sizes / np.maximum(called, 1)).astype(np.int64)
+
+
+def joint_spectra(derived: np.ndarray, called: np.ndarray, carriers: Chromosomes) -> dict[str, np.ndarray]:
+    """Sites by joint allele count, every count a cell: of one or two populations under the key ``""``.
+
+    Of more populations a table for each pair of them, under ``_A_B``. The allele counts are (num_sites,
+    num_populations).
+    """
+    names, sizes = carriers.populations, np.array(carriers.sizes)
+    counts = _on_full_grid(derived, called, sizes)
+    if len(names) == 1:
+        return {"": np.bincount(counts[:, 0], minlength=sizes[0] + 1).astype(float)}
+    pairs = list(combinations(range(len(names)), 2))
+    spectra = {}
+    for a, b in pairs:
+        shape = (sizes[a] + 1, sizes[b] + 1)
+        cells = np.bincount(counts[:, a] * shape[1] + counts[:, b], minlength=shape[0] * shape[1])
+        spectra["" if len(pairs) == 1 else f"_{names[a]}_{names[b]}"] = cells.reshape(shape).astype(float)
+    return spectra
 
 
 class HaplotypeDiversity:

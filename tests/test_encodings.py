@@ -136,6 +136,18 @@ def test_windows_with_too_many_sites_keep_their_middle(num_sites, first):
         assert sum(whole.get("distances", [0])) <= 1
 
 
+def test_joint_counts_may_hold_more_sites_than_the_matrix():
+    wide = replace(context(), num_counted_sites=40)
+    haplotypes = window(33)
+    counted = make("joint-counts", wide).encode(haplotypes)
+    assert counted["count_mask"].tolist() == [1] * 33 + [0] * 7
+    derived, called = haplotypes.allele_counts
+    np.testing.assert_array_equal(counted["counts"][:33], derived)
+    np.testing.assert_array_equal(counted["called"][:33], called)
+    assert {spec.shape[0] for spec in make("joint-counts", wide).spec().values()} == {40}
+    assert make("snp-matrix", wide).encode(haplotypes)["mask"].sum() == 16
+
+
 @given(prepared(True))
 @quick
 def test_joint_counts_are_counted(haplotypes):

@@ -44,7 +44,7 @@ def opened(experiment, folder):
     with assembling.executor(experiment) as workers:
         real = assembling.open_data(experiment, workers, folder / "cache")
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
-    setup = assembling.fitted_setup(experiment, "im", real, chosen, ("snp-matrix", "joint-counts", "classical"))
+    setup, _ = assembling.fitted_setup(experiment, "im", real, chosen, ("snp-matrix", "joint-counts", "classical"))
     return setup, observed.observe(real, chosen, setup, 2, experiment.seed, folder)
 
 

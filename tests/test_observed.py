@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ganinfer import observed
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
-from ganinfer.observed import ObservedError, chosen_windows, fit_num_sites, observe, split_folds
+from ganinfer.observed import ObservedError, chosen_windows, fitted, numbers_of_sites, observe, split_folds
 from ganinfer.pipeline import PipelineSettings
-from ganinfer.simulation import Setup, encode
+from ganinfer.simulation import Setup, encode, encoding_specs
 from ganinfer.windows import Window
 
 LENGTH = 2_000
@@ -105,16 +105,46 @@ def test_all_windows_without_a_maximum():
 
 
 @pytest.mark.parametrize(
-    ("num_sites", "expected"), [([3] * 50, 16), ([40] * 50, 64), ([100] * 50, 128), ([1_500] * 50, observed.MAX_SITES)]
+    ("num_sites", "matrix", "counted"),
+    [
+        (3, 16, 16),
+        (40, 64, 64),
+        (100, 128, 128),
+        (400, 512, 512),
+        (1_500, observed.MAX_SITES, 1_888),
+        (9_000, observed.MAX_SITES, observed.MAX_COUNTED_SITES),
+    ],
 )
-def test_matrices_have_room_for_more_sites_than_the_real_windows(num_sites, expected):
-    real = Genomes(num_sites, range(50))
-    assert fit_num_sites(real, range(50), SETUP, 1) == expected
+def test_arrays_have_room_for_more_sites_than_the_real_windows(num_sites, matrix, counted):
+    found = fitted(SETUP, np.full(50, num_sites))
+    assert (found.num_sites, found.num_counted_sites) == (matrix, counted)
+    specs = encoding_specs(found)
+    assert specs["genotypes"].shape == (6, matrix)
+    assert specs["counts"].shape == (counted, 1)
+
+
+def test_sites_are_counted_after_the_filters():
+    real = Genomes([7, 30, 12], range(3))
+    real.haplotypes(1).genotypes[:5] = 0
+    assert numbers_of_sites(real, [1, 2], SETUP, 1).tolist() == [25, 12]
+
+
+def test_windows_that_do_not_fit_are_told_with_what_is_left_out():
+    setup = replace(SETUP, num_sites=100, num_counted_sites=300)
+    assert observed.unseen_sites(setup, np.array([100, 20, 99])) == []
+    (matrix,) = observed.unseen_sites(setup, np.array([100, 150, 250]))
+    assert matrix.startswith("2 of 3 windows have more sites than snp-matrix has room for (100): it keeps their middle")
+    assert "does not see 40 % of all sites" in matrix
+    both = observed.unseen_sites(setup, np.array([400] * 1_200))
+    assert [sentence.partition(" has room")[0].split()[-1] for sentence in both] == ["snp-matrix", "joint-counts"]
+    assert "does not see 25 % of all sites" in both[1]
+    counts_alone = replace(setup, encoders=(("joint-counts", {}),))
+    assert observed.unseen_sites(counts_alone, np.array([250])) == []
 
 
 def test_windows_without_a_variable_site():
     with pytest.raises(ObservedError, match="no real window has a variable site left"):
-        fit_num_sites(Genomes([0, 0], [0, 1]), [0, 1], SETUP, 1)
+        numbers_of_sites(Genomes([0, 0], [0, 1]), [0, 1], SETUP, 1)
 
 
 def test_observed_windows_are_encoded_in_order(tmp_path):
@@ -144,8 +174,11 @@ def test_a_window_is_the_same_whichever_others_are_chosen(tmp_path):
     assert len({g.tobytes() for g in all_of_them.arrays["genotypes"]}) == 30
 
 
-def test_resized_changes_the_size_alone():
-    assert observed.resized(SETUP, 64) == replace(SETUP, num_sites=64)
+def test_spectra_are_of_all_sites_whatever_the_arrays_hold(tmp_path):
+    real = Genomes([200, 31, 64] * 100, range(300))
+    seen = observe(real, np.arange(300), SETUP, 2, 1, tmp_path / "cache")
+    assert seen.arrays["count_mask"].sum() == 100 * (32 + 31 + 32)
+    assert seen.spectra[""].tolist() == [0, 0, 0, 100 * (200 + 31 + 64), 0, 0, 0]
 
 
 def test_a_full_disk_is_said_and_not_died_of(tmp_path, monkeypatch):

@@ -419,6 +419,29 @@ def test_check_says_what_a_run_would_cost(name):
     json.dumps(found)
 
 
+#: More than the SNP matrix takes in most windows.
+DENSE = "scenarios.const.mutation_rate=4e-7"
+
+
+def test_check_says_which_sites_a_network_would_not_see():
+    assert runner.check(tiny())["unseen_sites"] == []
+    (sentence,) = runner.check(tiny(DENSE))["unseen_sites"]
+    assert re.match(r"\d+ of 40 windows have more sites than snp-matrix has room for \(512\): it keeps", sentence)
+
+
+def test_dense_windows_have_a_whole_spectrum_and_whole_counts(runs):
+    folder = runner.run(tiny(DENSE, "budget.rounds=1", "budget.simulated_windows=200"), runs / "dense")
+    found = json.loads((folder / "data.json").read_text())
+    counted = np.load(folder / "cache" / "real-count_mask.npy").sum(axis=1)
+    assert found["matrix_sites"] == 512 < counted.max() < found["counted_sites"]
+    fit = np.load(folder / "fit.npz")
+    assert fit["sfs_real"].sum() == pytest.approx(counted.mean())
+    classical = [name.startswith("sfs") for name in json.loads((folder / "fit.json").read_text())["names"]]
+    assert fit["sfs_simulated"].sum() == pytest.approx(fit["simulated_mean"][classical].sum(), rel=1e-5)
+    (sentence,) = found["unseen_sites"]
+    assert sentence.partition(":")[0] in (folder / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("discriminator", "message"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,19 @@ def test_encoded_windows_are_the_prepared_observations(settings):
     for i, window in enumerate(prepared):
         assert encoded["mask"][i].sum() == window.num_sites
         assert same(simulation.encode(shared, [window], 1), {n: v[i : i + 1] for n, v in encoded.items()})
+
+
+def test_all_sites_are_counted_beside_arrays_that_hold_fewer():
+    one = task(rate=60.0, num_windows=4)
+    cut = replace(one, setup=replace(one.setup, num_sites=8, num_counted_sites=16))
+    encoded, (derived, called) = simulation.counted_task(cut)
+    assert same(encoded, simulation.simulate_task(cut))
+    assert encoded["mask"].sum() == 4 * 8
+    assert encoded["count_mask"].sum() == 4 * 16
+    whole = simulation.simulate_task(one)
+    real = whole["count_mask"].astype(bool)
+    np.testing.assert_array_equal(derived, whole["counts"][real])
+    np.testing.assert_array_equal(called, whole["called"][real])
 
 
 def test_tree_sequences_are_observations():

@@ -23,6 +23,7 @@ from ganinfer.statistics import (
     LinkageDisequilibrium,
     allele_counts,
     frequency_bins,
+    joint_spectra,
 )
 
 LENGTH = 20_000
@@ -90,14 +91,32 @@ def test_frequency_bins_cover_every_count_in_order(size, num_bins):
     assert (np.diff(widths) >= -1).all()  # wider and wider, but for rounding
 
 
-@pytest.mark.parametrize("samples", [ONE, TWO, THREE, FOUR])
-def test_joint_spectrum_is_that_of_tskit(samples):
+def biallelic(samples):
+    """A tree sequence without the sites of more than two alleles, and its haplotypes."""
     trees = simulated(samples)
     haplotypes = from_tree_sequence(trees, samples)
-    biallelic = haplotypes.genotypes.max(axis=1) == 1
-    sites = np.array([s.id for s in trees.sites()])[~biallelic]
-    trees = trees.delete_sites(sites)
-    haplotypes = haplotypes.select(biallelic)
+    kept = haplotypes.genotypes.max(axis=1) == 1
+    return trees.delete_sites(np.array([s.id for s in trees.sites()])[~kept]), haplotypes.select(kept)
+
+
+@pytest.mark.parametrize("samples", [ONE, TWO, THREE, FOUR])
+def test_spectra_of_every_count_are_those_of_tskit(samples):
+    trees, haplotypes = biallelic(samples)
+    carriers = haplotypes.carriers
+    names, columns = carriers.populations, carriers.columns
+    pairs = list(combinations(range(len(names)), 2)) or [(0,)]
+    found = joint_spectra(*allele_counts(haplotypes), carriers)
+    assert list(found) == ([""] if len(pairs) == 1 else [f"_{names[a]}_{names[b]}" for a, b in pairs])
+    for pair, spectrum in zip(pairs, found.values(), strict=True):
+        expected = trees.allele_frequency_spectrum([columns[i] for i in pair], polarised=True, span_normalise=False)
+        nobody = (0,) * len(pair)  # tskit leaves out sites without a derived allele in the pair
+        expected[nobody] += haplotypes.num_sites - expected.sum()
+        np.testing.assert_allclose(spectrum, expected)
+
+
+@pytest.mark.parametrize("samples", [ONE, TWO, THREE, FOUR])
+def test_joint_spectrum_is_that_of_tskit(samples):
+    trees, haplotypes = biallelic(samples)
     spectrum = JointSpectrum(haplotypes.carriers)
     computed = spectrum.compute(*allele_counts(haplotypes))
     names, sizes = haplotypes.carriers.populations, haplotypes.carriers.sizes
@@ -124,6 +143,8 @@ def test_missing_calls_keep_the_frequency():
     np.testing.assert_array_equal(halved, whole)
     uncalled = spectrum.compute(np.array([[0, 1]]), np.array([[0, 8]]))
     np.testing.assert_array_equal(uncalled, spectrum.compute(np.array([[0, 1]]), np.array([[10, 8]])))
+    every_count = joint_spectra(np.array([[2, 1], [1, 2]]), np.array([[4, 4], [5, 8]]), carriers)[""]
+    assert np.argwhere(every_count).tolist() == [[2, 2], [5, 2]]
 
 
 # --- haplotypes ---------------------------------------------------------------------------------------------------

@@ -210,6 +210,7 @@ def findings(run: Run) -> list[str]:
             )
     if run.generation_time is None and any(e.unit.startswith("generation") for e in run.estimates):
         found.append("Times are in generations only: set the scenario's generation_time to have them in years too.")
+    found += (run.data or {}).get("unseen_sites") or []
     return found
 
 

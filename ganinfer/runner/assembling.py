@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -128,11 +127,16 @@ def base_setup(
 
 def fitted_setup(
     experiment: Experiment, scenario: str, real: RealWindows, chosen: np.ndarray, encodings: Sequence[str]
-) -> simulation.Setup:
-    """The set-up of a scenario's simulations, its arrays as large as the real windows ask for."""
+) -> tuple[simulation.Setup, list[str]]:
+    """The set-up of a scenario's simulations, its arrays as large as the real windows ask for.
+
+    With it, in sentences, what these arrays leave out of the real windows.
+    """
     pipeline = pipeline_settings(experiment, real.phased)
     setup = base_setup(experiment, scenario, real.samples, pipeline, encodings)
-    return replace(setup, num_sites=observed.fit_num_sites(real, chosen, setup, experiment.seed))
+    sites = observed.numbers_of_sites(real, chosen, setup, experiment.seed)
+    setup = observed.fitted(setup, sites)
+    return setup, observed.unseen_sites(setup, sites)
 
 
 def checked_parameters(

@@ -42,7 +42,7 @@ def check(experiment: Experiment) -> dict[str, Any]:
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
     if not isinstance(experiment.data, SimulatedData):
         observed.split_folds(np.array([real.windows[i].block for i in chosen]), _folds(experiment), experiment.seed)
-    setup = assembling.fitted_setup(
+    setup, unseen = assembling.fitted_setup(
         experiment, scenario, real, chosen, ("snp-matrix", "joint-counts", assembling.CLASSICAL)
     )
     summary = dict(real.summary())
@@ -56,6 +56,7 @@ def check(experiment: Experiment) -> dict[str, Any]:
     return {
         "experiment": experiment.name,
         **summary,
+        "unseen_sites": unseen,
         "pipeline": vars(pipeline_settings(experiment, real.phased)),
         "parameters": [
             {

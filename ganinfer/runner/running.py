@@ -50,8 +50,10 @@ def run(
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
         real = assembling.open_data(experiment, workers, folder.path.parent / assembling.CACHE)
-        problem = _problem(experiment, scenario, real, folder)
-        folder.write_json("data.json", _data_summary(problem, real))
+        problem, unseen = _problem(experiment, scenario, real, folder)
+        folder.write_json("data.json", _data_summary(problem, real, unseen))
+        for sentence in unseen:
+            events.message(sentence)
         tracker = recording.start_tracking(experiment, folder, problem, before)
         try:
             _infer(experiment, problem, folder, tracker, workers, events)
@@ -61,20 +63,21 @@ def run(
     return folder.path
 
 
-def _problem(experiment: Experiment, scenario: str, real: RealWindows, folder: storage.RunFolder) -> Any:
-    """The inference's problem."""
+def _problem(
+    experiment: Experiment, scenario: str, real: RealWindows, folder: storage.RunFolder
+) -> tuple[Any, list[str]]:
+    """The inference's problem, and what its arrays leave out of the real windows."""
     training = assembling.import_training(experiment)
     from ganinfer import inference
 
     wanted = assembling.network_encodings(experiment)
-    encodings = list(wanted)
     # Classical statistics are computed in any case: where they are not matched, the report still compares them.
-    encodings += [name for name in ("joint-counts", assembling.CLASSICAL) if name not in encodings]
+    encodings = [*wanted, *[assembling.CLASSICAL] * (assembling.CLASSICAL not in wanted)]
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
-    setup = assembling.fitted_setup(experiment, scenario, real, chosen, encodings)
+    setup, unseen = assembling.fitted_setup(experiment, scenario, real, chosen, encodings)
     _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
     settings = training.TrainingSettings(**training_settings(experiment))
-    return inference.Problem(
+    problem = inference.Problem(
         setup,
         parameters,
         observed.observe(real, chosen, setup, settings.folds, experiment.seed, folder.path / "cache"),
@@ -86,12 +89,14 @@ def _problem(experiment: Experiment, scenario: str, real: RealWindows, folder: s
         experiment.statistics.classical,
         assembling.label(experiment, scenario),
     )
+    return problem, unseen
 
 
-def _data_summary(problem: Any, real: RealWindows) -> dict[str, Any]:
+def _data_summary(problem: Any, real: RealWindows, unseen: list[str]) -> dict[str, Any]:
     summary = dict(real.summary())
     summary["used_windows"] = len(problem.observed)
-    summary["matrix_sites"] = problem.setup.num_sites
+    summary["matrix_sites"], summary["counted_sites"] = problem.setup.num_sites, problem.setup.num_counted_sites
+    summary["unseen_sites"] = unseen
     return summary
 
 

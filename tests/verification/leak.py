@@ -103,7 +103,7 @@ def both_sides(name: str, strength: float, seed: int, folder: Path) -> Sides:
         real = assembling.open_data(loaded, serial, folder / assembling.CACHE)
     chosen = chosen_windows(real, loaded.windows.maximum, seed)
     encodings = tuple(plugins.load("discriminators", DISCRIMINATOR).encodings)
-    setup = assembling.fitted_setup(loaded, leak_data.SCENARIO, real, chosen, encodings)
+    setup, _ = assembling.fitted_setup(loaded, leak_data.SCENARIO, real, chosen, encodings)
     observed = observe(real, chosen, setup, SETTINGS.folds, seed, folder / assembling.CACHE)
     simulator, templates = setup, observed.templates
     if name == "distance":
