@@ -88,8 +88,8 @@ def split_folds(block: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     names, index, counts = np.unique(block, return_inverse=True, return_counts=True)
     if len(names) < num_folds:
         raise ObservedError(
-            f"{num_folds} folds need at least {num_folds} blocks of windows, the data have {len(names)}: "
-            "lower windows.block_length, or give more regions"
+            f"{num_folds} folds need at least {num_folds} blocks of windows, the {len(block):,} windows in use have "
+            f"{len(names)}: lower windows.block_length, raise windows.maximum where it is set, or give more regions"
         )
     order = randomness.stream(seed, "folds").permutation(len(names))
     size = np.zeros(num_folds, dtype=np.int64)

@@ -122,6 +122,50 @@ def test_keys_that_the_header_does_not_define(tmp_path):
     fails(lambda: open_file(tmp_path / "y.vcf", tmp_path, min_genotype_quality=3), "no FORMAT/GQ")
 
 
+def damaged_and_late(folder, **changed):
+    """Two files: the first is cut short, which only reading it to its end shows; the second's header is changed."""
+    first = folder / "first.vcf"
+    first.write_text(vcf_text(MANY)[:-7])
+    text = vcf_text(["1 950 A C 0|1 1|1 0|0"])
+    for old, new in changed.values():
+        text = text.replace(old, new)
+    (folder / "second.vcf").write_text(text)
+    return first, folder / "second.vcf"
+
+
+@pytest.mark.parametrize(
+    ("change", "source", "message"),
+    [
+        (("ID=AA", "ID=XX"), {"ancestral": "AA"}, "second.vcf: the header defines no INFO/AA"),
+        (("ID=DP", "ID=XX"), {"min_depth": 3}, "second.vcf: the header defines no FORMAT/DP"),
+        (("\ta\tb\tc", "\ta\tb\td"), {}, "second.vcf: 1 of 3 samples of .* are not in the genotypes: c"),
+        (("=1,length=1000", "=1,length=999"), {}, "second.vcf: contig 1 is 999 bases long, 1000 in an earlier file"),
+    ],
+)
+def test_every_header_is_looked_at_before_any_file_is_read(tmp_path, change, source, message):
+    paths = damaged_and_late(tmp_path, header=change)
+
+    def opening():
+        open_genomes(GenomeSource(paths, populations={"A": "all"}, **source), WindowSettings(100), tmp_path / "cache")
+
+    fails(opening, message)
+    fails(lambda: open_file(paths[0], tmp_path), "first.vcf: the last line has no end")
+
+
+def test_too_few_windows_or_blocks_are_said_before_any_file_is_read(tmp_path):
+    paths = damaged_and_late(tmp_path)
+    (tmp_path / "r.bed").write_text("1\t0\t950\n")
+    for regions in (None, tmp_path / "r.bed"):
+        source = GenomeSource(paths, populations={"A": "all"}, regions=regions)
+        for settings, message in (
+            (WindowSettings(2000), "no window of 2,000 bases is left"),
+            (WindowSettings(100, min_blocks=2), r"2 folds need at least 2 blocks of windows, the regions have 1 \("),
+            (WindowSettings(100, 0.5, 500, 2), "first.vcf: the last line has no end"),
+        ):
+            fails(lambda s=source, w=settings: open_genomes(s, w, tmp_path / "cache"), message)
+    assert nothing_written(tmp_path)
+
+
 def test_depths_that_are_no_numbers(tmp_path):
     record = "1 5 A C 0|1:9 1|1:2 0|0:. FORMAT=GT:DP"
     text = vcf_text([record]).replace("ID=DP,Number=1,Type=Integer", "ID=DP,Number=1,Type=String")

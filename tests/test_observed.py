@@ -78,7 +78,7 @@ def test_folds_are_a_function_of_the_seed():
 
 
 def test_too_few_blocks_say_what_to_do():
-    with pytest.raises(ObservedError, match=r"the data have 1: lower windows.block_length, or give more regions"):
+    with pytest.raises(ObservedError, match=r"the 50 windows in use have 1: lower windows.block_length, raise"):
         split_folds(np.zeros(50, dtype=int), 2, 1)
 
 

@@ -6,6 +6,7 @@ from ganinfer.experiment.schema import SCHEMA_VERSION, Experiment, RealData, Sce
 from ganinfer.experiment.settings import (
     budget,
     genome_source,
+    num_folds,
     pipeline_settings,
     sample_sets,
     small_design,
@@ -26,6 +27,7 @@ __all__ = [
     "genome_source",
     "load",
     "loads",
+    "num_folds",
     "pipeline_settings",
     "sample_sets",
     "simulator",

@@ -54,6 +54,7 @@ def window_settings(experiment: Experiment) -> WindowSettings:
         length=windows.length,
         min_accessible=windows.min_accessible,
         block_length=windows.block_length or max(DEFAULT_BLOCK_LENGTH, windows.length),
+        min_blocks=num_folds(experiment),
     )
 
 
@@ -81,6 +82,11 @@ def budget(experiment: Experiment) -> Budget:
 def training_settings(experiment: Experiment) -> dict[str, Any]:
     """Keyword arguments of ``ganinfer.training.TrainingSettings``: what the experiment sets, nothing else."""
     return {name: value for name, value in experiment.training.model_dump().items() if value is not None}
+
+
+def num_folds(experiment: Experiment) -> int:
+    """As many as the run's training has; the default stands in a module that imports TensorFlow."""
+    return int(training_settings(experiment).get("folds", 2))
 
 
 def small_design(experiment: Experiment, num_windows: int = 3) -> Design:

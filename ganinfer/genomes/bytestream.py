@@ -44,16 +44,19 @@ class Scan:
         return tuple(columns[9:])
 
 
-def scan(path: Path) -> Scan:
-    """Read the whole file; raises GenomeError when it is no VCF or BCF, or breaks off."""
+def scan(path: Path, *, header_only: bool = False) -> Scan:
+    """Read the whole file; raises GenomeError when it is no VCF or BCF, or breaks off.
+
+    With ``header_only`` the records are neither read nor counted.
+    """
     blocks = _blocks(path)
     start = b""
     while len(start) < len(_VCF) and (block := next(blocks, b"")):
         start += block
     if start.startswith(_BCF):
-        return Scan("BCF", *_scan_bcf(path, _chain(start, blocks)))
+        return _scan_bcf(path, _chain(start, blocks), header_only)
     if start.startswith(_VCF):
-        return Scan("VCF", *_scan_vcf(path, _chain(start, blocks)))
+        return _scan_vcf(path, _chain(start, blocks), header_only)
     if not start:
         raise GenomeError(f"{path}: the file is empty; a VCF begins with ##fileformat=VCF")
     raise GenomeError(f"{path}: neither VCF nor BCF: it begins with {start[:16]!r}, a VCF with ##fileformat=VCF")
@@ -89,30 +92,34 @@ def header_lines(header: str, kind: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _scan_vcf(path: Path, blocks: Iterator[bytes]) -> tuple[str, Mapping[str, int]]:
+def _scan_vcf(path: Path, blocks: Iterator[bytes], header_only: bool) -> Scan:
+    header, after = _vcf_header(path, blocks)
     counts: Counter[str] = Counter()
-    header, rest, number = b"", b"", 0
-    in_header = True
+    if not header_only:
+        num_columns = header.rpartition(b"\n#CHROM")[2].count(b"\t") + 1
+        rest, number = b"", header.count(b"\n")
+        for block in _chain(after, blocks):
+            lines, newline, rest = (rest + block).rpartition(b"\n")
+            lines += newline
+            _check_lines(path, lines, num_columns, number)
+            _count_lines(lines, counts)
+            number += lines.count(b"\n")
+        if rest:
+            raise GenomeError(f"{path}: the last line has no end ({rest[:40]!r}...); {_MISSING_END}")
+    return Scan("VCF", header.decode("utf-8", "replace"), counts)
+
+
+def _vcf_header(path: Path, blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
+    """The lines down to the one of #CHROM, and what was read beyond it."""
+    read = b""
     for block in blocks:
-        lines, newline, rest = (rest + block).rpartition(b"\n")
-        lines += newline
-        if in_header and lines:
-            header += lines
-            end = header.find(b"\n", header.find(b"\n#CHROM") + 1) if b"\n#CHROM" in header else -1
-            if end < 0 and len(header) < _LARGEST_HEADER:
-                continue
-            if end < 0:
-                break
-            header, lines, in_header = header[: end + 1], header[end + 1 :], False
-            number = header.count(b"\n")
-        _check_lines(path, lines, header.rpartition(b"\n#CHROM")[2].count(b"\t") + 1, number)
-        _count_lines(lines, counts)
-        number += lines.count(b"\n")
-    if rest and not in_header:
-        raise GenomeError(f"{path}: the last line has no end ({rest[:40]!r}...); {_MISSING_END}")
-    if in_header:
-        raise GenomeError(f"{path}: no line begins with #CHROM; a VCF names its columns and samples there")
-    return header.decode("utf-8", "replace"), counts
+        read += block
+        end = read.find(b"\n", read.find(b"\n#CHROM") + 1) if b"\n#CHROM" in read else -1
+        if end >= 0:
+            return read[: end + 1], read[end + 1 :]
+        if len(read) > _LARGEST_HEADER:
+            break
+    raise GenomeError(f"{path}: no line begins with #CHROM; a VCF names its columns and samples there")
 
 
 def _check_lines(path: Path, lines: bytes, num_columns: int, before: int) -> None:
@@ -146,11 +153,13 @@ def _count_lines(lines: bytes, counts: Counter[str]) -> None:
             counts[column.decode("utf-8", "replace")] += 1
 
 
-def _scan_bcf(path: Path, blocks: Iterator[bytes]) -> tuple[str, Mapping[str, int]]:
+def _scan_bcf(path: Path, blocks: Iterator[bytes], header_only: bool) -> Scan:
     buffer = _Buffer(path, blocks)
     buffer.take(5)
     (header_length,) = struct.unpack("<I", buffer.take(4))
     header = buffer.take(header_length).rstrip(b"\0").decode("utf-8", "replace")
+    if header_only:
+        return Scan("BCF", header, {})
     contigs = header_lines(header, "contig").values()
     numbers = [line.get("IDX", "") for line in contigs]
     names = {
@@ -165,7 +174,7 @@ def _scan_bcf(path: Path, blocks: Iterator[bytes]) -> tuple[str, Mapping[str, in
         counts[struct.unpack_from("<i", buffer.take(shared + individual))[0]] += 1
     if unknown := set(counts) - set(names):
         raise GenomeError(f"{path}: a record is on contig number {min(unknown)}, which the header does not define")
-    return header, {names[contig]: number for contig, number in counts.items()}
+    return Scan("BCF", header, {names[contig]: number for contig, number in counts.items()})
 
 
 class _Buffer:

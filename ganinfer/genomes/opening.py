@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,12 +134,9 @@ def _read(
 ) -> None:
     wanted = None if described.regions is None else described.regions.intervals
     readers = [(path, open_reader(path, wanted)) for path in source.genotypes]
+    selection = _check_headers(source, described, readers, windows, chunk_bytes)
     contents = [(path, reader.contents()) for path, reader in readers]
     merged = _merge(contents)
-    groups = described.groups or _groups_in_file(source, merged)
-    individuals = _names(groups)
-    for path, content in contents:
-        samples.check_present(individuals, content.individuals, str(source.samples or contents[0][0]), path)
     regions = _regions(source, described, merged)
     matched = _match_maps(described, regions)
     for bed, purpose in _masks(described):
@@ -147,9 +144,30 @@ def _read(
     if source.accessible != FROM_GENOTYPES:
         # The same as afterwards: what leaves no window is said before genotypes are read.
         tile(regions, _accessible(source, described, merged, regions), matched, windows)
+    if described.regions is not None:
+        selection = replace(selection, regions=regions)
+    files = [{"path": str(path), "format": c.format, "digest": _digest(path)} for path, c in contents]
+    chunks = without_duplicates(_all_chunks((reader for _, reader in readers), selection))
+    store.build(folder, chunks, selection.individuals, {"contents": merged, "files": files})
+
+
+def _check_headers(
+    source: GenomeSource,
+    described: _Descriptions,
+    readers: Iterable[tuple[Path, Reader]],
+    windows: WindowSettings,
+    chunk_bytes: int,
+) -> Selection:
+    """What to read, of all contigs, once every file is known to hold it: a mistake in the last must not cost the
+    reading of the first."""
+    declared = [(path, reader.declared()) for path, reader in readers]
+    merged = _merge(declared)
+    individuals = _names(described.groups or _groups_in_file(source, merged))
+    for path, content in declared:
+        samples.check_present(individuals, content.individuals, str(source.samples or declared[0][0]), path)
     selection = Selection(
         individuals,
-        regions if described.regions is not None else None,
+        None,
         source.ancestral,
         frozenset(source.filters),
         source.min_depth,
@@ -157,9 +175,31 @@ def _read(
         source.accessible == FROM_GENOTYPES,
         min(_MAXIMUM_CHUNK_SITES, max(1, chunk_bytes // (2 * len(individuals)))),
     )
-    files = [{"path": str(path), "format": c.format, "digest": _digest(path)} for path, c in contents]
-    chunks = without_duplicates(_all_chunks((reader for _, reader in readers), selection))
-    store.build(folder, chunks, individuals, {"contents": merged, "files": files})
+    for _, reader in readers:
+        reader.check(selection)
+    _check_enough(source, described, merged, windows)
+    return selection
+
+
+def _check_enough(
+    source: GenomeSource, described: _Descriptions, declared: dict[str, Any], windows: WindowSettings
+) -> None:
+    """Windows and blocks there would be, had every contig of the headers records: fewer than needed is soon said.
+
+    Headers may leave out contigs and lengths; then this has to wait until the files are read.
+    """
+    contigs = declared["contigs"]
+    named = [bed for bed, _ in _masks(described)] + ([described.regions] if described.regions is not None else [])
+    if any(reconcile(name, contigs) is None for bed in named for name in bed.intervals):
+        return
+    if described.regions is None and any(_length(source, described, declared, c) is None for c in contigs):
+        return
+    full = {**declared, "records": dict.fromkeys(contigs, 1)}
+    regions = _regions(source, described, full)
+    if not regions:
+        return
+    mask = None if source.accessible == FROM_GENOTYPES else _accessible(source, described, full, regions)
+    tile(regions, mask, None, windows)
 
 
 def _all_chunks(readers: Iterable[Reader], selection: Selection) -> Iterator[Chunk]:

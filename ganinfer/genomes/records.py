@@ -1,7 +1,7 @@
 """What every reader yields: chunks of SNP records, and the tally of what was dropped on the way.
 
-A reader is a class with ``contents()`` (individuals, contigs and their lengths) and ``chunks(selection)``. Readers do
-not know each other; the store does not know them.
+A reader first says what its file declares and checks that against what is selected, then reads. Readers do not know
+each other; the store does not know them.
 """
 
 from __future__ import annotations
@@ -136,6 +136,14 @@ class Chunk:
 
 class Reader(Protocol):
     """One genotype file or folder."""
+
+    def declared(self) -> Contents:
+        """What is known without reading the file to its end; ``records`` may be empty."""
+        ...
+
+    def check(self, selection: Selection) -> None:
+        """Raises GenomeError where the file defines nothing for something that is selected by."""
+        ...
 
     def contents(self) -> Contents: ...
 

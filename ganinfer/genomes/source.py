@@ -64,12 +64,14 @@ class WindowSettings:
     """How regions are cut into windows.
 
     ``length`` in bases; windows with a smaller share than ``min_accessible`` of accessible bases are left out.
-    Windows closer together than ``block_length`` bases share blocks of at most about that length.
+    Windows closer together than ``block_length`` bases share blocks of at most about that length. Fewer blocks than
+    ``min_blocks``, the number of folds, are an error.
     """
 
     length: int = 50_000
     min_accessible: float = 0.5
     block_length: int = 1_000_000
+    min_blocks: int = 1
 
     def __post_init__(self) -> None:
         if self.length < 1:

@@ -33,7 +33,7 @@ def tile(
     """Windows side by side from each region's left end; chosen by accessibility alone, never by content.
 
     ``regions`` and ``accessible`` are normalised intervals by contig; without ``accessible`` every base is. Raises
-    GenomeError when no window is left.
+    GenomeError when no window is left, or fewer blocks than needed.
     """
     _check_number(regions, settings)
     windows: list[Window] = []
@@ -52,7 +52,9 @@ def tile(
             windows.append(Window(contig, left, left + settings.length, bases, 0, recombination))
     if not windows:
         raise GenomeError(_nothing_left(rejected, best, regions, settings))
-    return Tiling(tuple(_with_blocks(windows, settings.block_length)), dict(rejected))
+    numbered = _with_blocks(windows, settings.block_length)
+    _check_blocks(numbered[-1].block + 1, len(numbered), settings)
+    return Tiling(tuple(numbered), dict(rejected))
 
 
 def _check_number(regions: Mapping[str, np.ndarray], settings: WindowSettings) -> None:
@@ -61,6 +63,15 @@ def _check_number(regions: Mapping[str, np.ndarray], settings: WindowSettings) -
         raise GenomeError(
             f"regions hold {number:,} windows of {settings.length:,} bases (windows.length), at most {_MOST_WINDOWS:,} "
             "are possible: choose longer windows, or limit data.regions"
+        )
+
+
+def _check_blocks(number: int, num_windows: int, settings: WindowSettings) -> None:
+    if number < settings.min_blocks:
+        raise GenomeError(
+            f"{settings.min_blocks} folds need at least {settings.min_blocks} blocks of windows, the regions have "
+            f"{number} ({num_windows:,} windows): lower windows.block_length, which is {settings.block_length:,}, "
+            "or give more regions"
         )
 
 

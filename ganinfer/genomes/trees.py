@@ -102,8 +102,10 @@ class TreesReader:
         spans = [tree.interval for tree in self._tree_sequence.trees() if tree.num_edges > 0]
         return normalise(np.array([[np.ceil(span.left), np.ceil(span.right)] for span in spans]))
 
+    def declared(self) -> Contents:
+        return self.contents()
+
     def chunks(self, selection: Selection) -> Iterator[Chunk]:
-        self._check(selection)
         people = [self._people[int(name.removeprefix("tsk_"))] for name in selection.individuals]
         nodes = [node for person in people for node in person.nodes]
         ploidy = max(len(person.nodes) for person in people)
@@ -120,7 +122,7 @@ class TreesReader:
                 sites, covered = [], covered[:0]
         yield self._chunk(sites, covered, (len(people), ploidy))
 
-    def _check(self, selection: Selection) -> None:
+    def check(self, selection: Selection) -> None:
         if selection.ancestral not in ("none", "REF"):
             raise GenomeError(
                 f"{self.path}: a tree sequence holds ancestral alleles itself and has no INFO/{selection.ancestral}; "

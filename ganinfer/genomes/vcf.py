@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,20 @@ class VcfReader:
 
     def __init__(self, path: Path, regions: Mapping[str, np.ndarray] | None = None) -> None:
         self.path = path
+        self._regions = regions
         self._file = path
         self._contigs: tuple[str, ...] = ()
-        slice_ = None if regions is None else slicing.cut(path, regions)
-        if slice_ is not None:
-            self._slice, self._contigs = slice_
-            self._file = Path(self._slice.name)
+
+    @cached_property
+    def _header(self) -> bytestream.Scan:
+        return bytestream.scan(self.path, header_only=True)
 
     @cached_property
     def _scan(self) -> bytestream.Scan:
-        if self._file != self.path:
+        slice_ = None if self._regions is None else slicing.cut(self.path, self._regions)
+        if slice_ is not None:
+            self._slice, self._contigs = slice_
+            self._file = Path(self._slice.name)
             with suppress(GenomeError):  # the index is of another file, or this one is damaged: the whole tells
                 found = bytestream.scan(self._file)
                 if found.records:
@@ -44,26 +49,29 @@ class VcfReader:
             self._file, self._contigs = self.path, ()
         return bytestream.scan(self.path)
 
-    def contents(self) -> Contents:
-        scan = self._scan
-        declared = bytestream.header_lines(scan.header, "contig")
-        lengths = {name: _length(declared.get(name, {})) for name in [*declared, *scan.records, *self._contigs]}
-        if not scan.individuals:
+    def declared(self) -> Contents:
+        lines = bytestream.header_lines(self._header.header, "contig")
+        lengths = {name: _length(line) for name, line in lines.items()}
+        if not self._header.individuals:
             raise GenomeError(f"{self.path}: the #CHROM line names no sample; genotypes of individuals are needed")
-        if not scan.records:
+        return Contents(self._header.format, self._header.individuals, lengths, {})
+
+    def contents(self) -> Contents:
+        declared, records = self.declared(), self._scan.records
+        if not records:
             raise GenomeError(f"{self.path}: no record follows the header; at least one variant is needed")
-        return Contents(scan.format, scan.individuals, lengths, scan.records)
+        lengths = dict.fromkeys([*declared.contigs, *records, *self._contigs]) | dict(declared.contigs)
+        return replace(declared, contigs=lengths, records=records)
 
     def chunks(self, selection: Selection) -> Iterator[Chunk]:
-        self._check_header(selection)
         contents = self.contents()
         num_records = sum(contents.records.values())
         arguments = (self._file, selection, dict(contents.contigs), num_records, self.path)
         yield from isolation.iterate(str(self.path), read_chunks, *arguments)
 
-    def _check_header(self, selection: Selection) -> None:
-        formats = bytestream.header_lines(self._scan.header, "FORMAT")
-        infos = bytestream.header_lines(self._scan.header, "INFO")
+    def check(self, selection: Selection) -> None:
+        formats = bytestream.header_lines(self._header.header, "FORMAT")
+        infos = bytestream.header_lines(self._header.header, "INFO")
         needed = [("GT", True, "genotypes")]
         needed += [("DP", selection.min_depth is not None, "data.min_depth")]
         needed += [("GQ", selection.min_genotype_quality is not None, "data.min_genotype_quality")]

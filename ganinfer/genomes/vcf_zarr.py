@@ -88,8 +88,10 @@ class VcfZarrReader:
             {self._contigs[i]: int(count) for i, count in zip(numbers, counts, strict=True)},
         )
 
+    def declared(self) -> Contents:
+        return self.contents()
+
     def chunks(self, selection: Selection) -> Iterator[Chunk]:
-        self._check(selection)
         contig, position = self._variants
         names = [str(name) for name in self._read("sample_id")]
         samples = np.array([names.index(name) for name in selection.individuals])
@@ -106,7 +108,7 @@ class VcfZarrReader:
         fits = chunk * num_samples * genotypes.shape[2] <= _LARGEST_READ
         return max(chunk, selection.chunk_sites // chunk * chunk) if fits else selection.chunk_sites
 
-    def _check(self, selection: Selection) -> None:
+    def check(self, selection: Selection) -> None:
         needed = [
             (f"variant_{selection.ancestral}", selection.ancestral not in ("none", "REF"), "data.ancestral"),
             ("call_DP", selection.min_depth is not None, "data.min_depth"),

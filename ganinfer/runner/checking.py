@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import execution, observed
-from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, training_settings
+from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_settings
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling
@@ -41,7 +41,7 @@ def check(experiment: Experiment) -> dict[str, Any]:
     tried = assembling.tried_prior(experiment, scenario, parameters)
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
     if not isinstance(experiment.data, SimulatedData):
-        observed.split_folds(np.array([real.windows[i].block for i in chosen]), _folds(experiment), experiment.seed)
+        observed.split_folds(np.array([real.windows[i].block for i in chosen]), num_folds(experiment), experiment.seed)
     setup, unseen = assembling.fitted_setup(
         experiment, scenario, real, chosen, ("snp-matrix", "joint-counts", assembling.CLASSICAL)
     )
@@ -74,11 +74,6 @@ def check(experiment: Experiment) -> dict[str, Any]:
         "execution": _where(experiment),
         "cost": _cost(experiment, parameters, mean, median),
     }
-
-
-def _folds(experiment: Experiment) -> int:
-    """As many as the run's training has; the default stands in a module that imports TensorFlow."""
-    return int(training_settings(experiment).get("folds", 2))
 
 
 def _smaller_study(experiment: Experiment) -> Experiment:
