@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 
 from ganinfer import experiment, starting
 from ganinfer.cli import app
-from ganinfer.genomes import read_samples
+from ganinfer.genomes import open_genomes, read_samples
 from ganinfer.models import DemesModel
 from ganinfer.runner.refusing import refuse
 from ganinfer.starting import StartingError, Wish
+from ganinfer.starting.files import write_all
 from ganinfer.starting.models import KINDS, Diversity, first_model
+from tests.genome_files import write_vcf
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 NUM_INDIVIDUALS = 25
@@ -146,6 +148,8 @@ def test_the_most_similar_pair_splits_last() -> None:
         ({"model": "size-change"}, r"model size-change is for 1 population\(s\), the data have 2: YRI, CEU"),
         ({"mutation_rate": 0.0}, r"--mutation-rate must be above 0"),
         ({"mutation_rate": 1.25}, r"--mutation-rate must be .* at most 0.001 .*, such as 1.25e-8, not 1.25"),
+        ({"generation_time": -25.0}, r"--generation-time must be above 0 years, not -25"),
+        ({"window_length": 400_000}, r"the genomes make 1 window of 400,000 bases, two at least are needed"),
         ({"regions": Path("gone.bed")}, r"gone\.bed: no such file"),
         ({"populations": {"FIN": "all"}}, r"FIN"),
         ({"window_length": 10_000_000}, r"window"),
@@ -154,7 +158,47 @@ def test_the_most_similar_pair_splits_last() -> None:
 def test_wishes_that_do_not_fit(genomes: Path, tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         starting.write_experiment(wish(genomes, **changes), tmp_path / "new", genomes / "cache")
-    assert not (tmp_path / "new").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_are_looked_at_before_the_genomes(genomes: Path, tmp_path: Path) -> None:
+    with pytest.raises(StartingError, match=r"--mutation-rate"):
+        starting.write_experiment(wish(genomes, mutation_rate=1.25), tmp_path / "new", tmp_path / "cache")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_of_files_that_turn_out_wrong(tmp_path: Path) -> None:
+    """Neither they nor the folders made for them; what was there before is left."""
+
+    def check(path: Path) -> None:
+        raise StartingError(f"{path.read_text()} is wrong")
+
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(StartingError, match="a is wrong"):
+        write_all(tmp_path / "mine" / "new" / "deep", {"a.yaml": b"a", "b.yaml": b"b"}, check)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+def test_one_short_region_is_cut_into_blocks_for_two_folds(genomes: Path, tmp_path: Path) -> None:
+    """One region of half a megabase; ``check`` and ``run`` refuse fewer blocks than folds."""
+    loaded = experiment.load(starting.write_experiment(wish(genomes), tmp_path, genomes / "cache").files[0])
+    settings = experiment.window_settings(loaded)
+    assert settings.min_blocks == 2
+    found = open_genomes(experiment.genome_source(loaded), settings, genomes / "cache")
+    assert len({window.block for window in found.windows}) >= 2
+    assert settings.block_length < 1_000_000
+
+
+def test_accessible_bases_from_an_all_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        f"1 {i} A {'C' if i % 9 == 0 else '.'} {'0|1 1|0 0|0' if i % 9 == 0 else '0|0 0|0 0|0'}" for i in range(1, 401)
+    ]
+    write_vcf(tmp_path / "all.vcf", rows, contigs={"1": 400})
+    monkeypatch.chdir(tmp_path)
+    arguments = ["-g", "all.vcf", "--populations", "A", "--accessible", "from-genotypes", "--window-length", "100"]
+    done = CliRunner().invoke(app, ["init", *arguments])
+    assert done.exit_code == 0, done.output
+    assert experiment.genome_source(experiment.load(tmp_path / "all.yaml")).accessible == "from-genotypes"
 
 
 def test_four_populations_are_too_many_for_a_first_model(genomes: Path, tmp_path: Path) -> None:

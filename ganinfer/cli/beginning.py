@@ -37,7 +37,10 @@ Populations = Annotated[
     list[str] | None, typer.Option(metavar="NAME[=N],...", help="Some populations, and how many individuals of each.")
 ]
 Regions = Annotated[Path | None, typer.Option(metavar="BED", help="Where there is data at all.")]
-Accessible = Annotated[Path | None, typer.Option(metavar="BED", help="Bases where variants can be called.")]
+Accessible = Annotated[
+    Path | None,
+    typer.Option(metavar="BED", help="Bases where variants can be called; from-genotypes: those of an all-sites file."),
+]
 Map = Annotated[Path | None, typer.Option("--map", metavar="FILE", help="Recombination map, HapMap format.")]
 Model = Annotated[
     str | None,
@@ -82,7 +85,8 @@ def init(
         show.written(starting.copy_example(example, output))
         return
     wish = starting.Wish(
-        tuple(genotypes or ()), samples, values.populations(populations or []), regions, accessible, recombination_map,
+        tuple(genotypes or ()), samples, values.populations(populations or []), regions,
+        values.accessible(accessible), recombination_map,
         model, name, mutation_rate, generation_time, window_length,
     )  # fmt: skip
     _write(wish, output)

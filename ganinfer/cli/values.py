@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganinfer.experiment import SimulatedData, simulator
 from ganinfer.experiment.problems import closest
@@ -81,6 +81,11 @@ def populations(given: Sequence[str]) -> dict[str, Any]:
             raise OptionError(f"--populations {item}: must be NAME or NAME=INDIVIDUALS, for example YRI=20,CEU")
         found[name] = int(number) if number.isdigit() else "all"
     return found
+
+
+def accessible(given: Path | None) -> Path | Literal["from-genotypes"] | None:
+    """A BED file, or the word that stands for the records of an all-sites file, as in an experiment."""
+    return "from-genotypes" if given == Path("from-genotypes") else given
 
 
 def options(given: Sequence[str]) -> dict[str, Any]:

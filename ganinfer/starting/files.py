@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -19,11 +19,17 @@ def refuse_existing(folder: Path, names: list[str]) -> None:
         )
 
 
-def write_all(folder: Path, contents: Mapping[str, bytes | Path]) -> list[Path]:
-    """Writes texts and copies files into ``folder``; what was written is removed when one of them fails."""
+def write_all(
+    folder: Path, contents: Mapping[str, bytes | Path], check: Callable[[Path], object] | None = None
+) -> list[Path]:
+    """Writes texts and copies files into ``folder``.
+
+    What was written, and folders that were made for it, are removed when one of them fails, or ``check`` of the first.
+    """
     import shutil
 
     refuse_existing(folder, list(contents))
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     try:
@@ -33,8 +39,12 @@ def write_all(folder: Path, contents: Mapping[str, bytes | Path]) -> list[Path]:
                 shutil.copyfile(content, folder / name)
             else:
                 (folder / name).write_bytes(content)
+        if check is not None:
+            check(written[0])
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
+        for made in missing:
+            made.rmdir()
         raise
     return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Wish:
     samples: Path | None = None
     populations: Mapping[str, int | Literal["all"]] = field(default_factory=dict)
     regions: Path | None = None
-    accessible: Path | None = None
+    accessible: Path | Literal["from-genotypes"] | None = None
     recombination_map: Path | None = None
     model: str | None = None
     name: str | None = None
@@ -56,13 +57,7 @@ def write_experiment(wish: Wish, output: Path, cache: Path) -> Written:
     """
     from ganinfer import experiment
 
-    if not 0 < wish.mutation_rate <= MAX_MUTATION_RATE:
-        raise StartingError(
-            f"--mutation-rate must be above 0 and at most {MAX_MUTATION_RATE:g} per base and generation, such as "
-            f"1.25e-8, not {wish.mutation_rate:g}"
-        )
-    if wish.model is not None and wish.model not in KINDS:
-        raise StartingError(f"no model named {wish.model!r}; allowed: {', '.join(KINDS)}")
+    _check_values(wish)
     name = wish.name or _name(wish.genotypes[0])
     refuse_existing(output, [f"{name}{end}" for end in (".yaml", ".demes.yaml", ".options.yaml")])
     genomes = _open(wish, cache)
@@ -79,9 +74,22 @@ def write_experiment(wish: Wish, output: Path, cache: Path) -> Written:
             f"{name}.demes.yaml": model.demes.encode(),
             f"{name}.options.yaml": model.options.encode(),
         },
+        check=experiment.load,
     )
-    experiment.load(files[0])
     return Written(files, _found(summary, chosen, kind, model))
+
+
+def _check_values(wish: Wish) -> None:
+    """What needs no genomes to be seen wrong."""
+    if not 0 < wish.mutation_rate <= MAX_MUTATION_RATE:
+        raise StartingError(
+            f"--mutation-rate must be above 0 and at most {MAX_MUTATION_RATE:g} per base and generation, such as "
+            f"1.25e-8, not {wish.mutation_rate:g}"
+        )
+    if wish.generation_time is not None and not 0 < wish.generation_time < math.inf:
+        raise StartingError(f"--generation-time must be above 0 years, not {wish.generation_time:g}")
+    if wish.model is not None and wish.model not in KINDS:
+        raise StartingError(f"no model named {wish.model!r}; allowed: {', '.join(KINDS)}")
 
 
 def _name(genotypes: Path) -> str:
@@ -94,7 +102,8 @@ def _name(genotypes: Path) -> str:
 
 
 def _open(wish: Wish, cache: Path) -> Genomes:
-    """The genomes with every population of the sample sheet that is wanted."""
+    """The genomes with every population that is wanted, in at least two blocks of windows: one a fold."""
+    from ganinfer.experiment.settings import DEFAULT_BLOCK_LENGTH
     from ganinfer.genomes import GenomeSource, WindowSettings, open_genomes
 
     source = GenomeSource(
@@ -106,8 +115,18 @@ def _open(wish: Wish, cache: Path) -> Genomes:
         recombination_map=wish.recombination_map,
     )
     _check_files(source)
-    windows = WindowSettings(length=wish.window_length, block_length=max(1_000_000, wish.window_length))
-    return open_genomes(source, windows, cache)
+    block_length = max(DEFAULT_BLOCK_LENGTH, wish.window_length)
+    while True:
+        windows = WindowSettings(length=wish.window_length, block_length=block_length)
+        genomes = open_genomes(source, windows, cache)
+        if len({window.block for window in genomes.windows}) > 1:
+            return genomes
+        if block_length == wish.window_length:
+            raise StartingError(
+                f"the genomes make {len(genomes.windows)} window of {wish.window_length:,} bases, two at least are "
+                "needed, far from each other if possible: lower --window-length, or give more regions"
+            )
+        block_length = max(wish.window_length, block_length // 2)
 
 
 def _check_files(source: GenomeSource) -> None:
@@ -187,9 +206,7 @@ def _experiment_text(
         f"name: {_yaml(name)}",
         "data:",
         *_data_lines(wish, output, genomes, chosen),
-        _line(
-            f"windows: {{length: {wish.window_length:_}, min_accessible: 0.5}}", "base pairs; share of accessible bases"
-        ),
+        *_window_lines(wish, genomes),
         "scenarios:",
         f"  {kind}:",
         *_scenario_lines(wish, name, model),
@@ -253,9 +270,25 @@ def _data_lines(wish: Wish, output: Path, genomes: Genomes, chosen: Mapping[str,
     ]
 
 
-def _optional(key: str, path: Path | None, output: Path, example: str, comment: str) -> str:
-    text = f"  {key}: {_relative(path, output)}" if path else f"  # {key}: {example}"
-    return _line(text, comment)
+def _window_lines(wish: Wish, genomes: Genomes) -> list[str]:
+    """``block_length`` stands there only where its default would make one block of all windows."""
+    from ganinfer.experiment.settings import DEFAULT_BLOCK_LENGTH
+
+    shape = f"length: {wish.window_length:_}, min_accessible: 0.5"
+    block_length = genomes.settings.block_length
+    if block_length >= DEFAULT_BLOCK_LENGTH:
+        return [_line(f"windows: {{{shape}}}", "base pairs; share of accessible bases")]
+    return [
+        _line(
+            f"windows: {{{shape}, block_length: {block_length:_}}}",
+            f"blocks below {DEFAULT_BLOCK_LENGTH:_} are linked: give more regions if you can",
+        )
+    ]
+
+
+def _optional(key: str, path: Path | str | None, output: Path, example: str, comment: str) -> str:
+    shown = _relative(path, output) if isinstance(path, Path) else path
+    return _line(f"  {key}: {shown}" if shown else f"  # {key}: {example}", comment)
 
 
 def _ancestral_keys(path: Path) -> str:
