@@ -358,6 +358,22 @@ def test_files_of_one_contig_that_overlap(tmp_path):
     assert nothing_written(tmp_path)
 
 
+def test_no_contig_is_read_twice_under_two_names(tmp_path):
+    """The same records again, as ``1`` instead of ``chr1``, in a second file or in the same."""
+    records = [SNP, "1 9 A C 0|1 1|1 0|0"]
+    renamed = [f"chr{record}" for record in records]
+    first = write_vcf(tmp_path / "a.vcf", renamed, contigs={"chr1": 1000})
+    second = write_vcf(tmp_path / "b.vcf", records)
+    source = GenomeSource((first, second), populations={"A": "all"})
+    message = "two files hold contig chr1 up to 5 and from 5 on"
+    fails(lambda: open_genomes(source, WindowSettings(100), tmp_path / "cache"), message)
+    both = write_vcf(tmp_path / "c.vcf", [*records, *renamed], contigs={"1": 1000, "chr1": 1000})
+    fails(lambda: open_file(both, tmp_path), "c.vcf: records on contig 1 and on contig chr1, .* the same one")
+    assert nothing_written(tmp_path)
+    declared = write_vcf(tmp_path / "d.vcf", renamed, contigs={"1": 1000, "chr1": 1000})
+    assert len(open_file(declared, tmp_path).windows) == 10
+
+
 _CRAMPED = """
 import resource, signal, sys
 from pathlib import Path

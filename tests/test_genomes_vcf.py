@@ -259,6 +259,25 @@ def test_chr_prefixes_are_reconciled(tmp_path):
     assert genomes.windows[0].recombination.mean_rate == pytest.approx(1.0034e-8, rel=1e-3)
 
 
+@pytest.mark.parametrize("regions", [None, "1\t0\t1000\n2\t0\t1000\n", "chr1\t0\t1000\nchr2\t0\t1000\n"])
+def test_files_may_spell_contigs_in_two_ways(tmp_path, regions):
+    """As if both said ``chr``: every record is read once, regions and masks hold for both."""
+    halves = ["{}1 5 A C 0|1 1|1 0|0"], ["{}1 305 A C 0|1 1|1 0|0", "{}2 5 A C 1|1 1|0 0|0"]
+    (tmp_path / "r.bed").write_text(regions or "")
+    found = []
+    for prefixes in (("chr", "chr"), ("chr", "")):
+        paths = [tmp_path / f"{i}{prefix}.vcf" for i, prefix in enumerate(prefixes)]
+        for path, half, prefix in zip(paths, halves, prefixes, strict=True):
+            contigs = {f"{prefix}1": 1000, f"{prefix}2": 1000}
+            write_vcf(path, [record.format(prefix) for record in half], contigs=contigs)
+        source = GenomeSource(tuple(paths), populations={"A": "all"}, regions=tmp_path / "r.bed" if regions else None)
+        genomes = open_genomes(source, WindowSettings(100), tmp_path / "cache")
+        found.append(([(w.contig, w.left) for w in genomes.windows], sites(genomes), genomes.summary()["records"]))
+    assert found[0] == found[1]
+    assert len(found[1][0]) == 20
+    assert found[1][1][0] == [4, 304, 4]
+
+
 def test_only_regions_are_read(tmp_path):
     (tmp_path / "r.bed").write_text("1\t4\t104\n1\t200\t300\n")
     records = [

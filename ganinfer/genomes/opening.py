@@ -21,7 +21,7 @@ from ganinfer.genomes.source import FROM_GENOTYPES, GenomeError, GenomeSource, W
 from ganinfer.genomes.text import reconcile, shorten
 from ganinfer.genomes.tiling import tile
 from ganinfer.haplotypes import SampleSet
-from ganinfer.windows import intersect, num_bases, subtract
+from ganinfer.windows import intersect, normalise, num_bases, subtract
 
 #: Bytes of unpacked genotypes held in memory at once while reading.
 CHUNK_BYTES = 16_000_000
@@ -147,7 +147,8 @@ def _read(
     if described.regions is not None:
         selection = replace(selection, regions=regions)
     files = [{"path": str(path), "format": c.format, "digest": _digest(path)} for path, c in contents]
-    chunks = without_duplicates(_all_chunks((reader for _, reader in readers), selection))
+    spelled = [_spellings(path, content, merged["contigs"]) for path, content in contents]
+    chunks = without_duplicates(_all_chunks((reader for _, reader in readers), spelled, selection))
     store.build(folder, chunks, selection.individuals, {"contents": merged, "files": files})
 
 
@@ -202,10 +203,15 @@ def _check_enough(
     tile(regions, mask, None, windows)
 
 
-def _all_chunks(readers: Iterable[Reader], selection: Selection) -> Iterator[Chunk]:
-    for reader in readers:
-        for chunk in reader.chunks(selection):
-            yield restrict(chunk, selection.regions)
+def _all_chunks(
+    readers: Iterable[Reader], spelled: Iterable[Mapping[str, str]], selection: Selection
+) -> Iterator[Chunk]:
+    """Chunks of all files; each reader is asked in its own file's names of contigs."""
+    regions = selection.regions
+    for reader, names in zip(readers, spelled, strict=True):
+        own = None if regions is None else {own: regions[name] for own, name in names.items() if name in regions}
+        for chunk in reader.chunks(replace(selection, regions=own)):
+            yield restrict(replace(chunk, contig=names[chunk.contig]), regions)
 
 
 def _digest(path: Path) -> str | None:
@@ -217,23 +223,24 @@ def _digest(path: Path) -> str | None:
 
 
 def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
-    """All files' contents together, as JSON values that the store keeps."""
+    """All files' contents together, as JSON values that the store keeps; contigs as the first file spells them."""
     contigs: dict[str, int | None] = {}
     records: dict[str, int] = {}
     covered: dict[str, list[list[int]]] = {}
     first: Contents | None = None
     for path, content in contents:
         first = first or content
-        for name, length in content.contigs.items():
-            known = contigs.get(name)
+        for own, name in _spellings(path, content, contigs).items():
+            length, known = content.contigs[own], contigs.get(name)
             if known is not None and length is not None and known != length:
                 raise GenomeError(
-                    f"{path}: contig {name} is {length} bases long, {known} in an earlier file; one reference is needed"
+                    f"{path}: contig {own} is {length} bases long, {known} in an earlier file; one reference is needed"
                 )
             contigs[name] = known if known is not None else length
-        covered.update(content.covered or {})
-        for name, number in content.records.items():
-            records[name] = records.get(name, 0) + number
+            if own in content.records:
+                records[name] = records.get(name, 0) + content.records[own]
+            if content.covered and own in content.covered:
+                covered[name] = [*covered.get(name, []), *content.covered[own]]
     assert first is not None
     return {
         "individuals": list(first.individuals),
@@ -243,6 +250,26 @@ def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
         "records": records,
         "covered": covered,
     }
+
+
+def _spellings(path: Path, content: Contents, known: Iterable[str]) -> dict[str, str]:
+    """The name that each of a file's contigs has among all files': ``chr1`` is ``1`` where that came before.
+
+    A second spelling inside one file counts only if it has records, and then the first must have none.
+    """
+    known = list(known)
+    names: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for own in sorted(content.contigs, key=lambda c: not content.records.get(c)):
+        name = reconcile(own, known) or reconcile(own, taken) or own
+        if name not in taken:
+            names[own], taken[name] = name, own
+        elif content.records.get(own):
+            raise GenomeError(
+                f"{path}: records on contig {taken[name]} and on contig {own}, which are taken for the same one; "
+                "give each contig one name (bcftools annotate --rename-chrs)"
+            )
+    return {own: names[own] for own in content.contigs if own in names}
 
 
 def _groups_in_file(source: GenomeSource, contents: Mapping[str, Any]) -> Groups:
@@ -272,7 +299,9 @@ def _regions(source: GenomeSource, described: _Descriptions, contents: Mapping[s
     if described.regions is None:
         covered = contents["covered"]
         return {
-            c: np.array(covered.get(c) or [[0, _known(c, lengths[c])]]) for c in lengths if contents["records"].get(c)
+            c: normalise(np.array(covered.get(c) or [[0, _known(c, lengths[c])]]))
+            for c in lengths
+            if contents["records"].get(c)
         }
     matched = beds.match(described.regions, contents["contigs"], "regions", every=True)
     for contig, intervals in matched.items():
