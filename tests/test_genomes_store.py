@@ -34,13 +34,20 @@ def test_a_second_opening_finds_the_store(source, tmp_path):
     opened(source, tmp_path)
     before = stores(tmp_path)
     opened(source, tmp_path, length=50)
-    opened({**source, "populations": {"B": 1, "A": 1}, "seed": 5}, tmp_path)
-    assert set(before) < set(stores(tmp_path))  # A and B in another order are other columns
-    opened({**source, "populations": {"A": 1, "B": 1}, "seed": 5}, tmp_path)
+    opened({**source, "populations": {"A": "all", "B": 1}, "seed": 5}, tmp_path)
     opened({**source, "phased": False, "contig_lengths": {"1": 300}}, tmp_path)
-    after = stores(tmp_path)
-    assert len(after) == 2
-    assert before.items() <= after.items()
+    assert stores(tmp_path) == before
+
+
+def test_other_individuals_make_another_store(source, tmp_path):
+    """Which sites are biallelic depends on them."""
+    for number, populations in enumerate([{}, {"A": 1, "B": 1}, {"B": "all"}], start=1):
+        opened({**source, "populations": populations}, tmp_path)
+        assert len(stores(tmp_path)) == number
+    alone = {"genotypes": source["genotypes"]}
+    for number, (populations, seed) in enumerate([({"A": "all"}, 1), ({"A": 2}, 1), ({"A": 2}, 3)], start=4):
+        opened({**alone, "populations": populations, "seed": seed}, tmp_path)
+        assert len(stores(tmp_path)) == number
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ Groups = Mapping[str, tuple[Individual, ...]]
 
 @dataclass(frozen=True, eq=False)
 class _Descriptions:
-    """The small files, read."""
+    """The small files, read: ``groups`` everyone in the populations wanted, where a sample sheet tells."""
 
     groups: Groups | None
     regions: beds.Bed | None
@@ -51,7 +51,8 @@ def open_genomes(
     """Read genomes, or find them in ``cache`` where they were read before, and cut them into windows.
 
     A store in the cache is keyed by the genotype files' paths, sizes, modification times and first and last 64 KiB, and
-    by every setting that decides what is read. Memory while reading is bounded by some six times ``chunk_bytes``.
+    by every setting that decides what is read. It holds the individuals chosen and nobody else, since which sites are
+    biallelic is a question to them. Memory while reading is bounded by some six times ``chunk_bytes``.
     Raises GenomeError for anything wrong with the input.
     """
     described = _describe(source)
@@ -59,8 +60,7 @@ def open_genomes(
     if not store.is_complete(folder):
         _read(source, described, windows, folder, chunk_bytes)
     opened = store.Store(folder)
-    groups = described.groups or _groups_in_file(source, opened.meta["contents"])
-    chosen = samples.choose(groups, source.populations, source.seed)
+    chosen = _choose(source, described.groups or _groups_in_file(source, opened.meta["contents"]))
     regions = _regions(source, described, opened.meta["contents"])
     accessible = _accessible(source, described, opened.meta["contents"], regions, opened)
     tiling = tile(regions, accessible, _match_maps(described, regions), windows)
@@ -96,7 +96,9 @@ def _key(source: GenomeSource, described: _Descriptions) -> str:
     values = {
         "version": store.STORE_VERSION,
         "files": [_fingerprint(path) for path in source.genotypes],
-        "individuals": None if described.groups is None else _names(described.groups),
+        "individuals": [dict(source.populations), source.seed]
+        if described.groups is None
+        else _names(_choose(source, described.groups)),
         "regions": None if regions is None else {c: i.tolist() for c, i in regions.intervals.items()},
         "ancestral": source.ancestral,
         "filters": sorted(source.filters),
@@ -105,6 +107,10 @@ def _key(source: GenomeSource, described: _Descriptions) -> str:
         "callable_bases": source.accessible == FROM_GENOTYPES,
     }
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _choose(source: GenomeSource, groups: Groups) -> Groups:
+    return samples.choose(groups, source.populations, source.seed)
 
 
 def _names(groups: Groups) -> tuple[str, ...]:
@@ -163,9 +169,10 @@ def _check_headers(
     reading of the first."""
     declared = [(path, reader.declared()) for path, reader in readers]
     merged = _merge(declared)
-    individuals = _names(described.groups or _groups_in_file(source, merged))
+    groups = described.groups or _groups_in_file(source, merged)
     for path, content in declared:
-        samples.check_present(individuals, content.individuals, str(source.samples or declared[0][0]), path)
+        samples.check_present(_names(groups), content.individuals, str(source.samples or declared[0][0]), path)
+    individuals = _names(_choose(source, groups))
     selection = Selection(
         individuals,
         None,

@@ -54,6 +54,42 @@ def classify(reference: str, alternatives: Sequence[str]) -> str | None:
     return None if {reference.upper(), alleles[0].upper()} <= _BASES else SYMBOLIC
 
 
+def several(reference: str, alternatives: Sequence[str]) -> bool:
+    """Whether who carries what decides if this is a biallelic SNP: :func:`judge` says so then.
+
+    A reference of several bases stays a change of length, whatever is carried: what is left would have to be trimmed.
+    """
+    return len(alternatives) > 1 and len(reference) == 1
+
+
+def judge(reference: str, alternatives: Sequence[str], seen: Iterable[int]) -> tuple[str | None, tuple[int, int]]:
+    """As :func:`classify`, of a record's alleles only those ``seen`` in the individuals chosen; and which two they are.
+
+    How many more are listed depends on how many other individuals were sequenced, of whom a simulation knows nothing.
+    """
+    seen = [int(i) for i in seen if i == 0 or alternatives[i - 1] not in _UNSPECIFIC]
+    reason = classify(reference, [alternatives[i - 1] for i in seen if i > 0])
+    pair = two_alleles(seen)
+    if reason == MULTI_ALLELIC and pair is not None:  # two alternatives, and nobody has the reference
+        reason = None if {alternatives[i - 1].upper() for i in pair} <= _BASES else SYMBOLIC
+    return reason, pair or (0, 1)
+
+
+def two_alleles(seen: Sequence[int]) -> tuple[int, int] | None:
+    """Numbers of a site's two alleles, the lower first; ``None`` of more. One alone is paired with the reference."""
+    if len(seen) > 1:
+        return (seen[0], seen[1]) if len(seen) == 2 else None
+    return 0, (seen[0] if seen and seen[0] > 0 else 1)
+
+
+def recode(alleles: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
+    """0 and 1 for the two alleles of ``pair``, -1 for any other; negative numbers stay as they are."""
+    coded = np.where(alleles >= 0, -1, alleles)
+    coded[alleles == pair[0]] = 0
+    coded[alleles == pair[1]] = 1
+    return coded
+
+
 def polarity(reference: str, alternative: str, ancestral: str | None) -> int:
     """0 when the reference allele is ancestral, 1 when the alternative is, -1 when that is not known.
 
@@ -173,6 +209,7 @@ def restrict(chunk: Chunk, regions: Mapping[str, np.ndarray] | None) -> Chunk:
 def without_duplicates(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     """Only biallelic sites alone at their position; sites that share one are all dropped, as in a simulation.
 
+    Records whose alternative nobody has don't count there: they are a listed allele of a site split into records.
     The last position of a chunk waits for the next chunk, since its records may go on there.
     """
     held: Chunk | None = None
@@ -220,10 +257,19 @@ def _join(a: Chunk, b: Chunk) -> Chunk:
     )
 
 
+def _alone(positions: np.ndarray) -> np.ndarray:
+    """bool (num_sites,): no neighbour has the same position."""
+    different = np.concatenate([[True], positions[1:] != positions[:-1], [True]])[: len(positions) + 1]
+    return np.asarray(different[:-1] & different[1:], dtype=bool)
+
+
 def _unique(chunk: Chunk) -> Chunk:
-    different = chunk.positions[1:] != chunk.positions[:-1]
-    alone = np.concatenate([[True], different]) & np.concatenate([different, [True]]) if len(chunk.positions) else []
-    alone = np.asarray(alone, dtype=bool)
+    alone = _alone(chunk.positions)
+    counts = alone | ~chunk.biallelic
+    counts[~counts] = (chunk.genotypes[~counts] == 1).any(axis=(1, 2))
+    if not counts.all():
+        chunk = replace(chunk.select(counts), dropped=chunk.dropped + Counter({INVARIANT: int((~counts).sum())}))
+        alone = _alone(chunk.positions)
     dropped = chunk.dropped + Counter(
         {DUPLICATE: int((~alone).sum()), MULTI_ALLELIC: int((alone & ~chunk.biallelic).sum())}
     )

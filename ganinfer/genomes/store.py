@@ -1,4 +1,4 @@
-"""The haplotype store: genotypes of the wanted individuals as packed bits on disk, read by memory mapping.
+"""The haplotype store: genotypes of the chosen individuals as packed bits on disk, read by memory mapping.
 
 A store is a folder: ``meta.json``, ``positions.npy`` int64 (num_sites,), ``alleles.npy`` and ``missing.npy`` uint8
 (num_sites, ceil(num_individuals * ploidy / 8)) bit planes, ``ancestral.npy`` int8 (num_sites,), ``callable.npy`` int64
@@ -27,7 +27,7 @@ from ganinfer.genomes.source import GenomeError
 from ganinfer.windows import normalise
 
 #: Written into every store and part of its key: a store of another version is not found, and built anew.
-STORE_VERSION = 1
+STORE_VERSION = 2
 _MINIMUM_PLOIDY = 2
 
 

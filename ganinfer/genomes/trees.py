@@ -30,6 +30,14 @@ class _Person:
     time: float
 
 
+@dataclass(frozen=True)
+class _Site:
+    position: int
+    reason: str | None
+    genotypes: np.ndarray
+    ancestral: int
+
+
 class TreesReader:
     """One tree sequence, as the genomes of one contig."""
 
@@ -112,11 +120,14 @@ class TreesReader:
         rows = np.repeat(np.arange(len(people)), [len(person.nodes) for person in people])
         slots = np.concatenate([np.arange(len(person.nodes)) for person in people])
         covered = self._covered() if selection.callable_bases else np.empty((0, 2), dtype=np.int64)
-        sites: list[tuple[int, str | None, np.ndarray]] = []
+        sites: list[_Site] = []
         for variant in self._tree_sequence.variants(samples=nodes):
             genotypes = np.full((len(people), ploidy), records.ABSENT, dtype=np.int8)
-            genotypes[rows, slots] = variant.genotypes
-            sites.append((int(variant.site.position), _classify(variant.alleles), genotypes))
+            reason, pair = _judge(variant.alleles, variant.genotypes)
+            genotypes[rows, slots] = records.recode(variant.genotypes, pair)
+            # Allele 0 is the ancestral one; where nobody has it left, which of the others is older is not told.
+            ancestral = 0 if pair[0] == 0 or selection.ancestral == "none" else -1
+            sites.append(_Site(int(variant.site.position), reason, genotypes, ancestral))
             if len(sites) >= selection.chunk_sites:
                 yield self._chunk(sites, covered)
                 sites, covered = [], covered[:0]
@@ -134,33 +145,35 @@ class TreesReader:
                 "data.min_genotype_quality"
             )
 
-    def _chunk(
-        self, sites: list[tuple[int, str | None, np.ndarray]], covered: np.ndarray, shape: tuple[int, int] = (0, 0)
-    ) -> Chunk:
+    def _chunk(self, sites: list[_Site], covered: np.ndarray, shape: tuple[int, int] = (0, 0)) -> Chunk:
         """Sites that are neither biallelic nor multi-allelic only count as dropped."""
-        kept = [site for site in sites if site[1] in (None, records.MULTI_ALLELIC)]
-        genotypes = np.array([site[2] for site in kept], dtype=np.int8).reshape(
-            len(kept), *(shape if not kept else kept[0][2].shape)
+        kept = [site for site in sites if site.reason in (None, records.MULTI_ALLELIC)]
+        genotypes = np.array([site.genotypes for site in kept], dtype=np.int8).reshape(
+            len(kept), *(shape if not kept else kept[0].genotypes.shape)
         )
         return Chunk(
             self.contig,
-            np.array([site[0] for site in kept], dtype=np.int64),
+            np.array([site.position for site in kept], dtype=np.int64),
             genotypes,
-            np.zeros(len(kept), dtype=np.int8),
-            np.array([site[1] is None for site in kept], dtype=bool),
+            np.array([site.ancestral for site in kept], dtype=np.int8),
+            np.array([site.reason is None for site in kept], dtype=bool),
             covered,
             len(sites),
-            Counter(str(site[1]) for site in sites if site[1] not in (None, records.MULTI_ALLELIC)),
+            Counter(str(site.reason) for site in sites if site.reason not in (None, records.MULTI_ALLELIC)),
             0,
             int(records.heterozygous(genotypes).sum()),
         )
 
 
-def _classify(alleles: tuple[str | None, ...]) -> str | None:
-    """As :func:`records.classify`, but alleles need not be bases: simulators also write 0 and 1, or numbers."""
+def _judge(alleles: tuple[str | None, ...], genotypes: np.ndarray) -> tuple[str | None, tuple[int, int]]:
+    """As :func:`records.judge`, but alleles need not be bases: simulators also write 0 and 1, or numbers."""
     known = [allele for allele in alleles if allele is not None]
+    seen = np.unique(genotypes[genotypes >= 0]).tolist()
+    if len(known) > 2:
+        known = [known[i] for i in sorted({0, *seen})]
+    pair = records.two_alleles(seen)
     if len(known) < 2:
-        return records.INVARIANT
+        return records.INVARIANT, (0, 1)
     if all(allele and set(allele) <= _BASES for allele in known) and any(len(allele) != 1 for allele in known):
-        return records.INDEL
-    return None if len(known) == 2 else records.MULTI_ALLELIC
+        return records.INDEL, (0, 1)
+    return (records.MULTI_ALLELIC, (0, 1)) if pair is None else (None, pair)

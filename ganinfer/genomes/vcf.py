@@ -193,19 +193,46 @@ class _Batch:
         self.total += 1
         self.num_records += 1
         self._check_order(variant.CHROM, variant.POS)
-        reason = self._reason(variant)
-        site = reason is None or reason == records.MULTI_ALLELIC
-        counts = site or (self.selection.callable_bases and reason == records.INVARIANT)
-        genotypes = self._genotypes(variant) if counts else None
-        if genotypes is not None and self.selection.callable_bases:
-            if (genotypes[:, :-1] >= 0).any(axis=1).mean() < records.MINIMUM_CALLED:
-                site, reason = False, records.UNCALLED
-            else:
-                self.callable.append((self.position - 1, max(variant.end, self.position)))
-        if site and genotypes is not None:
-            self._add_site(variant, genotypes, biallelic=reason is None)
-        else:
-            self.dropped[str(reason)] += 1
+        alternatives = variant.ALT
+        reason, pair = self._excluded(variant), (0, 1)
+        several = reason is None and records.several(variant.REF, alternatives)
+        if reason is None and not several:
+            reason = records.classify(variant.REF, alternatives)
+        if reason is None or (self.selection.callable_bases and reason == records.INVARIANT):
+            genotypes = self._genotypes(variant)
+            share = (genotypes[:, :-1] >= 0).any(axis=1).mean() if self.selection.callable_bases else 1.0
+            if several:
+                reason, pair = self._judge(variant, genotypes)
+            reason = self._note_callable(variant, share, reason)
+            if reason in (None, records.MULTI_ALLELIC):
+                self._add_site(variant, genotypes, pair, biallelic=reason is None)
+                return
+        self.dropped[str(reason)] += 1
+
+    def _judge(self, variant: Any, genotypes: np.ndarray) -> tuple[str | None, tuple[int, int]]:
+        """A record with several alternatives, by those that are carried; ``genotypes`` are numbered anew."""
+        alleles = genotypes[:, :-1]
+        seen = np.unique(alleles[alleles >= 0])
+        if len(seen) and seen[-1] > len(variant.ALT):
+            raise self._unknown_allele(self.position - 1, int(seen[-1]), len(variant.ALT))
+        reason, pair = records.judge(variant.REF, variant.ALT, seen)
+        genotypes[:, :-1] = records.recode(alleles, pair)
+        return reason, pair
+
+    def _note_callable(self, variant: Any, share: float, reason: str | None) -> str | None:
+        """Takes down the record's bases as accessible where enough individuals are called; why not otherwise."""
+        if self.selection.callable_bases and reason in (None, records.MULTI_ALLELIC, records.INVARIANT):
+            if share < records.MINIMUM_CALLED:
+                return records.UNCALLED
+            self.callable.append((self.position - 1, max(variant.end, self.position)))
+        return reason
+
+    def _unknown_allele(self, position: int, allele: int, number: int) -> GenomeError:
+        return GenomeError(
+            f"{self.path}: a genotype at {self.contig}:{position + 1} has allele {allele}, the record has "
+            f"{number} alternative{'s' * (number > 1)}; the file is damaged, or its alleles were split wrongly "
+            "(bcftools norm -m- splits them)"
+        )
 
     def _check_order(self, contig: str, position: int) -> None:
         if contig == self.contig and position < self.position:
@@ -230,12 +257,12 @@ class _Batch:
             )
         self.contig, self.position = contig, position
 
-    def _reason(self, variant: Any) -> str | None:
+    def _excluded(self, variant: Any) -> str | None:
         if not self._in_region(self.position - 1):
             return records.OUTSIDE
         if not self.keep_all and not self.selection.filters.issuperset(variant.FILTERS or (".",)):
             return records.FILTERED
-        return records.classify(variant.REF, variant.ALT)
+        return None
 
     def _in_region(self, position: int) -> bool:
         """Positions increase, so the last region found mostly holds the next one too."""
@@ -273,7 +300,7 @@ class _Batch:
         below: np.ndarray = ~(values[:, 0] >= least)
         return below
 
-    def _add_site(self, variant: Any, genotypes: np.ndarray, biallelic: bool) -> None:
+    def _add_site(self, variant: Any, genotypes: np.ndarray, pair: tuple[int, int], biallelic: bool) -> None:
         row, width = len(self.positions), genotypes.shape[1]
         if width > self._buffer.shape[2]:
             extra = np.full((*self._buffer.shape[:2], width - self._buffer.shape[2]), records.ABSENT, dtype=np.int16)
@@ -286,20 +313,27 @@ class _Batch:
             self._buffer[row, :, -1] = genotypes[:, -1]
         self.positions.append(self.position - 1)
         self.biallelic.append(biallelic)
-        self.ancestral.append(self._ancestral(variant) if biallelic else 0)
+        self.ancestral.append(self._ancestral(variant, pair) if biallelic else 0)
 
-    def _ancestral(self, variant: Any) -> int:
+    def _ancestral(self, variant: Any, pair: tuple[int, int]) -> int:
         if self.selection.ancestral in ("none", "REF"):
-            return 0
+            return 0 if pair[0] == 0 or self.selection.ancestral == "none" else -1
+        alleles = (variant.REF, *variant.ALT)
         value = variant.INFO.get(self.selection.ancestral)
-        return records.polarity(variant.REF, variant.ALT[0], None if value is None else str(value))
+        return records.polarity(alleles[pair[0]], alleles[pair[1]], None if value is None else str(value))
+
+    def _check_alleles(self, alleles: np.ndarray) -> None:
+        """Records with several alternatives were numbered anew; here the others, all at once since that is quick."""
+        if alleles.max(initial=0) > 1:
+            row = int(alleles.max(axis=(1, 2)).argmax())
+            raise self._unknown_allele(self.positions[row], int(alleles[row].max()), 1)
 
     def finish(self) -> Chunk:
         number = len(self.positions)
         read = self._buffer[:number, self.order]
         genotypes, unphased = read[:, :, :-1].astype(np.int8), read[:, :, -1] == 0
         biallelic = np.array(self.biallelic, dtype=bool)
-        genotypes[read[:, :, :-1] > 1] = -1  # an unspecific allele beside the two real ones; other rows are not kept
+        self._check_alleles(read[:, :, :-1])
         heterozygous = records.heterozygous(genotypes) & biallelic[:, None]
         chunk = Chunk(
             str(self.contig),

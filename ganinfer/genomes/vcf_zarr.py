@@ -121,26 +121,26 @@ class VcfZarrReader:
     def _chunk(
         self, contig: str, positions: np.ndarray, rows: slice, samples: np.ndarray, selection: Selection
     ) -> Chunk:
-        alleles = self._read("variant_allele", rows)
-        reasons = self._reasons(contig, positions, alleles, rows, selection)
-        site = np.array([r is None or r == records.MULTI_ALLELIC for r in reasons], dtype=bool)
+        alleles = [[str(row[0]), *(str(a) for a in row[1:] if a)] for row in self._read("variant_allele", rows)]
+        excluded = self._excluded(contig, positions, rows, selection)
         genotypes = self._genotypes(rows, samples, selection)
+        called = (genotypes >= 0).any(axis=2).mean(axis=1) >= records.MINIMUM_CALLED
+        reasons, pairs = self._judge(contig, positions, alleles, excluded, genotypes)
+        site = np.array([r is None or r == records.MULTI_ALLELIC for r in reasons], dtype=bool)
         spans = np.empty((0, 2), dtype=np.int64)
         if selection.callable_bases:
-            called = (genotypes >= 0).any(axis=2).mean(axis=1) >= records.MINIMUM_CALLED
             usable = site | np.array([r == records.INVARIANT for r in reasons], dtype=bool)
             spans = self._spans(positions, rows)[called & usable]
             reasons = [records.UNCALLED if u and not c else r for r, u, c in zip(reasons, usable, called, strict=True)]
             site &= called
         biallelic = np.array([r is None for r in reasons], dtype=bool)[site]
         genotypes = genotypes[site]
-        genotypes[genotypes > 1] = -1  # an unspecific allele beside the two real ones; other rows are not kept
         mixed = records.heterozygous(genotypes) & biallelic[:, None]
         return Chunk(
             contig,
             positions[site],
             genotypes,
-            self._ancestral(alleles[site], rows, site, selection),
+            self._ancestral(alleles, pairs, rows, selection)[site],
             biallelic,
             normalise(spans),
             len(positions),
@@ -149,18 +149,44 @@ class VcfZarrReader:
             int(mixed.sum()),
         )
 
-    def _reasons(
-        self, contig: str, positions: np.ndarray, alleles: np.ndarray, rows: slice, selection: Selection
-    ) -> list[str | None]:
-        reasons = [records.classify(str(row[0]), [str(a) for a in row[1:] if a]) for row in alleles]
+    def _excluded(self, contig: str, positions: np.ndarray, rows: slice, selection: Selection) -> list[str | None]:
+        """Why a record is left out before its alleles are looked at."""
         keep = self._passes(rows, selection.filters)
         inside = np.ones(len(positions), dtype=bool)
         if selection.regions is not None:
             inside = contains(selection.regions.get(contig, np.empty((0, 2), dtype=np.int64)), positions)
         return [
-            records.OUTSIDE if not i else records.FILTERED if not k else reason
-            for reason, i, k in zip(reasons, inside, keep, strict=True)
+            records.OUTSIDE if not i else records.FILTERED if not k else None for i, k in zip(inside, keep, strict=True)
         ]
+
+    def _judge(
+        self,
+        contig: str,
+        positions: np.ndarray,
+        alleles: list[list[str]],
+        excluded: list[str | None],
+        genotypes: np.ndarray,
+    ) -> tuple[list[str | None], list[tuple[int, int]]]:
+        """Reasons, and the two alleles, of records; ``genotypes`` with several alternatives are numbered anew."""
+        highest = genotypes.max(axis=(1, 2), initial=0).tolist()
+        reasons, pairs = list(excluded), [(0, 1)] * len(alleles)
+        for i, (reference, *alternatives) in enumerate(alleles):
+            if reasons[i] is not None:
+                continue
+            if records.several(reference, alternatives):
+                seen = np.unique(genotypes[i][genotypes[i] >= 0])
+                allowed = highest[i] <= len(alternatives)
+                reasons[i], pairs[i] = records.judge(reference, alternatives, seen) if allowed else (None, (0, 1))
+                genotypes[i] = records.recode(genotypes[i], pairs[i])
+            else:
+                reasons[i] = records.classify(reference, alternatives)
+                allowed = highest[i] <= 1 or reasons[i] is not None
+            if not allowed:
+                raise GenomeError(
+                    f"{self.path}: a genotype at {contig}:{positions[i] + 1} has allele {highest[i]}, the record has "
+                    f"{len(alternatives)} alternative{'s' * (len(alternatives) > 1)}; the archive is damaged"
+                )
+        return reasons, pairs
 
     def _passes(self, rows: slice, filters: frozenset[str]) -> np.ndarray:
         """bool (num_records,): no filter outside ``filters`` is set; none set at all stands for ``.``."""
@@ -174,7 +200,7 @@ class VcfZarrReader:
     def _genotypes(self, rows: slice, samples: np.ndarray, selection: Selection) -> np.ndarray:
         try:
             genotypes = np.asarray(self._root["call_genotype"].oindex[rows, samples, slice(None)])
-            genotypes = np.where(genotypes > 1, 2, genotypes).astype(np.int8)
+            genotypes = np.minimum(genotypes, np.iinfo(np.int8).max).astype(np.int8)
             for name, least in (("call_DP", selection.min_depth), ("call_GQ", selection.min_genotype_quality)):
                 if least is not None:
                     genotypes[~(np.asarray(self._root[name].oindex[rows, samples]) >= least)] = -1
@@ -192,9 +218,17 @@ class VcfZarrReader:
         lengths = self._read("variant_length", rows) if "variant_length" in self._root else 1
         return np.stack([positions, positions + np.maximum(lengths, 1)], axis=1)
 
-    def _ancestral(self, alleles: np.ndarray, rows: slice, site: np.ndarray, selection: Selection) -> np.ndarray:
+    def _ancestral(
+        self, alleles: list[list[str]], pairs: list[tuple[int, int]], rows: slice, selection: Selection
+    ) -> np.ndarray:
         if selection.ancestral in ("none", "REF"):
-            return np.zeros(len(alleles), dtype=np.int8)
-        values = self._read(f"variant_{selection.ancestral}", rows)[site].reshape(len(alleles), -1)[:, 0]
-        pairs = zip(alleles, values, strict=True)
-        return np.array([records.polarity(str(row[0]), str(row[1]), str(value)) for row, value in pairs], dtype=np.int8)
+            known = [pair[0] == 0 or selection.ancestral == "none" for pair in pairs]
+            return np.where(known, 0, -1).astype(np.int8)
+        values = self._read(f"variant_{selection.ancestral}", rows).reshape(len(alleles), -1)[:, 0]
+        return np.array(
+            [
+                records.polarity(row[a], row[b], str(value)) if max(a, b) < len(row) else 0
+                for row, (a, b), value in zip(alleles, pairs, values, strict=True)
+            ],
+            dtype=np.int8,
+        )

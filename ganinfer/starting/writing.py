@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,7 @@ def _open(wish: Wish, cache: Path) -> Genomes:
     source = GenomeSource(
         genotypes=wish.genotypes,
         samples=wish.samples,
-        populations=wish.populations,
+        populations=_populations(wish),
         regions=wish.regions,
         accessible=wish.accessible,
         recombination_map=wish.recombination_map,
@@ -127,6 +128,18 @@ def _open(wish: Wish, cache: Path) -> Genomes:
                 "needed, far from each other if possible: lower --window-length, or give more regions"
             )
         block_length = max(wish.window_length, block_length // 2)
+
+
+def _populations(wish: Wish) -> Mapping[str, int | Literal["all"]]:
+    """Whom the experiment will use, as far as that is known before the genotypes are read."""
+    from ganinfer.genomes import read_samples
+
+    if wish.populations or wish.samples is None or not wish.samples.exists():
+        return wish.populations
+    sizes: Counter[str] = Counter()
+    for group in read_samples(wish.samples, {}):
+        sizes[group.population] += group.num_individuals
+    return {name: min(number, MAX_INDIVIDUALS) for name, number in sizes.items()}
 
 
 def _check_files(source: GenomeSource) -> None:
