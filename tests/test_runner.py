@@ -452,9 +452,15 @@ def test_dense_windows_have_a_whole_spectrum_and_whole_counts(runs):
             "{name: exchangeable, encodings: [snp-matrix]}",
             r"asks for an array 'counts', which its encodings \(snp-matrix\)",
         ),
+        (
+            "{name: toy-keras, kind: subclassed}",
+            "the Summed that build returned does not say which arrays it reads",
+        ),
     ],
 )
-def test_a_network_that_cannot_be_built_is_refused_before_the_data_are_read(discriminator, message, runs, monkeypatch):
+def test_a_network_that_cannot_be_built_is_refused_before_the_data_are_read(
+    discriminator, message, runs, toys, monkeypatch
+):
     def no_data(*arguments):
         raise AssertionError("the data were read")
 

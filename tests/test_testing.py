@@ -126,6 +126,51 @@ def test_a_sound_discriminator_passes():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["floats", "sequential", "wrapped"])
+def test_keras_models_of_other_kinds_pass(kind):
+    report = testing.check_discriminator("toy-keras", {"kind": kind})
+    assert report.ok, str(report)
+    assert "training" in report.passed
+
+
+@pytest.mark.slow
+def test_what_is_no_network_is_said_once():
+    report = testing.check_discriminator("toy-keras", {"kind": "subclassed"})
+    assert report.failed.keys() == {"builds"}
+    assert "does not say which arrays it reads; return keras.Model(inputs" in report.failed["builds"]
+
+
+@pytest.mark.slow
+def test_a_network_that_a_run_cannot_train_is_found():
+    """In training it drops all windows of a batch but the first."""
+    import keras
+
+    class FirstAlone(keras.layers.Layer):
+        def call(self, inputs, training=None):
+            return inputs[:1] if training else inputs
+
+    def build(spec):
+        counts = keras.Input(spec["counts"].shape, name="counts")
+        return keras.Model(counts, FirstAlone()(keras.layers.Dense(4)(keras.layers.Flatten()(counts))))
+
+    module = types.SimpleNamespace(build=build, encodings=("joint-counts",))
+    assert "training" in testing.check_discriminator(module).failed
+
+
+@pytest.mark.slow
+def test_a_network_that_mixes_counts_with_the_matrix_site_by_site_is_found():
+    import keras
+
+    def build(spec):
+        counts = keras.Input(spec["counts"].shape, dtype="int16", name="counts")
+        mask = keras.Input(spec["mask"].shape, dtype="uint8", name="mask")
+        masked = keras.ops.cast(counts, "float32") * keras.ops.cast(mask, "float32")[:, :, None]
+        return keras.Model({"counts": counts, "mask": mask}, keras.layers.Dense(4)(keras.ops.sum(masked, axis=1)))
+
+    assert testing.check_discriminator(types.SimpleNamespace(build=build)).failed.keys() == {"builds"}
+
+
+@pytest.mark.slow
 def test_false_claims_of_a_discriminator_are_found():
     assert set(testing.check_discriminator("toy-ordered").failed) == {"order of chromosomes", "padding"}
 

@@ -94,10 +94,18 @@ def test_a_network_learns_nothing_of_its_own_fold():
     assert {row["fold"] for row in info.rows} == {0, 1}
 
 
-@pytest.mark.parametrize("name", ["exchangeable", "pg-gan"])
-def test_what_was_saved_goes_on_bit_by_bit(name, tmp_path):
+#: What third parties' models may be, beside a mapping of inputs with the arrays' own dtypes.
+KINDS = ("floats", "wide", "single", "masked", "sequential", "wrapped", "half")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("exchangeable", {}), ("pg-gan", {}), *(("toy-keras", {"kind": kind}) for kind in KINDS)],
+    ids=["exchangeable", "pg-gan", *KINDS],
+)
+def test_what_was_saved_goes_on_bit_by_bit(name, options, tmp_path, toys):
     simulated, real = problem(proposals=16, num_real=20)
-    here = networks(name=name)
+    here = networks(name=name, **options)
     training.train(here, simulated, real, QUICK, np.random.default_rng(1))
     training.save(here, tmp_path)
     there = training.load(tmp_path)
@@ -108,6 +116,43 @@ def test_what_was_saved_goes_on_bit_by_bit(name, tmp_path):
         assert same(a, b)
         for x, y in zip(training.embed(a, real.arrays), training.embed(b, real.arrays), strict=True):
             assert (x == y).all()
+
+
+@pytest.mark.parametrize("kind", ["floats", "wide", "single"])
+def test_arrays_mean_the_same_in_another_dtype(kind, toys):
+    simulated, real = problem(proposals=16, num_real=20)
+    found = []
+    for each in ("integers", kind):
+        trained = networks(name="toy-keras", kind=each)
+        training.train(trained, simulated, real, QUICK, np.random.default_rng(1))
+        found.append(training.embed(trained[0], real.arrays))
+    for x, y in zip(*found, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_scales_of_a_sequential_model_are_adapted(toys):
+    simulated, real = problem(proposals=16, num_real=20)
+    trained = networks(name="toy-keras", kind="sequential")[:1]
+    training.train(trained, simulated, real, QUICK, np.random.default_rng(1))
+    (scale,) = (x for x in trained[0].trunk.layers if isinstance(x, keras.layers.Normalization))
+    used = simulated.arrays["counts"][simulated.fold != 0]
+    np.testing.assert_allclose(np.ravel(scale.mean), used.reshape(len(used), -1).mean(axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("subclassed", r"the Summed that build returned does not say .* reads; return keras.Model\(inputs, Summed"),
+        ("unbuilt", r"the Sequential that build returned does not say .* reads; let it begin with keras.Input\(spec"),
+        ("stray", "has inputs named alleles; the encoded arrays are counts, called"),
+        ("bytes", "its input 'counts' is int8, which cannot hold all values of the array, int16; that or float32"),
+        ("shaped", r"its input 'counts' has shape \(36, 1, 1\), but the array \(36, 1\)"),
+        ("two", r"its output must be an embedding \(batch, width\), got None"),
+    ],
+)
+def test_models_that_are_no_networks_say_what_would_be_one(kind, message, toys):
+    with pytest.raises(training.TrainingError, match=f"discriminator 'toy-keras'.*{message}"):
+        networks(name="toy-keras", kind=kind)
 
 
 def test_another_format_is_refused(tmp_path):

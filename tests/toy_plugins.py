@@ -241,6 +241,46 @@ def build(spec, *, width=4):
     return keras.Model({"classical": classical}, keras.layers.Dense(width)(scaled))
 '''
 
+KERAS_DISCRIMINATOR = '''
+"""A small network over allele counts, as a Keras model of the kind asked for."""
+import keras
+from keras import layers, ops
+
+encodings = ("joint-counts",)
+
+
+@keras.saving.register_keras_serializable(package="toys")
+class Summed(keras.Model):
+    """A subclass: what it reads only its call knows."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(4)
+
+    def call(self, inputs):
+        return self.dense(ops.sum(ops.cast(inputs["counts"], "float32"), axis=1))
+
+
+def build(spec, *, kind="integers"):
+    shape = spec["counts"].shape
+    if kind in ("subclassed", "wrapped"):
+        inputs = {"counts": keras.Input(shape, name="counts", dtype="int16")}
+        return Summed() if kind == "subclassed" else keras.Model(inputs, Summed()(inputs))
+    if kind in ("sequential", "unbuilt"):
+        start = [keras.Input(shape, name="counts")] if kind == "sequential" else []
+        scaled = [layers.Flatten(), layers.Normalization(), layers.Dropout(0.1)]
+        return keras.Sequential([*start, *scaled, layers.Dense(4)])
+    dtype = {"integers": "int16", "wide": "int32", "bytes": "int8"}.get(kind, "float32")
+    name = "alleles" if kind == "stray" else "counts"
+    counts = keras.Input((*shape, 1) if kind == "shaped" else shape, name=name, dtype=dtype)
+    mask = keras.Input(spec["count_mask"].shape, name="count_mask", dtype="bool")
+    x = layers.Flatten()(ops.cast(counts, "float32"))
+    out = layers.Dense(4, dtype="mixed_float16" if kind == "half" else None)(x)
+    if kind == "masked":
+        return keras.Model([mask, counts], out * ops.any(mask, axis=1, keepdims=True))
+    return keras.Model(counts if kind == "single" else {name: counts}, [out, out] if kind == "two" else out)
+'''
+
 GENERATOR = '''
 import numpy as np
 
@@ -304,6 +344,7 @@ toy-class = toyplugins:__doc__
 toy-net = toyplugins.net
 toy-ordered = toyplugins.ordered
 toy-classical = toyplugins.classical
+toy-keras = toyplugins.kinds
 
 [ganinfer.generators]
 toy-prior = toyplugins.generator:PriorOnly
@@ -333,6 +374,7 @@ def install(folder: Path) -> Path:
         "net": DISCRIMINATOR,
         "ordered": ORDERED_DISCRIMINATOR,
         "classical": CLASSICAL_DISCRIMINATOR,
+        "kinds": KERAS_DISCRIMINATOR,
         "generator": GENERATOR,
         "demography": DEMOGRAPHY,
     }

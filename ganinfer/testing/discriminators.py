@@ -15,7 +15,7 @@ from ganinfer.encodings import ENCODINGS
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import API_VERSION
 from ganinfer.pipeline import PipelineSettings, prepare_real
-from ganinfer.testing.report import Case, NotApplicableError, require
+from ganinfer.testing.report import Case, ContractError, NotApplicableError, require
 
 _SAMPLES = (SampleSet("A", 4), SampleSet("B", 3))
 _LENGTH = 20_000
@@ -32,6 +32,7 @@ class DiscriminatorCase(Case):
     """
 
     kind = "discriminators"
+    needed = ("interface", "builds")
 
     @cached_property
     def module(self) -> Any:
@@ -54,12 +55,26 @@ class DiscriminatorCase(Case):
         return self._embed(self.model, self._setup(), self.windows)
 
     def _setup(self, num_sites: int = _NUM_SITES, phased: bool = True) -> simulation.Setup:
+        """With more sites in the joint counts than in the matrix, as where windows are dense."""
         names: tuple[str, ...] = tuple(getattr(self.module, "encodings", ENCODINGS))
         wanted: tuple[tuple[str, dict[str, Any]], ...] = tuple((name, {}) for name in names)
-        return simulation.Setup("", {}, _SAMPLES, PipelineSettings(phased=phased), wanted, _LENGTH, num_sites)
+        pipeline = PipelineSettings(phased=phased)
+        return simulation.Setup("", {}, _SAMPLES, pipeline, wanted, _LENGTH, num_sites, num_sites + 16)
 
     def _build(self, setup: simulation.Setup) -> Any:
-        return self.module.build(simulation.encoding_specs(setup), **self.options)
+        """What was built, as a run takes it."""
+        specs = simulation.encoding_specs(setup)
+        model = self.module.build(specs, **self.options)
+        from ganinfer import training
+
+        try:
+            return training.trunk_of(self._name, model, specs)
+        except training.TrainingError as error:
+            raise ContractError(str(error)) from None
+
+    @property
+    def _name(self) -> str:
+        return self.title.removeprefix("discriminator ")
 
     def _embed(self, model: Any, setup: simulation.Setup, windows: list[Haplotypes]) -> np.ndarray:
         import keras
@@ -86,14 +101,6 @@ class DiscriminatorCase(Case):
             require(name in ENCODINGS, f"encodings names {name!r}; there are {', '.join(ENCODINGS)}")
 
     def check_builds(self) -> None:
-        import keras
-
-        require(
-            isinstance(self.model, keras.Model), f"build must return a keras.Model, not {type(self.model).__name__}"
-        )
-        specs = simulation.encoding_specs(self._setup())
-        unknown = [i.name for i in self.model.inputs if i.name not in specs]
-        require(not unknown, f"inputs {unknown} are no arrays of the encodings; there are {', '.join(specs)}")
         require(self.model.trainable_weights, "the network has no weight that could be trained")
 
     def check_embedding(self) -> None:
@@ -152,6 +159,22 @@ class DiscriminatorCase(Case):
         ]
         require(any(np.any(g) for g in gradients), "no weight has a gradient, so the network cannot learn")
         require(all(np.isfinite(g).all() for g in gradients), "a gradient is not finite")
+
+    def check_training(self) -> None:
+        """One step of a run's own training, and embeddings as a run makes them."""
+        from ganinfer import training
+
+        setup, windows = self._setup(), self.windows * 2
+        network = training.assembled(0, self._name, self._build(setup), simulation.encoding_specs(setup), 1)
+        arrays = simulation.encode(setup, windows, len(windows))
+        others = np.ones(len(windows), dtype=int)
+        proposal = np.repeat([0, 1], len(self.windows))
+        simulated = training.Windows(arrays, others, proposal, np.array([[0.2], [0.8]]))
+        settings = training.TrainingSettings(epochs=1)
+        training.train([network], simulated, training.Windows(arrays, others), settings, np.random.default_rng(3))
+        embedding, logits = training.embed(network, arrays)
+        finite = np.isfinite(embedding).all() and np.isfinite(logits).all()
+        require(finite, "after a step of training its embeddings are not finite")
 
     def check_saving(self) -> None:
         import keras

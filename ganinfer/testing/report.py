@@ -96,6 +96,8 @@ class Case:
     """A plugin with what its checks share. Subclasses have a method ``check_NAME`` for each clause, in order."""
 
     kind = ""
+    #: Checks without which the others have nothing to try.
+    needed: tuple[str, ...] = ("interface",)
 
     def __init__(self, plugin: Any, options: Mapping[str, Any] | None = None):
         self.plugin = plugin
@@ -119,10 +121,10 @@ class Case:
 
 
 def run(case: Case) -> Report:
-    """Every check of a case. When the first one, which loads the plugin, fails, the others are not tried."""
+    """Every check of a case. When one fails that the case says is ``needed``, those after it are not tried."""
     outcomes: list[Outcome] = []
     for check in case.checks():
-        if outcomes and outcomes[0].state == "failed":
+        if any(o.state == "failed" and o.name in case.needed for o in outcomes):
             outcomes.append(Outcome(check.name, "skipped", "the plugin cannot be used at all", 0.0))
         else:
             outcomes.append(_outcome(check))

@@ -19,7 +19,17 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from ganinfer.training.networks import FoldNetwork, Regressor, configure, embed, init, load, save
+from ganinfer.training.networks import (
+    FoldNetwork,
+    Regressor,
+    assembled,
+    configure,
+    embed,
+    init,
+    load,
+    save,
+    trunk_of,
+)
 from ganinfer.training.rounds import area_under_curve, train
 from ganinfer.training.settings import Stacked, TrainingError, TrainingInfo, TrainingSettings, Windows
 
@@ -32,10 +42,12 @@ __all__ = [
     "TrainingSettings",
     "Windows",
     "area_under_curve",
+    "assembled",
     "configure",
     "embed",
     "init",
     "load",
     "save",
     "train",
+    "trunk_of",
 ]

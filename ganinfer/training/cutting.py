@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,11 @@ import tensorflow as tf
 
 def signature(tensors: Sequence[Any]) -> dict[str, Any]:
     return {t.name: tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in tensors}
+
+
+def constants(tensors: Iterable[Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``arrays`` that inputs read, in the inputs' dtypes; where these are the arrays' own nothing is cast."""
+    return {t.name: tf.constant(np.asarray(arrays[t.name], tf.as_dtype(t.dtype).as_numpy_dtype)) for t in tensors}
 
 
 @dataclass(eq=False)

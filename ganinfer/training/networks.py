@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ganinfer import plugins, randomness
 from ganinfer.interfaces import EncodingSpec
-from ganinfer.training.cutting import Cut, cut, signature
+from ganinfer.training.cutting import Cut, constants, cut, signature
 from ganinfer.training.settings import TrainingError, TrainingSettings
 
 FORMAT_VERSION = 1
@@ -178,27 +178,70 @@ def init(
     networks = []
     for fold in range(settings.folds):
         keras.utils.set_random_seed(randomness.simulator_seed(seed, "network", fold))
-        trunk = build(specs, **options)
-        _check_trunk(name, trunk, specs)
-        width = int(trunk.output.shape[-1])
-        critic = keras.Sequential([keras.Input((width,)), keras.layers.Dense(1)], name="critic")
-        mean, log_size = keras.Input((width,), name="mean"), keras.Input((1,), name="log_size")
-        regressor = keras.Model([mean, log_size], Regressor(num_parameters, name="regressor")([mean, log_size]))
-        networks.append(FoldNetwork(fold, name, (trunk, critic, regressor)))
+        networks.append(assembled(fold, name, build(specs, **options), specs, num_parameters))
     return networks
 
 
-def _check_trunk(name: str, trunk: Any, specs: Mapping[str, EncodingSpec]) -> None:
-    if not isinstance(trunk, keras.Model):
-        raise TrainingError(f"discriminator {name!r}: build must return a keras.Model, got {type(trunk).__name__}")
-    unknown = [tensor.name for tensor in trunk.inputs if tensor.name not in specs]
+def assembled(fold: int, name: str, model: Any, specs: Mapping[str, EncodingSpec], num_parameters: int) -> FoldNetwork:
+    """The network of a fold from the ``model`` that the discriminator ``name`` has built."""
+    trunk = trunk_of(name, model, specs)
+    width = int(trunk.output.shape[-1])
+    critic = keras.Sequential([keras.Input((width,)), keras.layers.Dense(1)], name="critic")
+    mean, log_size = keras.Input((width,), name="mean"), keras.Input((1,), name="log_size")
+    regressor = keras.Model([mean, log_size], Regressor(num_parameters, name="regressor")([mean, log_size]))
+    return FoldNetwork(fold, name, (trunk, critic, regressor))
+
+
+def trunk_of(name: str, model: Any, specs: Mapping[str, EncodingSpec]) -> Any:
+    """The ``model`` of the discriminator ``name`` with its inputs by name; raises what makes it none of a network."""
+    if not isinstance(model, keras.Model):
+        raise TrainingError(f"discriminator {name!r}: build must return a keras.Model, got {type(model).__name__}")
+    inputs = _inputs(name, model)
+    unknown = [tensor.name for tensor in inputs if tensor.name not in specs]
     if unknown:
         raise TrainingError(
             f"discriminator {name!r} has inputs named {', '.join(unknown)}; the encoded arrays are {', '.join(specs)}"
         )
-    shape = getattr(trunk.output, "shape", None)
+    for tensor in inputs:
+        _check_input(name, tensor, specs[tensor.name])
+    keras_own = type(model).__module__.partition(".")[0] == "keras"
+    if isinstance(model, keras.Sequential) or (keras_own and not isinstance(model.input, Mapping)):
+        # The same layers; a Sequential knows no output of its own, and other structures are no names.
+        outputs = model.outputs if len(model.outputs) > 1 else model.outputs[0]
+        model = keras.Model({tensor.name: tensor for tensor in inputs}, outputs, name=model.name)
+    shape = getattr(model.output, "shape", None)
     if shape is None or len(shape) != 2 or shape[1] is None:
         raise TrainingError(f"discriminator {name!r}: its output must be an embedding (batch, width), got {shape}")
+    return model
+
+
+def _inputs(name: str, model: Any) -> list[Any]:
+    try:
+        return list(model.inputs)
+    except AttributeError:
+        kind = type(model).__name__
+        example = "keras.Input(spec['counts'].shape, name='counts')"
+        remedy = f"return keras.Model(inputs, {kind}(...)(inputs)) with inputs = {{'counts': {example}}} or the like"
+        if isinstance(model, keras.Sequential):
+            remedy = f"let it begin with {example} or the like"
+        raise TrainingError(
+            f"discriminator {name!r}: the {kind} that build returned does not say which arrays it reads; {remedy}"
+        ) from None
+
+
+def _check_input(name: str, tensor: Any, spec: EncodingSpec) -> None:
+    """Raise where an input does not take its array as it is, or its numbers in a floating type."""
+    shape, dtype = tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype)
+    fits = len(shape) == len(spec.shape) and all(a in (None, b) for a, b in zip(shape, spec.shape, strict=True))
+    if not fits:
+        raise TrainingError(
+            f"discriminator {name!r}: its input {tensor.name!r} has shape {shape}, but the array {tuple(spec.shape)}"
+        )
+    if not (dtype.is_floating or dtype.is_bool or np.can_cast(np.dtype(spec.dtype), dtype.as_numpy_dtype)):
+        raise TrainingError(
+            f"discriminator {name!r}: its input {tensor.name!r} is {dtype.name}, which cannot hold all values of the "
+            f"array, {spec.dtype}; that or float32 would do"
+        )
 
 
 def _training_step(network: FoldNetwork) -> Callable[..., Any]:
@@ -207,7 +250,7 @@ def _training_step(network: FoldNetwork) -> Callable[..., Any]:
     def step(arrays: Any, group: Any, targets: Any, weights: Any) -> Any:
         num_simulated = tf.shape(group)[0]
         with tf.GradientTape() as tape:
-            embedding = network.cut.embed(arrays, training=True)
+            embedding = tf.cast(network.cut.embed(arrays, training=True), tf.float32)
             logits = network.critic(embedding, training=True)[:, 0]
             critic = _critic_loss(logits[num_simulated:], logits[:num_simulated])
             regressor = _regressor_loss(network, embedding[:num_simulated], group, targets)
@@ -242,7 +285,7 @@ def embed(network: FoldNetwork, arrays: Mapping[str, np.ndarray], batch: int = 5
     embedding = np.empty((size, network.width), dtype=np.float32)
     logits = np.empty(size, dtype=np.float32)
     for i in range(0, size, batch):
-        part = {name: tf.constant(np.asarray(arrays[name][i : i + batch])) for name in network.names}
+        part = constants(network.trunk.inputs, {name: arrays[name][i : i + batch] for name in network.names})
         embedding[i : i + batch], logits[i : i + batch] = (x.numpy() for x in network.embed(part))
     return embedding, logits
 

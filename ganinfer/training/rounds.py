@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ganinfer.training.cutting import constants
 from ganinfer.training.networks import FoldNetwork, embed
 from ganinfer.training.settings import TrainingError, TrainingInfo, TrainingSettings, Windows
 
@@ -47,13 +48,16 @@ def train(
 
 @dataclass(eq=False)
 class _Sample:
-    """What one network is trained on: ``groups`` of places in ``used`` simulated windows, and ``used`` real ones."""
+    """What one network is trained on: ``groups`` of places in ``used`` simulated windows, and ``used`` real ones.
+
+    ``raw`` the trunk's inputs that are read as they are, by name; ``computed`` what its fixed part made of the others.
+    """
 
     sources: tuple[Windows, Windows]
     used: tuple[np.ndarray, np.ndarray]
     groups: list[np.ndarray]
     targets: np.ndarray
-    raw: tuple[str, ...]
+    raw: Mapping[str, Any]
     computed: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
     def batch(self, chosen: np.ndarray, real_share: float, rng: np.random.Generator) -> tuple[Any, Any, Any]:
@@ -61,10 +65,9 @@ class _Sample:
         simulated = np.concatenate([self.groups[g] for g in chosen])
         num_real, available = max(1, round(real_share * len(simulated))), len(self.used[1])
         real = rng.choice(available, size=num_real, replace=num_real > available)
-        arrays = {}
-        for name in self.raw:
-            parts = [s.arrays[name][u[p]] for s, u, p in zip(self.sources, self.used, (simulated, real), strict=True)]
-            arrays[name] = tf.constant(np.concatenate(parts))
+        rows = [u[p] for u, p in zip(self.used, (simulated, real), strict=True)]
+        raw = {n: np.concatenate([s.arrays[n][r] for s, r in zip(self.sources, rows, strict=True)]) for n in self.raw}
+        arrays = constants(self.raw.values(), raw)
         for name in self.computed[0]:
             arrays[name] = tf.constant(
                 np.concatenate([self.computed[0][name][simulated], self.computed[1][name][real]])
@@ -92,7 +95,7 @@ def _sample(network: FoldNetwork, simulated: Windows, real: Windows, settings: T
         network.forget()
     places = np.split(np.arange(len(used)), np.cumsum([len(g) for g in groups])[:-1])
     computed = _computed(network, simulated, used), _computed(network, real, real_index)
-    return _Sample((simulated, real), (used, real_index), places, targets, tuple(network.cut.raw), computed)
+    return _Sample((simulated, real), (used, real_index), places, targets, network.cut.raw, computed)
 
 
 def _computed(network: FoldNetwork, windows: Windows, index: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,7 +105,7 @@ def _computed(network: FoldNetwork, windows: Windows, index: np.ndarray) -> dict
     parts: dict[str, list[np.ndarray]] = {name: [] for name in network.cut.computed}
     for i in range(0, len(index), _FIXED_BATCH):
         chosen = index[i : i + _FIXED_BATCH]
-        arrays = {name: tf.constant(np.asarray(windows.arrays[name][chosen])) for name in network.names}
+        arrays = constants(network.trunk.inputs, {name: windows.arrays[name][chosen] for name in network.names})
         for name, value in network.compute(arrays).items():
             parts[name].append(value.numpy())
     return {name: np.concatenate(column) for name, column in parts.items()}
