@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ganinfer import randomness
+from ganinfer.genomes.summary import left_out
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.pipeline import prepare_real
@@ -104,7 +105,9 @@ def numbers_of_sites(real: RealWindows, chosen: Sequence[int] | np.ndarray, setu
     """Sites (len(chosen),) of the prepared real windows."""
     sites = np.array([_prepared(real, int(i), setup, seed).num_sites for i in chosen])
     if sites.max() == 0:
-        raise ObservedError("no real window has a variable site left after the filters: nothing to infer from")
+        summary = real.summary()
+        told = f"; {left_out(summary)}" if "records" in summary else ""
+        raise ObservedError(f"no real window has a variable site left after the filters: nothing to infer from{told}")
     return sites
 
 

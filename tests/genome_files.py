@@ -19,6 +19,8 @@ META = (
     '##FORMAT=<ID=GT,Number=1,Type=String,Description="genotype">',
     '##FORMAT=<ID=DP,Number=1,Type=Integer,Description="depth">',
     '##FORMAT=<ID=GQ,Number=1,Type=Integer,Description="quality">',
+    '##FORMAT=<ID=RGQ,Number=1,Type=Integer,Description="quality of being the reference">',
+    '##FORMAT=<ID=MIN_DP,Number=1,Type=Integer,Description="least depth of a block">',
 )
 
 

@@ -316,8 +316,22 @@ def test_filters_that_drop_everything(tmp_path):
     fails(lambda: read(tmp_path, [SNP], regions=tmp_path / "r.bed"), message)
 
 
+def test_an_all_sites_file_of_which_nothing_is_left_says_why(tmp_path):
+    records = ["1 1 A . 0/0:9 0/0:9 0/0:9 FORMAT=GT:DP INFO=END=900", "1 901 A C 0/1:99 0/0:99 0/0:99 FORMAT=GT:DP"]
+    fails(
+        lambda: read(tmp_path, records, accessible="from-genotypes", min_depth=10),
+        "no window of 100 bases is left: 10 fell as too few accessible bases",
+        "here 1 .*; of 2 records 1 were kept, dropped: 1 called in fewer than half of the individuals; "
+        "data.min_depth made 3 called genotypes missing",
+    )
+    fails(
+        lambda: read(tmp_path, [SNP, "1 9 A C 0|1 1|1 0|0"], accessible="from-genotypes"),
+        "from-genotypes takes the bases that have a record .* here 2 \\(a file of variants alone has none",
+    )
+
+
 def test_genomes_without_a_snp(tmp_path):
-    records = ["1 5 AT A 0|1 1|1 0|0", "1 7 A C,G 0|1 1|1 0|0", "1 9 AT A 0|1 1|1 0|0"]
+    records = ["1 5 AT A 0|1 1|1 0|0", "1 7 A C,G 0|1 1|2 0|0", "1 9 AT A 0|1 1|1 0|0"]
     message = (
         "no biallelic SNP in the 10 windows; of 3 records 0 were kept, dropped: 2 indel or other length change, 1 m"
     )

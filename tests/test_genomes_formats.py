@@ -200,6 +200,10 @@ def test_vcf_zarr_drops_and_masks_what_vcf_does(tmp_path):
         "1 12 A G 0|1:9:9 .|.:9:9 0/1:9:9 FORMAT=GT:DP:GQ INFO=AA=A",
         "2 5 A C 0|1:9:9 .|.:9:9 0/1:9:9 FORMAT=GT:DP:GQ INFO=AA=A",
     ]
+    records[5:5] = [
+        "1 10 A . 0|0:9:9 0|0:9:90 0/0:9:9 FORMAT=GT:DP:RGQ",
+        "1 11 A <NON_REF> 0|0:9:90:2 0|0:9:90:2 0/0:9:90:9 FORMAT=GT:DP:GQ:MIN_DP",
+    ]
     write_vcf(tmp_path / "x.vcf", records, contigs={"1": 200, "2": 200})
     from bio2zarr import vcf as vcf2zarr
 
@@ -208,6 +212,9 @@ def test_vcf_zarr_drops_and_masks_what_vcf_does(tmp_path):
     vcf2zarr.convert([convert(part, part.with_suffix(".vcf.gz"), "wz") for part in parts], tmp_path / "x.vcz")
     variations = [{}, {"min_depth": 3}, {"min_genotype_quality": 10}, {"ancestral": "AA"}, {"filters": ("any",)}]
     variations += [{"filters": ("PASS",)}, {"filters": ("PASS", "q10")}, {"accessible": "from-genotypes"}]
+    variations += [
+        {"accessible": "from-genotypes", **least} for least in ({"min_depth": 3}, {"min_genotype_quality": 9})
+    ]
     for options in variations:
         found = []
         for name in ("x.vcf", "x.vcz"):

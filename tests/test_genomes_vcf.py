@@ -202,6 +202,28 @@ def test_all_sites_files_tell_what_is_accessible(tmp_path):
     }
 
 
+ALL_SITES = [
+    "1 1 A . 0/0:9:50 0/0:9:50 0/0:9:50 FORMAT=GT:DP:RGQ INFO=END=20",
+    "1 21 A C 0/1:9:50 0/0:9:50 0/0:9:10 FORMAT=GT:DP:GQ",
+    "1 22 A . 0/0:9:10 0/0:9:10 0/0:9:50 FORMAT=GT:DP:RGQ INFO=END=40",
+    "1 41 A <NON_REF> 0/0:9:50:9 0/0:9:50:2 0/0:9:50:2 FORMAT=GT:DP:GQ:MIN_DP INFO=END=60",
+    "1 61 A <NON_REF> 0/0:2:50 0/0:9:50 0/0:9:50 FORMAT=GT:DP:GQ INFO=END=100",
+]
+
+
+def test_invariant_records_say_quality_and_depth_in_their_own_keys(tmp_path):
+    """RGQ, as GATK writes without variation, and MIN_DP in blocks of bases, which have a GQ."""
+
+    def accessible(**least):
+        genomes = read(tmp_path, ALL_SITES, contigs={"1": 100}, accessible="from-genotypes", **least)
+        return genomes.windows[0].accessible.tolist(), genomes.summary().get("genotypes_made_missing")
+
+    assert accessible() == ([[0, 100]], None)
+    assert accessible(min_genotype_quality=20) == ([[0, 21], [40, 100]], {"min_genotype_quality": 3})
+    assert accessible(min_depth=3) == ([[0, 40], [60, 100]], {"min_depth": 3})
+    assert accessible(min_depth=1) == ([[0, 100]], None)
+
+
 @pytest.mark.parametrize("mode", ["w", "wz", "wb", "wbu"])
 @pytest.mark.parametrize("index", [False, True])
 def test_every_container_gives_the_same(tmp_path, mode, index):

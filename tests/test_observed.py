@@ -18,6 +18,7 @@ from ganinfer.observed import ObservedError, chosen_windows, fitted, numbers_of_
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.simulation import Setup, encode, encoding_specs
 from ganinfer.windows import Window
+from tests.genome_files import read
 
 LENGTH = 2_000
 SAMPLES = (SampleSet("A", 3),)
@@ -75,6 +76,15 @@ def test_folds_are_a_function_of_the_seed():
     block = np.arange(100)
     assert split_folds(block, 2, 1).tolist() == split_folds(block, 2, 1).tolist()
     assert split_folds(block, 2, 1).tolist() != split_folds(block, 2, 2).tolist()
+
+
+def test_settings_that_leave_nothing_are_named(tmp_path):
+    record = "1 5 A C 0|1:9 1|1:9 0|0:9 FORMAT=GT:DP"
+    genomes = read(tmp_path, [record], length=500, min_depth=1000)
+    with pytest.raises(
+        ObservedError, match=r"of 1 records 1 were kept.*; data\.min_depth made 3 called genotypes miss"
+    ):
+        fit_num_sites(genomes, [0, 1], SETUP, 1)
 
 
 def test_too_few_blocks_say_what_to_do():

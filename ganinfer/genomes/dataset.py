@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer.genomes.records import FILTERED, OUTSIDE
 from ganinfer.genomes.samples import Individual
 from ganinfer.genomes.source import GenomeError, GenomeSource, WindowSettings
 from ganinfer.genomes.store import Store
-from ganinfer.genomes.summary import diversity
+from ganinfer.genomes.summary import diversity, left_out
 from ganinfer.genomes.tiling import Tiling
 from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
@@ -24,11 +23,6 @@ from ganinfer.windows import Window, contains, num_bases
 #: A window's share of unusable ancestral alleles counts as so many sites with the mean share besides its own, so that
 #: it stays below 1 and few sites don't make it noisy.
 _PRIOR_SITES = 20
-#: What to do where most records fell for one reason.
-_REMEDIES = {
-    FILTERED: "; data.filters says which values of FILTER are kept (any keeps all)",
-    OUTSIDE: "; look at data.regions: are these the same reference's coordinates?",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +128,9 @@ class Genomes:
             inside = contains(window.accessible, self._store.positions[start:stop] - window.left)
             accessible[start:stop] = inside
         if not accessible.any():
-            meta = self._store.meta
-            dropped = ", ".join(f"{number:,} {reason}" for reason, number in meta["dropped"].items())
-            remedy = _REMEDIES.get(max(meta["dropped"], key=meta["dropped"].get, default=""), "")
             raise GenomeError(
-                f"{self.source.genotypes[0]}: no biallelic SNP in the {len(self.windows):,} windows; of "
-                f"{meta['num_records']:,} records {meta['num_sites']:,} were kept, dropped: {dropped or 'none'}{remedy}"
+                f"{self.source.genotypes[0]}: no biallelic SNP in the {len(self.windows):,} windows; "
+                f"{left_out(self._store.tally)}"
             )
         if not self.polarised:
             return accessible, accessible
@@ -256,7 +247,7 @@ class Genomes:
             "heterozygous_genotypes": meta["num_heterozygous"],
             "unphased_genotypes": meta["num_unphased"],
             "ancestral": self.source.ancestral,
-            "records": {"read": meta["num_records"], "kept": meta["num_sites"], "dropped": meta["dropped"]},
+            **self._store.tally,
         }
 
     def _mean_recombination_rate(self) -> float | None:

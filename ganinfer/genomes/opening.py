@@ -18,6 +18,7 @@ from ganinfer.genomes.formats import open_reader
 from ganinfer.genomes.records import Chunk, Contents, Reader, Selection, restrict, without_duplicates
 from ganinfer.genomes.samples import Individual
 from ganinfer.genomes.source import FROM_GENOTYPES, GenomeError, GenomeSource, WindowSettings
+from ganinfer.genomes.summary import left_out
 from ganinfer.genomes.text import reconcile, shorten
 from ganinfer.genomes.tiling import tile
 from ganinfer.haplotypes import SampleSet
@@ -63,10 +64,22 @@ def open_genomes(
     chosen = _choose(source, described.groups or _groups_in_file(source, opened.meta["contents"]))
     regions = _regions(source, described, opened.meta["contents"])
     accessible = _accessible(source, described, opened.meta["contents"], regions, opened)
-    tiling = tile(regions, accessible, _match_maps(described, regions), windows)
+    try:
+        tiling = tile(regions, accessible, _match_maps(described, regions), windows)
+    except GenomeError as error:
+        raise (_few_bases(error, opened) if source.accessible == FROM_GENOTYPES else error) from None
     names = tuple(individual.name for members in chosen.values() for individual in members)
     used = tuple(dict.fromkeys(window.contig for window in tiling.windows))
     return Genomes(source, windows, opened, tiling, arrange(chosen, ploidies(opened, names, used), opened))
+
+
+def _few_bases(error: GenomeError, opened: store.Store) -> GenomeError:
+    """With what an all-sites file had too little of, once its records were read."""
+    bases = sum(num_bases(opened.callable_bases(contig)) for contig in opened.contigs)
+    return GenomeError(
+        f"{error}. data.accessible: from-genotypes takes the bases that have a record with half of the individuals "
+        f"called, here {bases:,} (a file of variants alone has none for the others); {left_out(opened.tally)}"
+    )
 
 
 def read_samples(sheet: Path, populations: Mapping[str, int | Literal["all"]]) -> tuple[SampleSet, ...]:

@@ -90,6 +90,11 @@ def recode(alleles: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
     return coded
 
 
+#: Where an invariant record of an all-sites file says it otherwise than a variant (GATK): the quality that it is the
+#: reference, and the least depth of a block of bases.
+OF_INVARIANT = {"GQ": "RGQ", "DP": "MIN_DP"}
+
+
 def polarity(reference: str, alternative: str, ancestral: str | None) -> int:
     """0 when the reference allele is ancestral, 1 when the alternative is, -1 when that is not known.
 
@@ -120,6 +125,12 @@ class Selection:
     callable_bases: bool
     chunk_sites: int
 
+    @property
+    def least(self) -> list[tuple[str, str, int]]:
+        """Setting, FORMAT key and least value of what genotypes are judged by."""
+        both = [("min_depth", "DP", self.min_depth), ("min_genotype_quality", "GQ", self.min_genotype_quality)]
+        return [(name, key, least) for name, key, least in both if least is not None]
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -146,7 +157,8 @@ class Chunk:
     ``positions`` int64 (num_sites,) 0-based, not decreasing; ``genotypes`` int8 (num_sites, num_individuals, ploidy): 0
     reference (or ancestral), 1 alternative, -1 missing, -2 a slot the individual lacks; ``ancestral`` int8 (num_sites,)
     as :func:`polarity`; ``biallelic`` bool (num_sites,): others only block their position; ``callable_bases`` intervals
-    (k, 2); ``num_records`` read, ``dropped`` by reason, ``num_unphased`` of the ``num_heterozygous`` genotypes.
+    (k, 2); ``num_records`` read, ``dropped`` by reason, ``num_unphased`` of the ``num_heterozygous`` genotypes;
+    ``masked`` called genotypes that were made missing, by setting.
     """
 
     contig: str
@@ -159,6 +171,7 @@ class Chunk:
     dropped: Counter[str] = field(default_factory=Counter)
     num_unphased: int = 0
     num_heterozygous: int = 0
+    masked: Counter[str] = field(default_factory=Counter)
 
     def select(self, sites: np.ndarray) -> Chunk:
         return replace(
@@ -229,6 +242,7 @@ def without_duplicates(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             dropped=Counter(),
             num_unphased=0,
             num_heterozygous=0,
+            masked=Counter(),
         )
         yield _unique(chunk.select(~waiting))
     if held is not None:
@@ -254,6 +268,7 @@ def _join(a: Chunk, b: Chunk) -> Chunk:
         a.dropped + b.dropped,
         a.num_unphased + b.num_unphased,
         a.num_heterozygous + b.num_heterozygous,
+        a.masked + b.masked,
     )
 
 

@@ -74,6 +74,13 @@ class Store:
         """``None`` when every chromosome of every individual was called everywhere."""
         return self._array("missing") if self.meta["num_missing"] else None
 
+    @property
+    def tally(self) -> dict[str, Any]:
+        """Records read, kept and dropped, and genotypes made missing where a setting asks for that; JSON values."""
+        meta = self.meta
+        records = {"read": meta["num_records"], "kept": meta["num_sites"], "dropped": meta["dropped"]}
+        return {"records": records, **({"genotypes_made_missing": meta["masked"]} if meta["masked"] else {})}
+
     def callable_bases(self, contig: str) -> np.ndarray:
         """Intervals (k, 2) with a usable record, of a store built with ``accessible: from-genotypes``."""
         table = self._array("callable")
@@ -201,6 +208,7 @@ class _Writer:
         self.num_unphased = 0
         self.num_heterozygous = 0
         self.dropped: Counter[str] = Counter()
+        self.masked: Counter[str] = Counter()
 
     def _open(self, ploidy: int) -> None:
         self.ploidy = max(ploidy, _MINIMUM_PLOIDY)
@@ -232,6 +240,7 @@ class _Writer:
         self.num_unphased += chunk.num_unphased
         self.num_heterozygous += chunk.num_heterozygous
         self.dropped += chunk.dropped
+        self.masked += chunk.masked
 
     def _enter(self, chunk: Chunk) -> None:
         """Contigs stand together and their positions increase, from file to file too."""
@@ -300,6 +309,7 @@ class _Writer:
             "num_unphased": self.num_unphased,
             "num_heterozygous": self.num_heterozygous,
             "dropped": dict(self.dropped.most_common()),
+            "masked": dict(self.masked.most_common()),
             "sizes": {column.path.name: column.path.stat().st_size for column in self.columns.values()},
             **extra,
         }

@@ -8,6 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from ganinfer.genomes.records import FILTERED, OUTSIDE
+
+#: What to do where most records fell for one reason.
+_REMEDIES = {
+    FILTERED: "; data.filters says which values of FILTER are kept (any keeps all)",
+    OUTSIDE: "; look at data.regions: are these the same reference's coordinates?",
+}
+
+
+def left_out(summary: Mapping[str, Any]) -> str:
+    """Of genomes' summary, why little may be left: records that were dropped, genotypes that were made missing."""
+    records = summary["records"]
+    dropped = ", ".join(f"{number:,} {reason}" for reason, number in records["dropped"].items())
+    remedy = _REMEDIES.get(max(records["dropped"], key=records["dropped"].get, default=""), "")
+    masked = [
+        f"; data.{setting} made {number:,} called genotypes missing"
+        for setting, number in summary.get("genotypes_made_missing", {}).items()
+    ]
+    kept = f"of {records['read']:,} records {records['kept']:,} were kept, dropped: {dropped or 'none'}"
+    return kept + remedy + "".join(masked)
+
 
 def harmonic(n: np.ndarray) -> np.ndarray:
     """Sum of 1/i for i from 1 to n - 1, elementwise; 0 for n below 2."""

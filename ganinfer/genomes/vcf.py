@@ -72,16 +72,14 @@ class VcfReader:
     def check(self, selection: Selection) -> None:
         formats = bytestream.header_lines(self._header.header, "FORMAT")
         infos = bytestream.header_lines(self._header.header, "INFO")
-        needed = [("GT", True, "genotypes")]
-        needed += [("DP", selection.min_depth is not None, "data.min_depth")]
-        needed += [("GQ", selection.min_genotype_quality is not None, "data.min_genotype_quality")]
-        for key, wanted, purpose in needed:
-            if wanted and key not in formats:
+        needed = [("GT", "genotypes"), *((key, f"data.{name}") for name, key, _ in selection.least)]
+        for key, purpose in needed:
+            if key not in formats:
                 raise GenomeError(
                     f"{self.path}: the header defines no FORMAT/{key}, needed for {purpose}; "
                     f"it defines {', '.join(sorted(formats)) or 'none'}"
                 )
-            if wanted and key != "GT" and formats[key].get("Type") not in ("Integer", "Float"):
+            if key != "GT" and formats[key].get("Type") not in ("Integer", "Float"):
                 raise GenomeError(
                     f"{self.path}: the header defines FORMAT/{key} as {formats[key].get('Type') or 'nothing'}, "
                     f"needed for {purpose} as Number=1,Type=Integer"
@@ -179,6 +177,7 @@ class _Batch:
         self.biallelic: list[bool] = []
         self.callable: list[tuple[int, int]] = []
         self.dropped: Counter[str] = Counter()
+        self.masked: Counter[str] = Counter()
 
     @property
     def full(self) -> bool:
@@ -199,7 +198,7 @@ class _Batch:
         if reason is None and not several:
             reason = records.classify(variant.REF, alternatives)
         if reason is None or (self.selection.callable_bases and reason == records.INVARIANT):
-            genotypes = self._genotypes(variant)
+            genotypes = self._genotypes(variant, reason == records.INVARIANT)
             share = (genotypes[:, :-1] >= 0).any(axis=1).mean() if self.selection.callable_bases else 1.0
             if several:
                 reason, pair = self._judge(variant, genotypes)
@@ -277,15 +276,18 @@ class _Batch:
             return True
         return False
 
-    def _genotypes(self, variant: Any) -> np.ndarray:
+    def _genotypes(self, variant: Any, invariant: bool) -> np.ndarray:
         """int16 (num_individuals, ploidy + 1) in the file's order: alleles, then whether phased; masked are missing."""
         try:
             genotypes: np.ndarray = variant.genotype.array()
         except Exception:  # cyvcf2 raises bare Exception when a record has no GT
             raise GenomeError(f"{self.path}: record {self.total} at {self.where} has no GT; each needs one") from None
-        for key, least in (("DP", self.selection.min_depth), ("GQ", self.selection.min_genotype_quality)):
-            if least is not None:
-                genotypes[self._below(variant, key, least), :-1] = -1
+        for name, key, least in self.selection.least:
+            if invariant and records.OF_INVARIANT[key] in variant.FORMAT:
+                key = records.OF_INVARIANT[key]
+            below = self._below(variant, key, least)
+            self.masked[name] += int((below & (genotypes[:, :-1] >= 0).any(axis=1)).sum())
+            genotypes[below, :-1] = -1
         return genotypes
 
     def _below(self, variant: Any, key: str, least: int) -> np.ndarray:
@@ -346,6 +348,7 @@ class _Batch:
             self.dropped,
             int((heterozygous & unphased).sum()),
             int(heterozygous.sum()),
+            self.masked,
         )
         self._clear()
         return chunk

@@ -111,8 +111,7 @@ class VcfZarrReader:
     def check(self, selection: Selection) -> None:
         needed = [
             (f"variant_{selection.ancestral}", selection.ancestral not in ("none", "REF"), "data.ancestral"),
-            ("call_DP", selection.min_depth is not None, "data.min_depth"),
-            ("call_GQ", selection.min_genotype_quality is not None, "data.min_genotype_quality"),
+            *((f"call_{key}", True, f"data.{name}") for name, key, _ in selection.least),
         ]
         for name, wanted, purpose in needed:
             if wanted and name not in self._root:
@@ -122,10 +121,11 @@ class VcfZarrReader:
         self, contig: str, positions: np.ndarray, rows: slice, samples: np.ndarray, selection: Selection
     ) -> Chunk:
         alleles = [[str(row[0]), *(str(a) for a in row[1:] if a)] for row in self._read("variant_allele", rows)]
-        excluded = self._excluded(contig, positions, rows, selection)
-        genotypes = self._genotypes(rows, samples, selection)
+        listed = self._reasons(contig, positions, alleles, rows, selection)
+        genotypes = self._genotypes(rows, samples)
+        masked = self._mask(genotypes, rows, samples, selection, listed)
         called = (genotypes >= 0).any(axis=2).mean(axis=1) >= records.MINIMUM_CALLED
-        reasons, pairs = self._judge(contig, positions, alleles, excluded, genotypes)
+        reasons, pairs = self._judge(contig, positions, alleles, listed, genotypes)
         site = np.array([r is None or r == records.MULTI_ALLELIC for r in reasons], dtype=bool)
         spans = np.empty((0, 2), dtype=np.int64)
         if selection.callable_bases:
@@ -147,16 +147,21 @@ class VcfZarrReader:
             Counter(str(r) for r, kept in zip(reasons, site, strict=True) if not kept),
             int((mixed & ~self._phased(rows, samples)[site]).sum()),
             int(mixed.sum()),
+            masked,
         )
 
-    def _excluded(self, contig: str, positions: np.ndarray, rows: slice, selection: Selection) -> list[str | None]:
-        """Why a record is left out before its alleles are looked at."""
+    def _reasons(
+        self, contig: str, positions: np.ndarray, alleles: list[list[str]], rows: slice, selection: Selection
+    ) -> list[str | None]:
+        """Why a record is left out, as far as that is seen without genotypes."""
         keep = self._passes(rows, selection.filters)
         inside = np.ones(len(positions), dtype=bool)
         if selection.regions is not None:
             inside = contains(selection.regions.get(contig, np.empty((0, 2), dtype=np.int64)), positions)
+        listed = [None if records.several(a[0], a[1:]) else records.classify(a[0], a[1:]) for a in alleles]
         return [
-            records.OUTSIDE if not i else records.FILTERED if not k else None for i, k in zip(inside, keep, strict=True)
+            records.OUTSIDE if not i else records.FILTERED if not k else reason
+            for reason, i, k in zip(listed, inside, keep, strict=True)
         ]
 
     def _judge(
@@ -164,28 +169,24 @@ class VcfZarrReader:
         contig: str,
         positions: np.ndarray,
         alleles: list[list[str]],
-        excluded: list[str | None],
+        listed: list[str | None],
         genotypes: np.ndarray,
     ) -> tuple[list[str | None], list[tuple[int, int]]]:
         """Reasons, and the two alleles, of records; ``genotypes`` with several alternatives are numbered anew."""
         highest = genotypes.max(axis=(1, 2), initial=0).tolist()
-        reasons, pairs = list(excluded), [(0, 1)] * len(alleles)
+        reasons, pairs = list(listed), [(0, 1)] * len(alleles)
         for i, (reference, *alternatives) in enumerate(alleles):
-            if reasons[i] is not None:
+            if listed[i] is not None:
                 continue
-            if records.several(reference, alternatives):
-                seen = np.unique(genotypes[i][genotypes[i] >= 0])
-                allowed = highest[i] <= len(alternatives)
-                reasons[i], pairs[i] = records.judge(reference, alternatives, seen) if allowed else (None, (0, 1))
-                genotypes[i] = records.recode(genotypes[i], pairs[i])
-            else:
-                reasons[i] = records.classify(reference, alternatives)
-                allowed = highest[i] <= 1 or reasons[i] is not None
-            if not allowed:
+            if highest[i] > len(alternatives):
                 raise GenomeError(
                     f"{self.path}: a genotype at {contig}:{positions[i] + 1} has allele {highest[i]}, the record has "
                     f"{len(alternatives)} alternative{'s' * (len(alternatives) > 1)}; the archive is damaged"
                 )
+            if records.several(reference, alternatives):
+                seen = np.unique(genotypes[i][genotypes[i] >= 0])
+                reasons[i], pairs[i] = records.judge(reference, alternatives, seen)
+                genotypes[i] = records.recode(genotypes[i], pairs[i])
         return reasons, pairs
 
     def _passes(self, rows: slice, filters: frozenset[str]) -> np.ndarray:
@@ -197,16 +198,32 @@ class VcfZarrReader:
         passes = ~values[:, ~allowed].any(axis=1)
         return np.asarray(passes if "." in filters else passes & values.any(axis=1))
 
-    def _genotypes(self, rows: slice, samples: np.ndarray, selection: Selection) -> np.ndarray:
+    def _values(self, name: str, rows: slice, samples: np.ndarray) -> np.ndarray:
         try:
-            genotypes = np.asarray(self._root["call_genotype"].oindex[rows, samples, slice(None)])
-            genotypes = np.minimum(genotypes, np.iinfo(np.int8).max).astype(np.int8)
-            for name, least in (("call_DP", selection.min_depth), ("call_GQ", selection.min_genotype_quality)):
-                if least is not None:
-                    genotypes[~(np.asarray(self._root[name].oindex[rows, samples]) >= least)] = -1
+            return np.asarray(self._root[name].oindex[rows, samples])
         except Exception as error:  # zarr and the codecs each have their own
             raise GenomeError(f"{self.path}: genotypes cannot be read: {error}") from error
-        return genotypes
+
+    def _genotypes(self, rows: slice, samples: np.ndarray) -> np.ndarray:
+        genotypes = self._values("call_genotype", rows, samples)
+        return np.minimum(genotypes, np.iinfo(np.int8).max).astype(np.int8)
+
+    def _mask(
+        self, genotypes: np.ndarray, rows: slice, samples: np.ndarray, selection: Selection, listed: list[str | None]
+    ) -> Counter[str]:
+        """Makes doubtful genotypes missing; how many of those that matter were."""
+        masked: Counter[str] = Counter()
+        invariant = np.array([r == records.INVARIANT for r in listed], dtype=bool)[:, None]
+        matter = np.array([r is None for r in listed], dtype=bool)[:, None] | (invariant & selection.callable_bases)
+        for name, key, least in selection.least:
+            values = self._values(f"call_{key}", rows, samples)
+            if (instead := f"call_{records.OF_INVARIANT[key]}") in self._root:
+                other = self._values(instead, rows, samples)
+                values = np.where(invariant & (other >= 0).any(axis=1, keepdims=True), other, values)
+            below = ~(values >= least)
+            masked[name] = int((below & matter & (genotypes >= 0).any(axis=2)).sum())
+            genotypes[below] = -1
+        return masked
 
     def _phased(self, rows: slice, samples: np.ndarray) -> np.ndarray:
         """bool (num_records, num_samples); without the array nothing is."""
