@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from ganinfer import observed, runner
 from ganinfer.experiment import load
-from ganinfer.runner import assembling
+from ganinfer.runner import assembling, exporting
 from ganinfer.runner.running import check_same, dump_yaml
 from ganinfer.storage import RunFolder
 
@@ -80,6 +82,61 @@ def test_genomes_without_phase_are_imitated_without_it(tmp_path):
     again = load(tmp_path / "second" / "experiment.yaml")
     assert again.data.phased is False
     assert opened(again, tmp_path / "again")[0].pipeline == opened(real, tmp_path / "real")[0].pipeline
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from ganinfer import runner
+from ganinfer.experiment import load
+from tests.test_exporting import FILE, SMALL, TRUTH
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=Path(sys.argv[1]), format=sys.argv[2])
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["vcf", "trees"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_is_named_and_nothing_is_left(kind, there, tmp_path):
+    output = tmp_path / "new"
+    if there:
+        output.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, output, kind], capture_output=True, text=True, cwd=FILE.parent.parent, check=True
+    )
+    assert "disk full: cannot write" in done.stdout, done.stderr
+    assert str(tmp_path) in done.stdout
+    assert done.stdout.endswith("free space or raise the quota or file size limit there, then start again\n")
+    assert list(tmp_path.rglob("*")) == [output] * there
+
+
+def test_a_vcf_with_a_hole_is_not_whole(tmp_path):
+    """As when the disk was full for a moment: the end is there, something before it is not."""
+    runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=tmp_path / "vcf")
+    path = tmp_path / "vcf" / "simulated.vcf.gz"
+    whole = path.read_bytes()
+    num_lines = len(gzip.decompress(whole).splitlines())
+    exporting._check_whole(path, num_lines)
+    first = int.from_bytes(whole[16:18], "little") + 1  # bytes of the first block
+    for damaged in (whole[first:], whole[:first] + whole[first + 500 :], whole[:-1], whole[:20], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(OSError, match="what was written is not whole"):
+            exporting._check_whole(path, num_lines)
+
+
+def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path):
+    (tmp_path / "here").mkdir()
+    before = (tmp_path / "here").stat().st_ino
+    runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=tmp_path / "here")
+    names = {path.name for path in (tmp_path / "here").iterdir()}
+    assert names == {"simulated.vcf.gz", "samples.tsv", "regions.bed", "accessible.bed", "experiment.yaml"}
+    assert (tmp_path / "here").stat().st_ino == before
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is a file: choose another --output"):
+        runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=tmp_path / "file")
 
 
 def test_an_experiment_that_was_written_keeps_the_order_of_its_populations(tmp_path):

@@ -6,14 +6,18 @@ of the study, so its parameters are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import errno
+import gzip
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer import execution, observed, plugins, randomness, simulation, study
+from ganinfer import execution, observed, plugins, randomness, simulation, storage, study
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings
 from ganinfer.haplotypes import Haplotypes, SampleSet
@@ -25,6 +29,8 @@ from ganinfer.runner.assembling import RunError
 from ganinfer.windows import Window
 
 _ALLELES = "ATGC"
+#: The empty block at the end of every complete BGZF file.
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 #: Windows of a proposal that is repeated, where nothing else says how many.
 _PROPOSAL_WINDOWS = 16
 #: Seconds of simulation in this process before Ray is started for the rest.
@@ -55,12 +61,15 @@ def simulate(
     """Simulate an experiment's windows at ``theta`` and write them into the new folder ``output``.
 
     ``num_windows`` default: as many as the data have; ``proposal_seed`` repeats one proposal of a run instead: the
-    same templates, the same seed. ``format`` is ``vcf`` or ``trees``.
+    same templates, the same seed. ``format`` is ``vcf`` or ``trees``. All files appear at once, or none.
     """
+    if output.exists() and not output.is_dir():
+        raise RunError(f"{output} is a file: choose another --output")
     if output.exists() and any(output.iterdir()):
         raise RunError(f"{output} is not empty: choose another --output")
     if format == "trees":
-        _write_trees(_tree_sequences(experiment, scenario, theta, num_windows, seed, proposal_seed), output)
+        sequences = _tree_sequences(experiment, scenario, theta, num_windows, seed, proposal_seed)
+        _fill(output, lambda folder: _write_trees(sequences, folder))
         return output
     write_vcf(experiment, scenario, _simulated(experiment, scenario, theta, num_windows, seed, proposal_seed), output)
     return output
@@ -68,8 +77,13 @@ def simulate(
 
 def write_vcf(experiment: Experiment, scenario: str, simulated: Simulated, output: Path) -> None:
     """A VCF in ``output``, with its sample sheet, BEDs and the experiment that runs on it."""
-    _write_records(simulated, output / "simulated.vcf.gz")
-    _write_companions(experiment, scenario, simulated, output)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        _write_records(simulated, folder / "simulated.vcf.gz")
+        _write_companions(experiment, scenario, simulated, folder)
+
+    _fill(output, write)
 
 
 # --- what to simulate ---------------------------------------------------------------------------------------------
@@ -163,20 +177,39 @@ def _tree_sequences(
     for samples, templates, part_seed in parts:
         setup = assembling.base_setup(experiment, scenario, samples, PipelineSettings(), ())
         plugin = plugins.load_simulator(setup.simulator, setup.options)
-        yield from plugin.simulate(dict(theta), Design(samples, tuple(templates)), part_seed)
+        try:
+            yield from plugin.simulate(dict(theta), Design(samples, tuple(templates)), part_seed)
+        except OSError as error:  # not to be taken for one of writing what it yields
+            raise RunError(f"{experiment.place('scenarios', scenario)}: the simulator failed: {error}") from error
 
 
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _write_trees(sequences: Iterator[Any], output: Path) -> None:
+def _fill(output: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make a folder that becomes ``output`` once it is complete.
+
+    An empty folder that exists is kept, since it may be a mount, or where the user is: the files move into it.
+    """
+    again = "start again"
+    if not output.exists():
+        storage.replace(output.absolute(), write, again)
+        return
+    complete = output / ".complete"
+    storage.replace(complete, write, again)
+    for path in complete.iterdir():
+        path.rename(output / path.name)
+    complete.rmdir()
+
+
+def _write_trees(sequences: Iterator[Any], folder: Path) -> None:
     import tskit
 
+    folder.mkdir()
     for i, sequence in enumerate(sequences):
         if not isinstance(sequence, tskit.TreeSequence):
             raise RunError(f"the simulator yields {type(sequence).__name__}, no tree sequences: use --format vcf")
-        output.mkdir(parents=True, exist_ok=True)
-        sequence.dump(output / f"window{i + 1:05d}.trees")
+        sequence.dump(folder / f"window{i + 1:05d}.trees")
 
 
 def _names(samples: Sequence[SampleSet]) -> list[tuple[str, SampleSet]]:
@@ -193,7 +226,6 @@ def _names(samples: Sequence[SampleSet]) -> list[tuple[str, SampleSet]]:
 def _write_records(simulated: Simulated, path: Path) -> None:
     from cyvcf2 import Writer
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     individuals = _names(simulated.samples)
     contigs: dict[str, int] = {}
     for window in simulated.windows:
@@ -206,10 +238,36 @@ def _write_records(simulated: Simulated, path: Path) -> None:
     )
     writer = Writer.from_string(str(path), "\n".join(header) + "\n", mode="wz")
     writer.write_header()
+    num_lines = writer.raw_header.count("\n")
     for window, haplotypes in zip(simulated.windows, simulated.haplotypes, strict=True):
         for line in _records(window, haplotypes):
             writer.write_record(writer.variant_from_string(line))
+            num_lines += 1
     writer.close()
+    _check_whole(path, num_lines)
+
+
+def _check_whole(path: Path, num_lines: int) -> None:
+    """Raise OSError unless all lines are in the file: its writer keeps a full disk to itself."""
+    if _is_whole(path, num_lines):
+        return
+    # Whatever kept the rest out is met again here, and says what it is.
+    with path.open("ab") as file:
+        file.write(bytes(1 << 20))
+        file.flush()
+        os.fsync(file.fileno())
+    raise OSError(errno.EIO, "what was written is not whole")
+
+
+def _is_whole(path: Path, num_lines: int) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_BGZF_END), os.SEEK_END)
+            ended = file.read() == _BGZF_END
+        with gzip.open(path, "rb") as lines:
+            return ended and sum(1 for _ in lines) == num_lines
+    except (EOFError, OSError, zlib.error):
+        return False
 
 
 def _records(window: Window, haplotypes: Haplotypes) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ganinfer.storage.folder import RunFolder, completed_rounds
 from ganinfer.storage.formats import FORMAT_VERSION, RESULT_SCHEMA_VERSION, read_json, read_table
-from ganinfer.storage.replacing import StorageError
+from ganinfer.storage.replacing import StorageError, replace
 
 __all__ = [
     "FORMAT_VERSION",
@@ -18,4 +18,5 @@ __all__ = [
     "completed_rounds",
     "read_json",
     "read_table",
+    "replace",
 ]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: What a run does about a full disk, once there is room.
+_GO_ON = "go on with --resume, or start again where no round was complete"
 
 
 class StorageError(ValueError):
@@ -18,15 +20,17 @@ class StorageError(ValueError):
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn errors of the operating system into one sentence that names the folder and the remedy."""
+def told(path: Path, then: str = _GO_ON) -> Iterator[None]:
+    """Turn errors of the operating system into one sentence that names the folder and the remedy.
+
+    ``then`` is what to do once a full disk has room again.
+    """
     try:
         yield
     except OSError as error:
         folder = path if path.is_dir() else path.parent
         if error.errno in _FULL:
-            remedy = "free space or raise the quota or file size limit there, then go on with --resume, or start again"
-            remedy += " where no round was complete"
+            remedy = f"free space or raise the quota or file size limit there, then {then}"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "the folder must be writable; choose another with --output"
         else:
@@ -35,9 +39,9 @@ def told(path: Path) -> Iterator[None]:
         raise StorageError(f"{what}: {error.strerror or error}; {remedy}") from error
 
 
-def replace(target: Path, write: Callable[[Path], Any]) -> None:
+def replace(target: Path, write: Callable[[Path], Any], then: str = _GO_ON) -> None:
     """Make ``target`` with ``write`` under a temporary name beside it, flush it, and rename it into place."""
-    with told(target):
+    with told(target, then):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
         remove(temporary)
