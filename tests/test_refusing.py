@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from ganinfer.haplotypes import SampleSet
 from ganinfer.runner import assembling
 from ganinfer.runner.refusing import refuse
 from ganinfer.simulation import SimulationError
+from ganinfer.tracking import TrackingError, check_reachable
 from tests.genome_files import vcf_text, write_sheet
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
@@ -200,6 +205,77 @@ def test_mlflow_that_is_away_or_misnamed(folder: Path) -> None:
     refused(folder, r"'mlflow.org:5000' has the scheme 'mlflow.org'; allowed: null", "tracking.uri=mlflow.org:5000")
     away = experiment(folder, f"tracking.uri=http://127.0.0.1:{free_port()}")
     refuse(away, network=False, resume=True)
+
+
+def answers(status: int, kind: str, text: bytes) -> type[BaseHTTPRequestHandler]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *arguments: Any) -> None:
+            """Nothing on the terminal."""
+
+    return Answer
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., str]]:
+    """Starts web servers with one answer to everything; gives their addresses."""
+    servers: list[HTTPServer] = []
+
+    def start(status: int, kind: str = "text/html", text: bytes = b"<html>") -> str:
+        servers.append(HTTPServer(("127.0.0.1", 0), answers(status, kind, text)))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_server_that_is_no_mlflow(folder: Path, served: Callable[..., str]) -> None:
+    message = r"a server answers there, but not as MLflow does \(HTTP status 404, text/html for /api/2.0/mlflow"
+    refused(folder, message, f"tracking.uri={served(404)}")
+    for status, kind, text in [(200, "text/html", b"<html>"), (500, "application/json", b"{}"), (200, "a/b", b"[]")]:
+        with pytest.raises(TrackingError, match=f"HTTP status {status}, {kind}"):
+            check_reachable(served(status, kind, text))
+    check_reachable(served(200, "application/json", b'{"experiments": []}'))
+    check_reachable(served(401))
+
+
+def test_a_tracking_database_that_cannot_be(folder: Path) -> None:
+    refused(
+        folder,
+        r"'sqlite:////proc/x.db' does not answer: .*; make the folder writable",
+        "tracking.uri=sqlite:////proc/x.db",
+    )
+    uri = f"sqlite:///{folder}/x.vcf"
+    refused(folder, r"x.vcf is no SQLite database; name another file", f"tracking.uri={uri}")
+    refused(folder, "Not a directory", f"tracking.uri={uri}/mlflow.db")
+    refused(folder, "does not answer: .*Is a directory", f"tracking.uri=sqlite:///{folder}")
+    check_reachable(f"sqlite:///{folder}/new/folder/mlflow.db")
+    sqlite3.connect(folder / "there.db").execute("CREATE TABLE a (b)").connection.close()
+    check_reachable(f"sqlite:///{folder}/there.db")
+    assert not (folder / "new").exists()
+
+
+def test_a_tracking_database_server_that_is_away_or_has_no_driver(folder: Path) -> None:
+    uri = f"postgresql://me:secret@127.0.0.1:{free_port()}/mlflow"
+    refused(
+        folder, r"me:\*\*\*@127.0.0.1:\d+/mlflow' does not answer: .*refused; start the server", f"tracking.uri={uri}"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"postgresql+other://127.0.0.1:{listener.getsockname()[1]}/mlflow"
+        refused(folder, "the database's driver cannot be used .*install it beside mlflow", f"tracking.uri={uri}")
+
+
+def test_databricks_is_left_to_mlflow() -> None:
+    check_reachable("databricks")
+    check_reachable("databricks://profile")
 
 
 def test_ray_that_is_away_or_misnamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

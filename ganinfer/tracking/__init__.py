@@ -8,8 +8,9 @@ already has are not sent again, so a resumed run may simply offer its whole traj
 
 from __future__ import annotations
 
-from ganinfer.tracking.address import TrackingError, check_reachable
+from ganinfer.tracking.address import TrackingError
 from ganinfer.tracking.opening import open_tracker
+from ganinfer.tracking.reaching import check_reachable
 from ganinfer.tracking.tracker import Tracker
 
 __all__ = ["Tracker", "TrackingError", "check_reachable", "open_tracker"]

@@ -1,9 +1,8 @@
-"""Where MLflow is: tracking URIs, whether one can be meant, and whether anything answers there."""
+"""Where MLflow is: tracking URIs, and whether one can be meant."""
 
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,32 +16,23 @@ class TrackingError(ValueError):
     """MLflow cannot be used as asked."""
 
 
-def check_reachable(uri: str | None) -> None:
-    """Raise :class:`TrackingError` for a malformed URI, or a server of which not even the port answers; quick."""
-    if uri is None:
-        return
-    parts = urlsplit(checked_uri(uri, Path()))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return
-    try:
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        socket.create_connection((parts.hostname, port), timeout=TIMEOUT).close()
-    except OSError as error:
-        raise TrackingError(no_answer(uri, error)) from error
-
-
 def checked_uri(uri: str | None, runs_folder: Path) -> str:
     """The tracking URI to use; raises :class:`TrackingError` for one that MLflow could not understand."""
     if uri is None:
         return f"sqlite:///{runs_folder.absolute() / 'mlflow.db'}"
-    allowed = "allowed: null (a database in the runs folder), sqlite:///FILE, http://HOST:PORT, postgresql://..."
+    allowed = "allowed: null (a database in the runs folder), sqlite:///FILE, http://HOST:PORT, postgresql://..., "
+    allowed += "databricks"
+    if uri == "databricks":
+        return uri
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     try:
         port_is_right = parts.port is None or parts.port > 0
     except ValueError:
         port_is_right = False
-    if scheme not in _SCHEMES:
+    if scheme == "file":
+        problem = "is a folder of files, which MLflow no longer writes (mlflow migrate-filestore makes it a database)"
+    elif scheme not in _SCHEMES:
         problem = f"has the scheme {scheme!r}" if scheme else "has no scheme"
     elif scheme == "sqlite" and not re.match(r"sqlite(\+\w+)?:///.", uri):
         problem = "names no database file (three slashes before a relative path, four before an absolute one)"
