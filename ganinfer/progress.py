@@ -26,7 +26,8 @@ class Progress(Protocol):
 
     def message(self, text: str) -> None: ...
 
-    def round_started(self, index: int, num_rounds: int, num_windows: int) -> None: ...
+    def round_started(self, index: int, num_rounds: int, num_windows: int, num_later: int) -> None:
+        """Round ``index`` of ``num_rounds`` simulates ``num_windows``, the rounds after it ``num_later`` together."""
 
     def windows_done(self, num_windows: int) -> None:
         """``num_windows`` more of the round's windows are simulated."""
@@ -52,7 +53,7 @@ class Silent(_Quiet):
     def message(self, text: str) -> None:
         return None
 
-    def round_started(self, index: int, num_rounds: int, num_windows: int) -> None:
+    def round_started(self, index: int, num_rounds: int, num_windows: int, num_later: int) -> None:
         return None
 
     def windows_done(self, num_windows: int) -> None:
@@ -96,25 +97,24 @@ def estimates(info: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 class TimeLeft:
-    """Seconds a run still takes, from the windows done so far and those of the rounds to come."""
+    """Seconds a run still takes, from the windows done so far and those to come: later rounds are larger ones."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
-        self.num_rounds = self.index = 0
-        self.finished_rounds = 0
-        self.first_index: int | None = None
+        self.num_done = self.num_windows = self.num_later = 0
 
-    def round_started(self, index: int, num_rounds: int) -> None:
-        self.index, self.num_rounds = index, num_rounds
-        if self.first_index is None:
-            self.first_index, self.start = index, time.monotonic()
+    def round_started(self, num_windows: int, num_later: int) -> None:
+        if self.num_windows == 0:
+            self.start = time.monotonic()
+        self.num_done += self.num_windows
+        self.num_windows, self.num_later = num_windows, num_later
 
     def seconds(self, share: float) -> float | None:
         """Time left when ``share`` of the present round is done; ``None`` as long as nothing is."""
-        done = self.index - (self.first_index or 0) + share
+        done = self.num_done + share * self.num_windows
         if done <= 0:
             return None
-        to_do = self.num_rounds - self.index - share
+        to_do = (1 - share) * self.num_windows + self.num_later
         return (time.monotonic() - self.start) / done * to_do
 
 
@@ -129,9 +129,9 @@ class Plain(_Quiet):
     def message(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
 
-    def round_started(self, index: int, num_rounds: int, num_windows: int) -> None:
+    def round_started(self, index: int, num_rounds: int, num_windows: int, num_later: int) -> None:
         self.num_rounds = num_rounds
-        self.left.round_started(index, num_rounds)
+        self.left.round_started(num_windows, num_later)
         self.message(f"round {index + 1} of {num_rounds}: simulating {num_windows:,} windows")
 
     def windows_done(self, num_windows: int) -> None:
@@ -168,7 +168,7 @@ class JsonLines(_Quiet):
     def message(self, text: str) -> None:
         self._event("message", text=text)
 
-    def round_started(self, index: int, num_rounds: int, num_windows: int) -> None:
+    def round_started(self, index: int, num_rounds: int, num_windows: int, num_later: int) -> None:
         self.round, self.num_windows, self.done = index, num_windows, 0
         self._event("round_started", round=index, num_rounds=num_rounds, num_windows=num_windows)
 
@@ -229,8 +229,8 @@ class Rich(_Quiet):
     def message(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def round_started(self, index: int, num_rounds: int, num_windows: int) -> None:
-        self.left.round_started(index, num_rounds)
+    def round_started(self, index: int, num_rounds: int, num_windows: int, num_later: int) -> None:
+        self.left.round_started(num_windows, num_later)
         if self.task is not None:
             self.bars.remove_task(self.task)
         self.task = self.bars.add_task(f"round {index + 1} of {num_rounds}", total=num_windows, left="")

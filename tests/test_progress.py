@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from io import StringIO
 from itertools import pairwise
 
@@ -26,7 +27,7 @@ def tell(events: progress.Progress) -> None:
     with events:
         events.message("reading the genomes")
         for index in range(2):
-            events.round_started(index, 2, 1000)
+            events.round_started(index, 2, 1000, 1000 * (1 - index))
             events.windows_done(600)
             events.windows_done(400)
             events.round_finished(index, INFO)
@@ -79,7 +80,7 @@ def test_a_terminal_is_left_in_order_after_an_error() -> None:
 
 def fail_in_mid_round(events: progress.Progress) -> None:
     with events:
-        events.round_started(0, 3, 10)
+        events.round_started(0, 3, 10, 20)
         raise RuntimeError("in mid-round")
 
 
@@ -108,9 +109,19 @@ def test_durations_are_read_at_a_glance(seconds: float, shown: str) -> None:
 
 def test_time_left_counts_from_where_a_run_was_resumed() -> None:
     left = progress.TimeLeft()
-    left.round_started(6, 8)
+    left.round_started(1000, 1000)
     assert left.seconds(0.0) is None
     left.start -= 10.0
     assert left.seconds(0.5) == pytest.approx(30.0, rel=0.05)
-    left.round_started(7, 8)
+    left.round_started(1000, 0)
     assert left.seconds(1.0) == pytest.approx(0.0)
+
+
+def test_time_left_is_that_of_the_windows_to_come() -> None:
+    """Where every window takes as long, what is left is known after the first round, however the rounds differ."""
+    sizes = [500, 1000, 4000]
+    left = progress.TimeLeft()
+    for i, size in enumerate(sizes):
+        left.round_started(size, sum(sizes[i + 1 :]))
+        left.start = time.monotonic() - 0.01 * sum(sizes[: i + 1])
+        assert left.seconds(1.0) == pytest.approx(0.01 * sum(sizes[i + 1 :]), rel=0.05, abs=0.01)

@@ -120,7 +120,8 @@ def _infer(
         events.message(_nothing_left(problem, stopped))
     while stopped is None:
         index, rest = state.index, inference.remaining(problem, state)
-        events.round_started(index, index + len(rest), rest[0].num_proposals * rest[0].num_windows)
+        sizes = [plan.num_proposals * plan.num_windows for plan in rest]
+        events.round_started(index, index + len(rest), sizes[0], sum(sizes[1:]))
         moved, info = inference.step(problem, state, workers, done=events.windows_done, clock=time.monotonic)
         entry = recording.entry(problem, moved, info, history, experiment.level)
         state = rounds.write(folder, state, moved, info, entry)
