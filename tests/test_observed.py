@@ -84,7 +84,7 @@ def test_settings_that_leave_nothing_are_named(tmp_path):
     with pytest.raises(
         ObservedError, match=r"of 1 records 1 were kept.*; data\.min_depth made 3 called genotypes miss"
     ):
-        fit_num_sites(genomes, [0, 1], SETUP, 1)
+        numbers_of_sites(genomes, [0, 1], SETUP, 1)
 
 
 def test_too_few_blocks_say_what_to_do():

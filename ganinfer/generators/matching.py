@@ -21,6 +21,8 @@ from ganinfer.parameters import Parameters
 
 #: An estimate that moved further than this since the last round, in posterior standard deviations, has not settled.
 _STEADY = 2.0
+#: While it moves by more than this, the run goes on: an emulator whose error adds a tenth to a variance moves it less.
+_AT_REST = 0.5
 #: Factor by which proposals that scores are read from lie further out than the cloud.
 _STRETCH = 4.0
 #: With a smaller share of possible draws, walkers are kept where models are possible.
@@ -218,7 +220,7 @@ class Matching:
         parameters = self._parameters
         share = local.emulator_share(posterior)
         steady = bool(shifts.max() <= _STEADY)
-        settled = beta >= self.temper and share <= self.tolerance and steady
+        settled = beta >= self.temper and share <= self.tolerance and bool(shifts.max() <= _AT_REST)
         warnings = []
         if np.isfinite(shifts).all() and not steady:
             worst = int(np.argmax(shifts))
