@@ -40,7 +40,7 @@ def fails(call, *patterns):
         ([SNP, "1 4 A C 0|1 1|1 0|0"], ["record 2 at 1:4 comes after 1:5", "bcftools sort"]),
         ([SNP, "2 4 A C 0|1 1|1 0|0", SNP], ["record 3 returns to contig 1 after 2:4", "bcftools sort"]),
         ([SNP, "1 7 A C 3 4 5 FORMAT=DP"], ["record 2 at 1:7 has no GT"]),
-        ([SNP, "1 7 A C 0|1 1|1"], ["line 12: 11 columns, the #CHROM line names 12"]),
+        ([SNP, "1 7 A C 0|1 1|1"], ["line 14: 11 columns, the #CHROM line names 12"]),
         ([SNP, "1 7 A C 0|1 1|1 x|y"], ["record 2 cannot be read", "value not a number"]),
         ([SNP, "1 x A C 0|1 1|1 0|0"], ["record 2 cannot be read", "position 'x'"]),
         ([SNP, "1 7 A C 0 1|1 0|0"], ["sample a has 1 allele at 1:7 but 2 at 1:5", "data.regions"]),
@@ -80,7 +80,7 @@ def test_contigs_of_different_ploidy(tmp_path):
         (lambda b: gzip.compress(b"sample\tpopulation\n"), ["neither VCF nor BCF", "##fileformat=VCF"]),
         (lambda b: gzip.decompress(b)[:-7], ["the last line has no end", "get it again"]),
         (lambda b: gzip.decompress(b)[:90], ["no line begins with #CHROM"]),
-        (lambda b: gzip.decompress(b) + b"\n", ["line 905: the line is empty"]),
+        (lambda b: gzip.decompress(b) + b"\n", ["line 907: the line is empty"]),
         (lambda b: gzip.decompress(b).replace(b"ID=GT", b"ID=GX"), ["no FORMAT/GT", "it defines DP, GQ, GX"]),
         (lambda b: gzip.decompress(b).replace(b"\ta\tb\tc\n", b"\ta\ta\tc\n"), ["sample a is there twice"]),
         (
