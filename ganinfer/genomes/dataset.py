@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -83,6 +83,7 @@ class Genomes:
         store: Store,
         tiling: Tiling,
         columns: Columns,
+        notes: Sequence[str] = (),
     ) -> None:
         self.source = source
         self.settings = settings
@@ -90,6 +91,7 @@ class Genomes:
         self.rejected: Mapping[str, int] = tiling.rejected
         self.samples: tuple[SampleSet, ...] = columns.samples
         self.individuals: tuple[str, ...] = columns.individuals
+        self.notes = tuple(notes)
         self._store = store
         self._columns = columns.columns
         self._carriers = chromosomes(columns.samples)
@@ -248,6 +250,7 @@ class Genomes:
             "unphased_genotypes": meta["num_unphased"],
             "ancestral": self.source.ancestral,
             **self._store.tally,
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def _mean_recombination_rate(self) -> float | None:

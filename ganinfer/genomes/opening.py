@@ -15,6 +15,7 @@ import numpy as np
 from ganinfer.genomes import beds, maps, samples, store
 from ganinfer.genomes.dataset import Genomes, arrange, ploidies
 from ganinfer.genomes.formats import open_reader
+from ganinfer.genomes.notes import notes
 from ganinfer.genomes.records import Chunk, Contents, Reader, Selection, restrict, without_duplicates
 from ganinfer.genomes.samples import Individual
 from ganinfer.genomes.source import FROM_GENOTYPES, GenomeError, GenomeSource, WindowSettings
@@ -24,7 +25,8 @@ from ganinfer.genomes.tiling import tile
 from ganinfer.haplotypes import SampleSet
 from ganinfer.windows import intersect, normalise, num_bases, subtract
 
-#: Bytes of unpacked genotypes held in memory at once while reading.
+#: Bytes of unpacked genotypes held in memory at once while reading. No setting of an experiment: it changes nothing
+#: that is read, and below some 100 MB in all there is little to gain.
 CHUNK_BYTES = 16_000_000
 _MAXIMUM_CHUNK_SITES = 20_000
 #: A contig without any record is an error where this many were to be expected from the other contigs.
@@ -64,13 +66,15 @@ def open_genomes(
     chosen = _choose(source, described.groups or _groups_in_file(source, opened.meta["contents"]))
     regions = _regions(source, described, opened.meta["contents"])
     accessible = _accessible(source, described, opened.meta["contents"], regions, opened)
+    matched = _match_maps(described, regions)
     try:
-        tiling = tile(regions, accessible, _match_maps(described, regions), windows)
+        tiling = tile(regions, accessible, matched, windows)
     except GenomeError as error:
         raise (_few_bases(error, opened) if source.accessible == FROM_GENOTYPES else error) from None
     names = tuple(individual.name for members in chosen.values() for individual in members)
     used = tuple(dict.fromkeys(window.contig for window in tiling.windows))
-    return Genomes(source, windows, opened, tiling, arrange(chosen, ploidies(opened, names, used), opened))
+    columns = arrange(chosen, ploidies(opened, names, used), opened)
+    return Genomes(source, windows, opened, tiling, columns, notes(source, opened.meta, matched, tiling.windows))
 
 
 def _few_bases(error: GenomeError, opened: store.Store) -> GenomeError:
@@ -247,9 +251,11 @@ def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
     contigs: dict[str, int | None] = {}
     records: dict[str, int] = {}
     covered: dict[str, list[list[int]]] = {}
+    filters: list[tuple[str, ...] | None] = []
     first: Contents | None = None
     for path, content in contents:
         first = first or content
+        filters.append(content.filters)
         for own, name in _spellings(path, content, contigs).items():
             length, known = content.contigs[own], contigs.get(name)
             if known is not None and length is not None and known != length:
@@ -269,6 +275,7 @@ def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:
         "contigs": contigs,
         "records": records,
         "covered": covered,
+        "filters": None if None in filters else sorted({name for names in filters for name in names or ()}),
     }
 
 

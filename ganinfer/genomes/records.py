@@ -138,7 +138,7 @@ class Contents:
     (``None`` unknown), records by contig (contigs without any are left out).
 
     ``populations`` and ``times`` of the individuals, and the intervals ``covered`` by data in each contig, where the
-    file itself says so (tree sequences).
+    file itself says so (tree sequences). ``filters`` that the header defines, ``None`` where the format has none.
     """
 
     format: str
@@ -148,6 +148,7 @@ class Contents:
     populations: tuple[str, ...] | None = None
     times: tuple[float, ...] | None = None
     covered: Mapping[str, list[list[int]]] | None = None
+    filters: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

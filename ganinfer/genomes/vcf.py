@@ -54,7 +54,8 @@ class VcfReader:
         lengths = {name: _length(line) for name, line in lines.items()}
         if not self._header.individuals:
             raise GenomeError(f"{self.path}: the #CHROM line names no sample; genotypes of individuals are needed")
-        return Contents(self._header.format, self._header.individuals, lengths, {})
+        filters = tuple(bytestream.header_lines(self._header.header, "FILTER"))
+        return Contents(self._header.format, self._header.individuals, lengths, {}, filters=filters)
 
     def contents(self) -> Contents:
         declared, records = self.declared(), self._scan.records

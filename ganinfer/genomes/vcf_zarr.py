@@ -86,6 +86,7 @@ class VcfZarrReader:
             tuple(str(name) for name in self._read("sample_id")),
             {name: lengths[i] if lengths and lengths[i] > 0 else None for i, name in enumerate(self._contigs)},
             {self._contigs[i]: int(count) for i, count in zip(numbers, counts, strict=True)},
+            filters=tuple(str(name) for name in self._read("filter_id")) if "filter_id" in self._root else None,
         )
 
     def declared(self) -> Contents:

@@ -13,6 +13,7 @@ import numpy as np
 from ganinfer import execution, observed
 from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_settings
 from ganinfer.interfaces import WindowTemplate
+from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling
 from ganinfer.runner.refusing import refuse
@@ -46,6 +47,11 @@ def check(experiment: Experiment) -> dict[str, Any]:
         experiment, scenario, real, chosen, ("snp-matrix", "joint-counts", assembling.CLASSICAL)
     )
     summary = dict(real.summary())
+    if len(chosen) < len(real.windows):
+        blocks = {real.windows[i].block for i in chosen}
+        summary["windows"] = {**summary["windows"], "used": len(chosen), "blocks_used": len(blocks)}
+    if unused := _unused_labels(experiment, scenario, real):
+        summary["notes"] = [*summary.get("notes", []), unused]
     individuals = summary.pop("individuals", None)
     if isinstance(experiment.data, SimulatedData):
         summary = {"simulation_study": {k: summary[k] for k in ("truth", "samples")}}
@@ -74,6 +80,16 @@ def check(experiment: Experiment) -> dict[str, Any]:
         "execution": _where(experiment),
         "cost": _cost(experiment, parameters, mean, median),
     }
+
+
+def _unused_labels(experiment: Experiment, scenario: str, real: RealWindows) -> str | None:
+    """Populations in a scenario's ``demes`` that the data do not have: a slip of the pen would go unnoticed."""
+    known = [samples.population for samples in real.samples]
+    unused = [str(label) for label in experiment.scenarios[scenario].options.get("demes") or {} if label not in known]
+    if not unused:
+        return None
+    place = experiment.place("scenarios", scenario, "demes")
+    return f"{place}: {', '.join(unused)} is no population of the data, which have {', '.join(dict.fromkeys(known))}"
 
 
 def _smaller_study(experiment: Experiment) -> Experiment:
