@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-OK, FAILED, USAGE, MISSING, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, MISSING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 the run failed, 2 a mistake on the command line, in the experiment or in its data, "
-    "3 an optional dependency is missing, 130 interrupted (go on with --resume)."
+    "Exit codes: 0 done, 1 the run failed, or doctor or plugins check found a problem, 2 a mistake on the command "
+    "line, in the experiment or in its data, 3 an optional dependency is missing, 130 interrupted (Ctrl-C) and 143 "
+    "terminated (SIGTERM): go on with --resume."
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Help")]
@@ -24,6 +25,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 #: Packages whose ValueErrors are messages for users; raised elsewhere they are our own bugs.
 _OURS = ("ganinfer", "simulators", "discriminators")
 _EXTRAS = {"zarr": "zarr", "bio2zarr": "zarr", "vcztools": "zarr", "tszip": "zarr"}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as batch systems send it when time is up: in all but its exit code a Ctrl-C."""
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,6 +40,8 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             command(*args, **options)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
+        except Terminated:
+            fail("terminated", TERMINATED)
         except KeyboardInterrupt:
             fail("interrupted", INTERRUPTED)
         except BrokenPipeError:
@@ -58,7 +65,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def fail(message: str, code: int) -> None:
     """Ends the command."""
-    typer.echo(message if code == INTERRUPTED else f"error: {message}", err=True)
+    typer.echo(message if code in (INTERRUPTED, TERMINATED) else f"error: {message}", err=True)
     raise typer.Exit(code)
 
 

@@ -7,8 +7,10 @@ an item that takes its worker down is found, and tried a bounded number of times
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -170,7 +172,7 @@ class RayExecutor(Executor):
             _reach(address, self._setting)
         for last in (False, True) if self._embedded else (True,):
             try:
-                with _environment(dict.fromkeys(THREAD_VARIABLES, "1") if self._embedded else {}):
+                with _environment(dict.fromkeys(THREAD_VARIABLES, "1") if self._embedded else {}), _sigterm_kept():
                     ray.init(address=address, **settings)
                 return
             except Exception as error:
@@ -221,6 +223,22 @@ def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep the program's own answer to SIGTERM, where it has one: Ray's ends the process without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    kept = callable(before) and threading.current_thread() is threading.main_thread()
+    try:
+        yield
+    except SystemExit:  # by Ray's handler, already
+        if callable(before):
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        if kept:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _results(group: Group, results: list[Any], error: BaseException | None) -> Iterator[tuple[int, Any]]:

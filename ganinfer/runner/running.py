@@ -58,7 +58,7 @@ def run(
         try:
             _infer(experiment, problem, folder, tracker, workers, events)
         except BaseException as error:
-            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
             raise
     return folder.path
 
