@@ -161,7 +161,7 @@ def test_exit_codes():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (sentence,) = re.findall(r"Exit codes: ([^.]*)\.", text)
     codes = {int(code) for code in re.findall(r"\b\d+\b", sentence)}
-    assert codes == {guard.OK, guard.FAILED, guard.USAGE, guard.MISSING, guard.INTERRUPTED}
+    assert codes == {guard.OK, guard.FAILED, guard.USAGE, guard.MISSING, guard.INTERRUPTED, guard.TERMINATED}
 
 
 # --- examples -----------------------------------------------------------------------------------------------------
