@@ -278,6 +278,19 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+def test_a_dry_run_looks_at_all_that_a_run_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, error = invoke("run", IM, "--dry-run", "--output", run_folder.make(tmp_path / "run"))
+    assert (code, "already holds a finished run; go on with it: --resume" in error) == (2, True)
+    code, _, error = invoke("run", IM, "--dry-run", "--resume")
+    assert (code, "nothing to resume: " in error) == (2, True)
+    changes = ("--set", "execution.executor=serial", "--set", "data.simulate.windows=20")
+    code, out, error = invoke("run", IM, "--dry-run", *changes)
+    assert (code, "cost:" in out) == (0, True), error
+    assert error.splitlines()[-1] == "dry run: the run's folder would be runs/im, nothing was written there"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 # --- what options mean ------------------------------------------------------------------------------------------
 
 

@@ -139,6 +139,15 @@ def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path):
         runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=tmp_path / "file")
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that nobody may write is needed")
+def test_genomes_that_were_read_lie_where_every_command_looks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert assembling.cache_folder() == tmp_path / "runs" / "cache"
+    assert assembling.cache_folder(tmp_path / "elsewhere" / "run") == tmp_path / "runs" / "cache"
+    monkeypatch.chdir("/proc/self")
+    assert assembling.cache_folder(tmp_path / "elsewhere" / "run") == tmp_path / "elsewhere" / "cache"
+
+
 def test_an_experiment_that_was_written_keeps_the_order_of_its_populations(tmp_path):
     study = load(FILE, [*SMALL, "data.simulate.samples={B: 11, A: 2}"])
     path = tmp_path / "experiment.yaml"
@@ -153,6 +162,6 @@ def test_a_run_does_not_go_on_with_its_populations_in_another_order(tmp_path):
     study, other = (load(FILE, [*SMALL, f"data.simulate.samples={s}"]) for s in ("{B: 11, A: 2}", "{A: 2, B: 11}"))
     with RunFolder.create(tmp_path / "run") as folder:
         folder.write_text("experiment.yaml", dump_yaml(study.resolved()))
-        check_same(study, folder)
+        check_same(study, folder.path)
         with pytest.raises(ValueError, match="but the order of what is in data changed"):
-            check_same(other, folder)
+            check_same(other, folder.path)

@@ -22,7 +22,9 @@ from ganinfer.experiment import ExperimentError, load
 from ganinfer.haplotypes import SampleSet
 from ganinfer.runner import assembling
 from ganinfer.runner.refusing import refuse
+from ganinfer.runner.running import dump_yaml
 from ganinfer.simulation import SimulationError
+from ganinfer.storage import RunFolder
 from ganinfer.tracking import TrackingError, check_reachable
 from tests.genome_files import vcf_text, write_sheet
 
@@ -81,6 +83,8 @@ def refused(folder: Path, message: str, *overrides: str, text: str = EXPERIMENT,
     with pytest.raises(kind, match=message):
         runner.check(loaded)
     with pytest.raises(kind, match=message):
+        runner.check(loaded, folder / "run")
+    with pytest.raises(kind, match=message):
         runner.run(loaded, folder / "run")
     assert sorted(folder.rglob("*")) == before
 
@@ -88,6 +92,38 @@ def refused(folder: Path, message: str, *overrides: str, text: str = EXPERIMENT,
 def test_a_sound_experiment_passes(folder: Path) -> None:
     refuse(experiment(folder), network=False)
     refuse(load(EXPERIMENTS / "im.yaml"), network=False)
+
+
+def test_a_folder_that_a_run_could_not_have(folder: Path) -> None:
+    """Said by a check that is told the folder, which takes and changes nothing there."""
+    loaded = experiment(folder)
+    (folder / "other").mkdir()
+    (folder / "other" / "thesis.tex").touch()
+    with RunFolder.create(folder / "taken") as run:
+        run.write_round(0, {}, {})
+        with pytest.raises(ValueError, match=r"output folder in use: .* by this process"):
+            runner.check(loaded, folder / "taken")
+        program = "from pathlib import Path; from ganinfer.storage import check_folder; check_folder(Path('taken'))"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert "StorageError: output folder in use: " in done.stderr
+        assert f"by process {os.getpid()} on " in done.stderr
+        run.write_text("experiment.yaml", dump_yaml(loaded.resolved()))
+    before = sorted(folder.rglob("*"))
+    for name, resume, message in [
+        ("taken", False, r"already holds an unfinished run \(1 complete rounds\)"),
+        ("other", False, r"is not empty \(thesis.tex\) and holds no run"),
+        ("other", True, "nothing to resume: "),
+        ("gone", True, "nothing to resume: "),
+        ("my.yaml", False, "my.yaml is a file; choose another"),
+        ("my.yaml/run", False, "my.yaml must be a writable folder; choose another with --output"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            runner.check(loaded, folder / name, resume=resume)
+    with pytest.raises(ValueError, match="--resume goes on with the run's own experiment, but seed changed"):
+        runner.check(loaded, folder / "taken", resume=True, seed=5)
+    with pytest.raises(AssertionError, match="the genomes were read"):
+        runner.check(loaded, folder / "taken", resume=True)
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_population_without_a_deme(folder: Path) -> None:

@@ -371,13 +371,16 @@ def test_a_run_killed_again_and_again_gives_the_same_answer(finished, runs, monk
 # --- simulated observations ---------------------------------------------------------------------------------------
 
 
-def test_a_run_on_the_simulated_vcf_gives_the_same_parameters(finished, runs):
+def test_a_run_on_the_simulated_vcf_gives_the_same_parameters(finished, runs, monkeypatch):
+    monkeypatch.chdir(runs)
     folder = runs / "simulated"
     runner.simulate(tiny(), scenario="const", theta={"Ne": 10_000.0}, output=folder)
     assert {"simulated.vcf.gz", "samples.tsv", "regions.bed", "accessible.bed", "experiment.yaml"} <= {
         p.name for p in folder.iterdir()
     }
-    again = runner.run(load(folder / "experiment.yaml"), runs / "from-vcf")
+    again = runner.run(load(folder / "experiment.yaml"), runs / "elsewhere" / "from-vcf")
+    assert (runs / "runs" / "cache").is_dir()
+    assert not (runs / "elsewhere" / "cache").exists()
     assert result(again)["parameters"] == result(finished)["parameters"]
     with pytest.raises(ValueError, match="is not empty: choose another --output"):
         runner.simulate(tiny(), scenario="const", theta={"Ne": 10_000.0}, output=folder)

@@ -95,9 +95,9 @@ def init(
 def _write(wish: Wish, output: Path) -> None:
     from ganinfer import starting
     from ganinfer.cli import show
-    from ganinfer.runner.assembling import CACHE
+    from ganinfer.runner.assembling import cache_folder
 
     typer.echo("reading the genomes ...", err=True)
-    made = starting.write_experiment(wish, output, Path("runs") / CACHE)
+    made = starting.write_experiment(wish, output, cache_folder())
     show.report(made.found, as_json=False)
     show.written(made.files)

@@ -47,8 +47,8 @@ def run(
 
     folder = output or Path("runs") / experiment.name
     if dry_run:
-        show.report(runner.check(experiment), as_json)
-        typer.echo(f"dry run: nothing was written; the run's folder would be {folder}", err=True)
+        show.report(runner.check(experiment, folder, seed=seed, resume=resume), as_json)
+        show.dry_run(experiment, folder)
         return
     try:
         with progress.make(json_lines=as_json) as events:

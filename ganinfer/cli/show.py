@@ -148,6 +148,17 @@ def how_to_go_on(file: Path, folder: Path, overrides: Sequence[str]) -> None:
         typer.echo("no round was complete; start again with the same command", err=True)
 
 
+def dry_run(experiment: Any, folder: Path) -> None:
+    """Where a run would lie, and what looking at it has left."""
+    from ganinfer.experiment import SimulatedData
+    from ganinfer.runner.assembling import cache_folder
+
+    kept = (
+        "" if isinstance(experiment.data, SimulatedData) else f"; the genomes, once read, are in {cache_folder(folder)}"
+    )
+    typer.echo(f"dry run: the run's folder would be {folder}, nothing was written there{kept}", err=True)
+
+
 def schema() -> None:
     """What an experiment may hold, for editors that check YAML as it is written."""
     from ganinfer.experiment import Experiment

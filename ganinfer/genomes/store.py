@@ -156,7 +156,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             reason = str(error.strerror or error)
         raise GenomeError(
             f"{folder}: the haplotype store cannot be written: {reason}; nothing was kept. "
-            "Free some space, or choose another place: the cache lies beside the run's folder (--output)"
+            "Free some space, or choose another place: the cache is runs/cache of the current folder"
         ) from error
 
 

@@ -34,7 +34,7 @@ from ganinfer.pipeline import PipelineSettings
 from ganinfer.runner import impossible
 
 CLASSICAL = "classical"
-#: Where genomes are kept once they were read, beside the runs.
+#: Where genomes are kept once they were read.
 CACHE = "cache"
 #: Draws from the prior that are tried before anything else is.
 _TRIED_DRAWS = 32
@@ -78,6 +78,16 @@ def only_scenario(experiment: Experiment) -> str:
 def label(experiment: Experiment, scenario: str) -> str:
     """What follows ``ganinfer simulate`` in a command that repeats simulations of the experiment."""
     return simulation.label(str(experiment.path), scenario, experiment.overrides)
+
+
+def cache_folder(output: Path | None = None) -> Path:
+    """``runs/cache`` of the current folder, which every command finds, wherever a run's folder ``output`` lies.
+
+    Beside ``output`` where nothing can be written here.
+    """
+    here = (Path("runs") / CACHE).absolute()
+    there = next(folder for folder in (here, *here.parents) if folder.exists())
+    return here if output is None or os.access(there, os.W_OK) else output.absolute().parent / CACHE
 
 
 def open_data(experiment: Experiment, workers: Executor, cache: Path) -> RealWindows:

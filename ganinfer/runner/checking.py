@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import execution, observed
+from ganinfer import execution, observed, storage
 from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_settings
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling
 from ganinfer.runner.refusing import refuse
+from ganinfer.runner.running import check_same
 from ganinfer.simulation import Setup, Task, choose_templates, simulate
 
 _TRIED_WINDOWS = 4
@@ -26,18 +27,28 @@ _TRAINING_SECONDS = 1.5e-3
 _ONCE_SECONDS = 30.0
 
 
-def check(experiment: Experiment) -> dict[str, Any]:
+def check(
+    experiment: Experiment, output: Path | None = None, *, seed: int | None = None, resume: bool = False
+) -> dict[str, Any]:
     """Data, windows, diversity, the cost of a simulation and the run's likely time, as JSON values.
 
-    Raises the same errors as a run would, before anything expensive.
+    Raises the same errors as a run would, before anything expensive; with ``output`` also those of a run in that folder
+    with ``seed`` and ``resume``. Nothing is written there.
     """
+    if seed is not None:
+        experiment = experiment.model_copy(update={"seed": seed})
     scenario = assembling.only_scenario(experiment)
+    if output is not None:
+        storage.check_folder(output, resume=resume)
+    if output is not None and resume:
+        check_same(experiment, output)
     # The default network without options is sure to build; TensorFlow's import would take longer than all the rest.
-    refuse(experiment, network=experiment.discriminator != type(experiment.discriminator)())
+    network = output is not None or experiment.discriminator != type(experiment.discriminator)()
+    refuse(experiment, network=network, resume=resume)
     if isinstance(experiment.data, SimulatedData):
         experiment = _smaller_study(experiment)
     with execution.make("serial") as serial:
-        real = assembling.open_data(experiment, serial, Path("runs") / assembling.CACHE)
+        real = assembling.open_data(experiment, serial, assembling.cache_folder(output))
     _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
     tried = assembling.tried_prior(experiment, scenario, parameters)
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)

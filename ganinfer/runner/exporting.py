@@ -108,7 +108,7 @@ def _simulated(
             return Simulated(
                 genomes.windows, [genomes.haplotypes(i) for i in range(len(genomes.windows))], plan.setup.samples
             )
-        real = assembling.open_data(experiment, workers, Path("runs") / assembling.CACHE)
+        real = assembling.open_data(experiment, workers, assembling.cache_folder())
     chosen, first_seed = _templates(experiment, real, num_windows, seed, proposal_seed)
     templates = [real.templates[i] for i in chosen]
     raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed)
@@ -171,7 +171,7 @@ def _tree_sequences(
             parts = [(plan.setup.samples, (template,) * (num_windows or _PROPOSAL_WINDOWS), proposal_seed)]
     else:
         with _workers(experiment) as workers:
-            real = assembling.open_data(experiment, workers, Path("runs") / assembling.CACHE)
+            real = assembling.open_data(experiment, workers, assembling.cache_folder())
         chosen, first = _templates(experiment, real, num_windows, seed, proposal_seed)
         parts = [(real.samples, tuple(real.templates[i] for i in chosen), first)]
     for samples, templates, part_seed in parts:

@@ -43,13 +43,13 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
-            check_same(experiment, folder)
+            check_same(experiment, folder.path)
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=resume)
         folder.write_text(EXPERIMENT, dump_yaml(experiment.resolved()))
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
-        real = assembling.open_data(experiment, workers, folder.path.parent / assembling.CACHE)
+        real = assembling.open_data(experiment, workers, assembling.cache_folder(folder.path))
         problem, unseen = _problem(experiment, scenario, real, folder)
         folder.write_json("data.json", _data_summary(problem, real, unseen))
         for sentence in unseen:
@@ -175,12 +175,12 @@ def _nothing_left(problem: Any, stopped: str) -> str:
 _MAY_CHANGE = ("budget", "execution", "tracking", "name")
 
 
-def check_same(experiment: Experiment, folder: storage.RunFolder) -> None:
+def check_same(experiment: Experiment, folder: Path) -> None:
     """Refuse to resume a run of another experiment."""
-    path = folder.path / EXPERIMENT
+    path = folder / EXPERIMENT
     if not path.exists():
         return
-    before = loads(path.read_text(), folder.path, EXPERIMENT).resolved()
+    before = loads(path.read_text(), folder, EXPERIMENT).resolved()
     now = experiment.resolved()
     differing = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
     # Arrays have the populations in the order that the data name them.
@@ -188,7 +188,7 @@ def check_same(experiment: Experiment, folder: storage.RunFolder) -> None:
         differing.append("the order of what is in data")
     if differing:
         raise RunError(
-            f"{folder.path}: --resume goes on with the run's own experiment, but {', '.join(differing)} changed; "
+            f"{folder}: --resume goes on with the run's own experiment, but {', '.join(differing)} changed; "
             "undo that, or start a new run with another --output"
         )
 

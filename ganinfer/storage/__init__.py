@@ -6,7 +6,7 @@ so that a kill at any moment leaves the previous complete state. Every JSON file
 
 from __future__ import annotations
 
-from ganinfer.storage.folder import RunFolder, completed_rounds
+from ganinfer.storage.folder import RunFolder, check_folder, completed_rounds
 from ganinfer.storage.formats import FORMAT_VERSION, RESULT_SCHEMA_VERSION, read_json, read_table
 from ganinfer.storage.replacing import StorageError, replace
 
@@ -15,6 +15,7 @@ __all__ = [
     "RESULT_SCHEMA_VERSION",
     "RunFolder",
     "StorageError",
+    "check_folder",
     "completed_rounds",
     "read_json",
     "read_table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from ganinfer.storage.formats import (
     read_table,
     write_array,
 )
-from ganinfer.storage.locking import Lock
+from ganinfer.storage.locking import Lock, check_free
 from ganinfer.storage.replacing import StorageError, remove, replace, told
 
 _ROUND = re.compile(r"[0-9]{4,}")
@@ -202,6 +203,16 @@ class RunFolder:
         target = self.path / name
         replace(target, write)
         return target
+
+
+def check_folder(path: Path, *, resume: bool = False) -> None:
+    """Raise as :meth:`RunFolder.create` would, and make, lock and change nothing."""
+    path = path.absolute()
+    check_free(path)
+    _check_contents(path, resume=resume)
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise StorageError(f"cannot make {path}: {there} must be a writable folder; choose another with --output")
 
 
 def completed_rounds(path: Path) -> list[int]:

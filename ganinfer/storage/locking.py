@@ -29,8 +29,7 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         self._path = folder / ".lock"
-        if self._folder in _in_use:
-            raise StorageError(f"output folder in use: {folder} by this process; choose another with --output")
+        _check_own(folder)
         while not self._taken(folder):
             os.close(self._descriptor)
         now = {"pid": os.getpid(), "started": _started(os.getpid()), "host": socket.gethostname(), "time": time.time()}
@@ -43,26 +42,14 @@ class Lock:
         """Lock the file; false when its last owner removed it meanwhile, so that it has to be opened again."""
         with told(self._path):
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        owner = self._owner()
+        owner = _owner(self._descriptor)
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in _NO_LOCKS or _alive(owner):
                 os.close(self._descriptor)
-                since = time.strftime("%Y-%m-%d %H:%M", time.localtime(owner.get("time", 0)))
-                who = (
-                    f"process {owner['pid']} on {owner['host']} since {since}" if "pid" in owner else "another process"
-                )
-                hint = f"wait for it or choose another with --output (if that process is gone, remove {self._path})"
-                raise StorageError(f"output folder in use: {folder} by {who}; {hint}") from error
+                raise StorageError(_in_use_by(folder, owner)) from error
         return self._path.exists() and self._path.stat().st_ino == os.fstat(self._descriptor).st_ino
-
-    def _owner(self) -> dict[str, Any]:
-        try:
-            owner = json.loads(os.pread(self._descriptor, 4096, 0) or b"{}")
-        except ValueError:
-            return {}
-        return owner if isinstance(owner, dict) else {}
 
     def release(self) -> None:
         if self._folder in _in_use:
@@ -70,6 +57,43 @@ class Lock:
             with contextlib.suppress(OSError):
                 self._path.unlink()
             os.close(self._descriptor)
+
+
+def check_free(folder: Path) -> None:
+    """Raise :class:`StorageError` where a run has locked the folder; nothing is written."""
+    _check_own(folder)
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDONLY)
+    except OSError:
+        return
+    owner = _owner(descriptor)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS or _alive(owner):
+            raise StorageError(_in_use_by(folder, owner)) from error
+    finally:
+        os.close(descriptor)
+
+
+def _check_own(folder: Path) -> None:
+    if folder.resolve() in _in_use:
+        raise StorageError(f"output folder in use: {folder} by this process; choose another with --output")
+
+
+def _in_use_by(folder: Path, owner: Mapping[str, Any]) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(owner.get("time", 0)))
+    who = f"process {owner['pid']} on {owner['host']} since {since}" if "pid" in owner else "another process"
+    hint = f"wait for it or choose another with --output (if that process is gone, remove {folder / '.lock'})"
+    return f"output folder in use: {folder} by {who}; {hint}"
+
+
+def _owner(descriptor: int) -> dict[str, Any]:
+    try:
+        owner = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
 
 
 def _started(pid: int) -> str | None:

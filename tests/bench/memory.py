@@ -7,6 +7,7 @@ has a process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -116,7 +117,8 @@ def run(workers: int) -> dict[str, Any]:
     windows = 5 * bound // 4
     overrides = [f"budget.simulated_windows={windows}", f"execution.workers={workers}"]
     loaded = experiment.load(ROOT / "experiments" / "yri-ceu.yaml", overrides)
-    with tempfile.TemporaryDirectory(prefix="memory-") as folder, Watch() as watch:
+    # There, so that the genomes are read and not found in the cache of the current folder.
+    with tempfile.TemporaryDirectory(prefix="memory-") as folder, contextlib.chdir(folder), Watch() as watch:
         runner.run(loaded, Path(folder) / "run")
         own = processes.peak_memory()[0]
     return {
