@@ -165,6 +165,15 @@ def test_an_empty_population(folder: Path) -> None:
     refused(folder, r"sheet.tsv: population C of data.populations is empty; there are A \(2\)", "data.populations.C=1")
 
 
+def test_windows_longer_than_what_they_are_cut_from(folder: Path) -> None:
+    (folder / "regions.bed").write_text("1\t0\t700\n1\t800\t900\n")
+    message = "regions.bed: no window of 90,000,000 bases is left: the longest of the regions has 700. Lower windows.le"
+    refused(folder, message, "data.regions=regions.bed", "windows.length=90000000", "windows.block_length=null")
+    refuse(experiment(folder, "data.regions=regions.bed", "windows.length=700"), network=False)
+    with pytest.raises(ExperimentError, match=r"windows.length: must be at most 100,000,000, not 5000000000"):
+        experiment(folder, "windows.length=5000000000")
+
+
 def test_a_budget_that_is_too_small(folder: Path) -> None:
     refused(folder, r"budget: generator matching needs at least 14 proposals", "budget.simulated_windows=3")
 

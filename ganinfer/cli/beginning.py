@@ -64,7 +64,7 @@ def init(
     model: Model = None,
     mutation_rate: Annotated[float, typer.Option(help="Per base and generation.")] = 1.25e-8,
     generation_time: Annotated[float | None, typer.Option(help="Years.")] = None,
-    window_length: Annotated[int, typer.Option(min=100, help="Base pairs.")] = 50_000,
+    window_length: Annotated[int, typer.Option(min=100, max=100_000_000, help="Base pairs.")] = 50_000,
     name: Annotated[str | None, typer.Option(help="Name of the experiment and its files.")] = None,
     example: Example = None,
     schema: Schema = False,

@@ -78,7 +78,8 @@ def _message(item: Any, location: Location) -> str:
         return "must not be empty"
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        return f"must be {word} {context[key]:g}, not {_shown(value)}"
+        bound = context[key]
+        return f"must be {word} {f'{bound:,}' if isinstance(bound, int) else f'{bound:g}'}, not {_shown(value)}"
     return f"{_KINDS.get(kind, item['msg'])}, not {_shown(value)}"
 
 

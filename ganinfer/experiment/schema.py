@@ -29,6 +29,9 @@ SCHEMA_VERSION = 1
 #: What a name used for files and plots may look like.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
+#: Bases of a window at most: one of a whole chromosome would be simulated for hours, and tells no more than many do.
+MAX_WINDOW = 100_000_000
+
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -189,7 +192,7 @@ Data = Annotated[
 class Windows(Section):
     """How genomes are cut. ``block_length`` null: 1,000,000, or ``length`` if longer; ``maximum`` null: all windows."""
 
-    length: Annotated[int, Field(ge=100)] = 50_000
+    length: Annotated[int, Field(ge=100, le=MAX_WINDOW)] = 50_000
     min_accessible: Share = 0.5
     maximum: Count | None = None
     block_length: Count | None = None

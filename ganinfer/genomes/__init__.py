@@ -1,7 +1,16 @@
 """Real genomes: readers, masks, maps, the store of haplotypes on disk, and windows."""
 
 from ganinfer.genomes.dataset import Genomes
-from ganinfer.genomes.opening import open_genomes, read_samples
+from ganinfer.genomes.opening import check_length, open_genomes, read_samples
 from ganinfer.genomes.source import FROM_GENOTYPES, GenomeError, GenomeSource, WindowSettings
 
-__all__ = ["FROM_GENOTYPES", "GenomeError", "GenomeSource", "Genomes", "WindowSettings", "open_genomes", "read_samples"]
+__all__ = [
+    "FROM_GENOTYPES",
+    "GenomeError",
+    "GenomeSource",
+    "Genomes",
+    "WindowSettings",
+    "check_length",
+    "open_genomes",
+    "read_samples",
+]

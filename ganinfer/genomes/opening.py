@@ -21,7 +21,7 @@ from ganinfer.genomes.samples import Individual
 from ganinfer.genomes.source import FROM_GENOTYPES, GenomeError, GenomeSource, WindowSettings
 from ganinfer.genomes.summary import left_out
 from ganinfer.genomes.text import reconcile, shorten
-from ganinfer.genomes.tiling import tile
+from ganinfer.genomes.tiling import tile, too_long
 from ganinfer.haplotypes import SampleSet
 from ganinfer.windows import intersect, normalise, num_bases, subtract
 
@@ -84,6 +84,13 @@ def _few_bases(error: GenomeError, opened: store.Store) -> GenomeError:
         f"{error}. data.accessible: from-genotypes takes the bases that have a record with half of the individuals "
         f"called, here {bases:,} (a file of variants alone has none for the others); {left_out(opened.tally)}"
     )
+
+
+def check_length(regions: Path, length: int) -> None:
+    """Raise GenomeError where no region of a BED file holds a window of ``length`` bases."""
+    intervals = beds.read_bed(regions).intervals
+    if all((i[:, 1] - i[:, 0]).max(initial=0) < length for i in intervals.values()):
+        raise GenomeError(f"{regions}: {too_long(intervals, length)}")
 
 
 def read_samples(sheet: Path, populations: Mapping[str, int | Literal["all"]]) -> tuple[SampleSet, ...]:

@@ -96,16 +96,21 @@ def _nothing_left(
     rejected: Mapping[str, int], best: float, regions: Mapping[str, np.ndarray], settings: WindowSettings
 ) -> str:
     if INACCESSIBLE not in rejected:
-        longest = max((int((i[:, 1] - i[:, 0]).max()) for i in regions.values() if len(i)), default=0)
-        return (
-            f"no window of {settings.length:,} bases is left: the longest of the regions has {longest:,}. Lower "
-            "windows.length, or give longer regions in data.regions"
-        )
+        return too_long(regions, settings.length)
     reasons = "; ".join(f"{number} fell as {reason}" for reason, number in rejected.items())
     return (
         f"no window of {settings.length:,} bases is left: {reasons}. The most accessible had a share of {best:.2f}, "
         f"windows.min_accessible is {settings.min_accessible:g}: lower it or windows.length, or look at data.regions, "
         "data.accessible and data.exclude"
+    )
+
+
+def too_long(regions: Mapping[str, np.ndarray], length: int) -> str:
+    """What to say where every region is shorter than a window."""
+    longest = max((int((i[:, 1] - i[:, 0]).max()) for i in regions.values() if len(i)), default=0)
+    return (
+        f"no window of {length:,} bases is left: the longest of the regions has {longest:,}. Lower "
+        "windows.length, or give longer regions in data.regions"
     )
 
 

@@ -44,6 +44,7 @@ def refuse(experiment: Experiment, *, network: bool, resume: bool = False) -> No
     few = tuple(replace(s, num_individuals=min(s.num_individuals, _FEW_INDIVIDUALS)) for s in samples)
     few = few or (SampleSet("population", _FEW_INDIVIDUALS),)
     _check_encodings(experiment)
+    _check_length(experiment)
     if samples:
         _try_simulator(experiment, scenario, parameters, few)
     if network:
@@ -70,6 +71,14 @@ def _samples(experiment: Experiment) -> tuple[SampleSet, ...]:
     from ganinfer.genomes import read_samples
 
     return read_samples(experiment.data.samples, experiment.data.populations)
+
+
+def _check_length(experiment: Experiment) -> None:
+    """Before a window is simulated, which takes the longer the longer it is."""
+    if not isinstance(experiment.data, SimulatedData) and experiment.data.regions is not None:
+        from ganinfer.genomes import check_length
+
+        check_length(experiment.data.regions, experiment.windows.length)
 
 
 def _try_simulator(
