@@ -256,6 +256,7 @@ def test_the_command_says_what_it_found_and_what_comes_next(
         ([], "give either --genotypes FILE, or --example NAME (const, exp, im"),
         (["--example", "im", "-g", "x.vcf"], "give either --genotypes FILE, or --example NAME"),
         (["-g", "gone.vcf"], "gone.vcf: no such file"),
+        (["-g", "gone.vcf", "--name", "a/b"], "--name 'a/b': must be letters, digits, '.', '_' and '-', beginning"),
         (["-g", "x.vcf", "--populations", "YRI=many"], "--populations YRI=many: must be NAME or NAME=INDIVIDUALS"),
         (["--example", "nothing"], "no shipped experiment named 'nothing'"),
     ],

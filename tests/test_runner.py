@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -278,6 +281,23 @@ class Messages(Silent):
 
     def message(self, text):
         self.messages.append(text)
+
+
+def test_mlflow_that_fails_at_the_end_is_among_the_warnings(runs):
+    class Sabotage(Silent):
+        said: ClassVar[list[str]] = []
+
+        def message(self, text: str) -> None:
+            self.said.append(text)
+            if text.startswith("Comparing"):
+                with closing(sqlite3.connect(runs / "away" / "mlflow.db")) as database:
+                    database.execute("DROP TABLE runs")
+                    database.commit()
+
+    folder = runner.run(tiny("budget.rounds=1"), runs / "away" / "run", progress=Sabotage())
+    (warning,) = [w for w in json.loads((folder / "warnings.json").read_text())["warnings"] if "MLflow" in w]
+    assert "sent by the next --resume" in warning
+    assert warning in Sabotage.said
 
 
 def test_a_critic_followed_through_a_kill_gives_the_same_answer(runs, monkeypatch):

@@ -78,6 +78,7 @@ def init(
         return
     if (example is None) == (not genotypes):
         fail(f"give either --genotypes FILE, or --example NAME ({', '.join(_examples())})", USAGE)
+    _check_name(name)
     from ganinfer import starting
     from ganinfer.cli import values
 
@@ -90,6 +91,16 @@ def init(
         model, name, mutation_rate, generation_time, window_length,
     )  # fmt: skip
     _write(wish, output)
+
+
+def _check_name(name: str | None) -> None:
+    """Before the genomes are read: the experiment and its files are called so."""
+    import re
+
+    from ganinfer.experiment.schema import NAME_PATTERN
+
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        fail(f"--name {name!r}: must be letters, digits, '.', '_' and '-', beginning with a letter or digit", USAGE)
 
 
 def _write(wish: Wish, output: Path) -> None:

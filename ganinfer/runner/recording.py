@@ -185,7 +185,7 @@ def finish(
     folder.write_arrays("fit.npz", fit.arrays)
     folder.write_json("fit.json", fit.values)
     _write_best_model(experiment, problem, info, folder)
-    folder.write_json("warnings.json", {"warnings": [*info.warnings, *tracker.warnings]})
+    said = _write_warnings(info, folder, tracker)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
     folder.write_json(
         "result.json",
@@ -201,6 +201,14 @@ def finish(
     )
     write_bundle(experiment, problem, state, folder)
     _report(folder, tracker)
+    if len(tracker.warnings) > said:  # of what was sent last
+        _write_warnings(info, folder, tracker)
+
+
+def _write_warnings(info: Info, folder: storage.RunFolder, tracker: tracking.Tracker) -> int:
+    """Of the method and of MLflow; returns how many are of MLflow."""
+    folder.write_json("warnings.json", {"warnings": [*info.warnings, *tracker.warnings]})
+    return len(tracker.warnings)
 
 
 def _write_best_model(experiment: Experiment, problem: Any, info: Info, folder: storage.RunFolder) -> None:
