@@ -17,6 +17,11 @@ from ganinfer.statistics import LD_EDGES, joint_spectra
 
 _WINDOWS = 16
 _MOST_WINDOWS = 3_200
+#: Proposals where real windows are few, and how many windows on both sides together allow fewer.
+_ENOUGH_PROPOSALS, _ENOUGH_PAIRS = 100, 10_000
+#: What fewer blocks of real windows hold anything of has its standard error from simulated windows too, which weigh
+#: as much as so many blocks.
+_FEW_BLOCKS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +39,8 @@ class Fit:
 
 
 def predict(problem: Problem, posterior: np.ndarray, executor: Executor) -> Fit:
-    """Simulate fresh windows at posterior draws, as many as there are real ones up to 3,200, and compare."""
-    num_proposals = max(1, min(len(problem.observed), _MOST_WINDOWS) // _WINDOWS)
+    """Simulate fresh windows at posterior draws and compare them with the real ones."""
+    num_proposals = _num_proposals(len(problem.observed))
     rng = randomness.stream(problem.seed, "predictive")
     theta = posterior[rng.choice(len(posterior), num_proposals, replace=len(posterior) < num_proposals)]
     names = _classical_names(problem)
@@ -63,6 +68,15 @@ def predict(problem: Problem, posterior: np.ndarray, executor: Executor) -> Fit:
     return Fit(compared, values)
 
 
+def _num_proposals(num_real: int) -> int:
+    """As many windows as there are real ones, up to 3,200, but where these are few up to a hundred proposals.
+
+    The simulations' own error is that of means over proposals: of a few it is not known.
+    """
+    as_many = min(num_real, _MOST_WINDOWS) // _WINDOWS
+    return max(as_many, min(_ENOUGH_PROPOSALS, _ENOUGH_PAIRS // num_real))
+
+
 def block_standard_error(values: np.ndarray, block: np.ndarray) -> np.ndarray:
     """Standard error (d,) of the mean of ``values`` (n, d), blocks taken as independent."""
     names, index = np.unique(block, return_inverse=True)
@@ -74,15 +88,33 @@ def block_standard_error(values: np.ndarray, block: np.ndarray) -> np.ndarray:
 
 def _compared(real: np.ndarray, block: np.ndarray, simulated: np.ndarray) -> dict[str, np.ndarray]:
     """Means and standard errors; ``simulated`` (proposals, windows, d), proposals taken as independent."""
-    by_proposal = simulated.mean(axis=1)
+    by_proposal = simulated.mean(axis=1, dtype=float)
     if real.shape[1] == 0:
         return {}
     return {
         "real_mean": real.mean(axis=0, dtype=float),
-        "real_se": block_standard_error(real.astype(float), block),
+        "real_se": _real_standard_error(real.astype(float), block, simulated.astype(float)),
         "simulated_mean": by_proposal.mean(axis=0, dtype=float),
         "simulated_se": by_proposal.std(axis=0, dtype=float) / np.sqrt(max(len(by_proposal) - 1, 1)),
     }
+
+
+def _real_standard_error(real: np.ndarray, block: np.ndarray, simulated: np.ndarray) -> np.ndarray:
+    """Standard error (d,) of the real means; of statistics that few blocks hold anything of, pooled with the model's.
+
+    A bin in which no real window has a site would have none, whatever is expected there.
+    """
+    own = block_standard_error(real, block)
+    independent = block_standard_error(real, np.arange(len(real)))
+    known = independent > 0
+    # Simulated windows are not linked: what linkage does to the real means is taken from all statistics together.
+    linkage = max(1.0, float(np.median((own[known] / independent[known]) ** 2))) if known.any() else 1.0
+    modelled = linkage * simulated.var(axis=1, ddof=1).mean(axis=0) / len(real)
+    names, index = np.unique(block, return_inverse=True)
+    held = np.array([len(np.unique(index[column != 0])) for column in real.T])
+    freedom = len(names) - 1
+    pooled = np.sqrt((freedom * own**2 + _FEW_BLOCKS * modelled) / (freedom + _FEW_BLOCKS))
+    return np.where(held < _FEW_BLOCKS, pooled, own)
 
 
 def _classical_names(problem: Problem) -> list[str]:
