@@ -165,7 +165,7 @@ def test_the_summary_comes_first_and_in_plain_words(folder):
         in text
     )
     assert "in 8 rounds within 5 min 43 s" in text
-    assert "The run ended because the estimates no longer moved relative to their spread." in text
+    assert "ended because the emulator's error added little to any parameter's variance and the estimates" in text
     assert "N1 9,000 8,730 to 9,270 diploid individuals 2 %" in text
     assert "T_ split 2,000 1,840 to 2,160 generations = 50,000 years (46,000 to 54,000)" in text
     assert "The genomes say little about pulse" in text
@@ -256,11 +256,30 @@ def test_generators_without_intervals_have_a_report(tmp_path):
     path = run_folder.make(tmp_path / "run", minimal=True, finished=False)
     columns = storage.read_table(path / "trajectory.parquet")
     columns |= {key: np.full(len(columns["round"]), np.nan) for key in ("low", "high")}
+    logarithmic = columns["parameter"] == "T_split"
+    columns["scale"] = np.where(logarithmic, "log", "linear")
+    columns["spread"] = np.where(logarithmic, np.log(2), 100.0)
     with storage.RunFolder.create(path, resume=True) as run:
         run.write_table("trajectory.parquet", columns)
     report.write_report(path)
     assert "no interval" in parsed(path).words
-    assert "±" not in report.trace_text(path)
+    assert "The generator gives no posterior, so there is no interval. The dotted lines" in parsed(path).words
+    assert "the interval it was known to" not in parsed(path).words
+    lines = report.trace_text(path).splitlines()
+    assert " 9,000 [8,900 – 9,100] " in lines[-2]
+    assert " 2,000 [1,000 – 4,000] " in lines[-2]  # by a factor of two, on its own scale
+    assert lines[-1].endswith("this generator gives no interval")
+
+
+def test_estimates_without_a_posterior_are_drawn_as_such(tmp_path):
+    path = run_folder.make(tmp_path / "run", minimal=True)
+    result = json.loads((path / "result.json").read_text())
+    for values in result["parameters"].values():
+        values["interval"] = None
+    (path / "result.json").write_text(json.dumps(result))
+    drawn = drawing.FIGURES["prior_to_posterior"](reading.load(path))
+    assert "so there is no interval" in drawn.caption
+    assert "Blue" not in drawn.caption
 
 
 def test_damaged_files_are_said_not_raised(tmp_path):
@@ -414,6 +433,69 @@ def test_sources_named_in_the_experiment_are_cited(tmp_path):
     assert "10.1038/nature15393" in [c.doi for c in citing.citations(reading.load(path))]
 
 
+@pytest.mark.parametrize(
+    ("simulator", "works"),
+    [
+        ("simulator: demes", {"10.1093/genetics/iyab229"}),
+        ("simulator: msprime", {"10.1093/genetics/iyab229"}),
+        (
+            "simulator: demes\n    model: {stdpopsim: HomSap/OutOfAfrica_3G09}",
+            {"10.1093/genetics/iyab229", "10.7554/eLife.54967"},
+        ),
+        ("simulator: mine", set()),
+        ("simulator: {file: mine.py, class: Mine}", set()),
+    ],
+)
+def test_a_simulator_is_cited_by_who_used_it(simulator, works, tmp_path):
+    """The versions name msprime in any case: it is installed with ganinfer."""
+    path = run_folder.make(tmp_path / "run", minimal=True)
+    text = (path / "experiment.yaml").read_text().replace("simulator: demes", simulator)
+    (path / "experiment.yaml").write_text(text)
+    assert {c.doi for c in citing.citations(reading.load(path))} - {""} == works
+
+
+# How the run went
+
+
+def test_the_caption_says_which_rounds_trained(folder, tmp_path):
+    caption = drawing.FIGURES["training"](reading.load(folder)).caption
+    assert "trained in rounds 1 to 8, each time on the windows simulated so far; each fold's network" in caption
+    assert "only embedded" not in caption
+    path = run_folder.make(tmp_path / "run")
+    table = storage.read_table(path / "training.parquet")
+    with storage.RunFolder.create(path, resume=True) as run:
+        run.write_table("training.parquet", {key: column[table["round"] < 3] for key, column in table.items()})
+        run.write_text("experiment.yaml", (path / "experiment.yaml").read_text() + "training: {windows: 16000}\n")
+    caption = drawing.FIGURES["training"](reading.load(path)).caption
+    assert "trained in rounds 1 to 3, each time on the windows simulated so far, at most the latest 16,000" in caption
+    assert "the windows of later rounds were only embedded" in caption
+
+
+def test_what_is_measured_once_a_round_stands_inside_it(tmp_path):
+    """Three epochs of unequal rounds in two folds, each with its AUC in the last."""
+    path = run_folder.make(tmp_path / "run")
+    table = np.array([(r, f, 10 * (r + 1) * e) for r in (0, 1) for f in (0, 1) for e in (1, 2, 3)])
+    columns = {"round": table[:, 0], "fold": table[:, 1], "step": table[:, 2]}
+    columns["auc"] = np.where(np.arange(len(table)) % 3 == 2, 0.5, np.nan)
+    with storage.RunFolder.create(path, resume=True) as run:
+        run.write_table("training.parquet", columns | {"loss_critic": columns["step"] / 100})
+    figure = drawing.FIGURES["training"](reading.load(path)).figure
+    losses, auc = figure.axes[:2]
+    for line in losses.lines[:2]:
+        np.testing.assert_allclose(line.get_xdata(), [5, 15, 25, 40, 60, 80])
+    for line in auc.lines[:2]:
+        np.testing.assert_allclose(line.get_xdata(), [15, 60])
+    assert auc.get_xlim() == (0, 90)
+
+
+def test_the_rest_of_the_time_is_said(folder):
+    caption = drawing.FIGURES["timing"](reading.load(folder)).caption
+    assert caption.startswith(
+        "In all 5 min 43 s: simulation 3 min 34 s, training 1 min 42 s, estimation 20 s, the rest 7 s."
+    )
+    assert caption.endswith("The rest is reading the data, writing, and comparing the fitted model with the data.")
+
+
 # The trajectory
 
 
@@ -423,7 +505,7 @@ def test_the_trace_as_table_text_csv_and_picture(folder, tmp_path):
     lines = report.trace_text(folder).splitlines()
     assert lines[0].split() == ["round", "windows", "time", *(t.name for t in run_folder.IM)]
     assert len(lines) == 1 + run_folder.ROUNDS
-    assert re.search(r"8 +59,840 +5 min 36 s +9,000 ± 270 +5,000 ± 200", lines[-1])
+    assert re.search(r"8 +59,840 +5 min 36 s +9,000 \(8,730 – 9,270\) +5,000 \(4,800 – 5,200\)", lines[-1])
     assert len({len(line) for line in lines}) <= 2
     with report.trace_csv(folder, tmp_path / "trace.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -27,17 +27,25 @@ _DEMES = Citation(
     "Genetics 222: iyac131.",
     "10.1093/genetics/iyac131",
 )
+_STDPOPSIM = Citation(
+    "Adrion JR, Cole CB, Dukler N, et al. 2020. A community-maintained standard library of population genetic models. "
+    "eLife 9: e54967.",
+    "10.7554/eLife.54967",
+)
+#: Simulators that are msprime underneath. Every installation has msprime, so its version says nothing.
 _COALESCENT = ("demes", "msprime")
 _DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"'<>;,]+[^\s\"'<>;,.)]")
 
 
 def citations(run: Run) -> list[Citation]:
-    """Works to cite: the engine, the simulator where it is a built-in one, the model format, sources that are named."""
+    """Works to cite: the engine, the simulator where it is built in, the model, its format, sources that are named."""
     scenario = (run.experiment.get("scenarios") or {}).get(run.scenario) or {}
     simulator = scenario.get("simulator")
     found = [_GANINFER]
-    if simulator in _COALESCENT or "msprime" in ((run.result or {}).get("versions") or {}):
+    if simulator in _COALESCENT:
         found.append(_MSPRIME)
+    if isinstance(scenario.get("model"), Mapping) and "stdpopsim" in scenario["model"]:
+        found.append(_STDPOPSIM)
     if run.graph is not None:
         found.append(_DEMES)
     for doi in _graph_dois(run):

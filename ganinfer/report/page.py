@@ -152,7 +152,8 @@ def lead(run: Run) -> str:
         [f"in {rounds} rounds" if rounds else "", f"within {words.duration(total)}" if total else ""]
     ).strip()
     verb = "was" if origin.startswith("simulated") else "were"
-    ended = f"The run ended because {words.stopped(run.result.get('stopped'))}."
+    generator = (run.experiment.get("generator") or {}).get("name")
+    ended = f"The run ended because {words.stopped(run.result.get('stopped'), generator)}."
     return f"{what}, {verb} compared with {done}{f', {took}' if took else ''}. {ended}"
 
 

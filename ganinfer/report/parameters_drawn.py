@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer.report import words
-from ganinfer.report.reading import Estimate, Run
+from ganinfer.report.reading import Estimate, Run, proposal_spread
 from ganinfer.report.style import (
     BLUE,
     GREY,
@@ -27,6 +27,17 @@ from ganinfer.report.style import (
 _FULL_GRID = 6
 _POINTS = 1500
 _DASHES = (0, (4, 2))
+_DOTS = (0, (1, 1.5))
+#: What stands in the place of a band where the generator gives no posterior.
+_SEARCH = (
+    "The estimate after each round (line). The generator gives no posterior, so there is no interval. The dotted lines "
+    "lie one standard deviation of its proposals to each side: how widely it still searches, not how well a parameter "
+    "is known."
+)
+_NO_POSTERIOR = (
+    "The line is the estimate. The generator gives no posterior, so there is no interval, and nothing here says how "
+    "well a parameter is known. Grey: the prior's range."
+)
 
 
 def trajectory(run: Run) -> Drawing | str:
@@ -39,10 +50,9 @@ def trajectory(run: Run) -> Drawing | str:
         sentences.append(_trajectory_panel(ax, run.trajectory, estimate))
     for ax in axes:
         ax.set_xlabel("round")
-    caption = (
-        "The estimate after each round (line) and the interval it was known to (band). "
-        "The grey background is the prior: what was allowed before any genome was seen."
-    ) + _of_truth(run)
+    known = np.isfinite(run.trajectory["low"]).any()
+    caption = "The estimate after each round (line) and the interval it was known to (band)." if known else _SEARCH
+    caption += " The grey background is the prior: what was allowed before any genome was seen." + _of_truth(run)
     return Drawing(figure, "Trajectory of each parameter. " + " ".join(sentences), caption)
 
 
@@ -56,6 +66,7 @@ def _trajectory_panel(ax: Any, table: dict[str, np.ndarray], estimate: Estimate)
     order = np.argsort(rounds)
     rounds, values = rounds[order], values[order]
     low, high = table["low"][mine][order], table["high"][mine][order]
+    search = () if np.isfinite(low).any() else proposal_spread(table, np.flatnonzero(mine)[order])
     if estimate.prior is not None:
         ax.axhspan(*estimate.prior, color=LIGHT, lw=0, zorder=0)
         ax.set_ylim(*_padded(estimate))
@@ -65,6 +76,8 @@ def _trajectory_panel(ax: Any, table: dict[str, np.ndarray], estimate: Estimate)
     if len(rounds):
         ax.fill_between(rounds, low, high, color=BLUE, alpha=0.25, lw=0)
         ax.plot(rounds, values, color=BLUE, marker="o", ms=3.5)
+        for bound in search:
+            ax.plot(rounds, bound, color=BLUE, lw=1.1, ls=_DOTS, marker="_" if len(rounds) == 1 else "")
         if len(rounds) == 1:
             ax.vlines(rounds, low, high, color=BLUE, alpha=0.4, lw=4)
         rounds_axis(ax, rounds.tolist())
@@ -95,6 +108,8 @@ def prior_to_posterior(run: Run) -> Drawing | str:
     for ax, estimate in zip(axes, estimates, strict=True):
         draws = None if run.posterior is None else run.posterior.get(estimate.name)
         _density_panel(ax, estimate, draws)
+    if all(e.interval is None for e in estimates):
+        return Drawing(figure, "Each estimate within its prior, without an interval.", _NO_POSTERIOR + _of_truth(run))
     shares = []
     for e in estimates:
         place = words.share_of_prior(e)

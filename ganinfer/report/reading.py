@@ -100,7 +100,8 @@ class Run:
         for name, i in last.items():
             inside = (float(t["low"][i]), float(t["high"][i]))
             known = inside if np.isfinite(inside).all() else None
-            found.append(Estimate(name, float(t["estimate"][i]), known, truth=self.truth.get(name)))
+            scale = str(t["scale"][i]) if "scale" in t else None
+            found.append(Estimate(name, float(t["estimate"][i]), known, scale=scale, truth=self.truth.get(name)))
         return tuple(found)
 
     @property
@@ -167,6 +168,22 @@ def load(folder: Path) -> Run:
         fit_info=_json(folder / "fit.json", absent) or {},
         graph=_graph(folder / "best.demes.yaml", absent),
         absent=absent,
+    )
+
+
+def proposal_spread(trajectory: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One standard deviation of the proposals to each side of the estimates in ``rows``; NaN where it is not known.
+
+    The column ``spread`` is on the parameter's own scale, which the column ``scale`` names.
+    """
+    estimate, spread = trajectory["estimate"][rows], trajectory["spread"][rows]
+    if "scale" not in trajectory:
+        return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    logarithmic = trajectory["scale"][rows] == "log"
+    factor = np.exp(np.where(logarithmic, spread, 0.0))
+    return (
+        np.where(logarithmic, estimate / factor, estimate - spread),
+        np.where(logarithmic, estimate * factor, estimate + spread),
     )
 
 

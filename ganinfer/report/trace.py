@@ -12,6 +12,8 @@ from ganinfer.report import parameters_drawn, reading, words
 from ganinfer.report.reading import Run, Table
 from ganinfer.report.style import Drawing, applied
 
+_NO_INTERVAL = "[ ]: one standard deviation of the proposals to each side; this generator gives no interval"
+
 
 def table(folder: Path) -> Table:
     """Columns of trajectory.parquet; raises ReportError where there is none."""
@@ -25,7 +27,10 @@ def _table(run: Run) -> Table:
 
 
 def text(folder: Path) -> str:
-    """One line a round: windows and seconds so far, then every parameter as estimate ± half its interval."""
+    """One line a round: windows and seconds so far, then every parameter's estimate and in brackets its interval.
+
+    A generator without a posterior gives none: the spread of its proposals stands in square brackets.
+    """
     columns = _table(reading.load(folder))
     names = list(dict.fromkeys(str(n) for n in columns["parameter"]))
     lines = [["round", "windows", "time", *names]]
@@ -37,15 +42,20 @@ def text(folder: Path) -> str:
             row = np.flatnonzero(here & (columns["parameter"] == name))
             line.append(_cell(columns, int(row[0])) if len(row) else "")
         lines.append(line)
-    return _aligned(lines)
+    shown = _aligned(lines)
+    return f"{shown}\n{_NO_INTERVAL}" if "[" in shown else shown
 
 
 def _cell(columns: Table, row: int) -> str:
-    half = float(columns["high"][row] - columns["low"][row]) / 2
-    value = float(columns["estimate"][row])
-    if not half > 0:
+    value, left, right = float(columns["estimate"][row]), "(", ")"
+    low, high = float(columns["low"][row]), float(columns["high"][row])
+    if not np.isfinite([low, high]).all():
+        (low,), (high,) = reading.proposal_spread(columns, np.array([row]))
+        left, right = "[", "]"
+    if not high > low:
         return words.number(value)
-    return f"{words.number(value, half)} ± {words.number(half, half)}"
+    step = (high - low) / 2
+    return f"{words.number(value, step)} {left}{words.number(low, step)} – {words.number(high, step)}{right}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -19,6 +19,7 @@ from ganinfer.report.style import (
     rounds_axis,
 )
 
+_REST = "the rest"
 _LINES = ("solid", "dashed", "dotted", "dashdot")
 
 
@@ -36,8 +37,10 @@ def training(run: Run) -> Drawing | str:
     if not kinds:
         return "training.parquet holds no losses"
     figure, axes = panels(len(kinds), height=2.6)
-    position, edges = _positions(table)
+    middles, edges, end = _positions(table)
+    centres = _middles(edges, end)
     for ax, (column, title, label) in zip(axes, kinds, strict=True):
+        position = _middle_of_round(table, centres) if _is_once_a_round(table, column) else middles
         for k, fold in enumerate(np.unique(table["fold"])):
             mine = (table["fold"] == fold) & np.isfinite(table[column].astype(float))
             sparse = mine.sum() <= 3 * len(edges)
@@ -55,32 +58,65 @@ def training(run: Run) -> Drawing | str:
         if column == "auc":
             ax.axhline(0.5, color=GREY, lw=0.9, ls=(0, (4, 3)))
         ax.set(title=title, ylabel=label)
-        ax.set_xticks(_middles(edges, float(position.max())), [str(r + 1) for r in np.unique(table["round"])])
+        ax.set(xlim=(0, end))
+        ax.set_xticks(centres, [str(r + 1) for r in np.unique(table["round"])])
         ax.tick_params(axis="x", length=0)
         ax.set_xlabel("round")
     axes[0].legend()
-    caption = (
-        "Within each round the network is trained on fresh simulations, each fold's network without that fold. As the "
-        "proposals close in on the answer, real and simulated windows become harder to tell apart: the AUC falls "
-        "towards 0.5, guessing."
-    )
     last = _final(table, "auc")
     alternative = "Training curves of critic and regressor" + (
         f"; the AUC ends at {last:.2f}." if last is not None else "."
     )
-    return Drawing(figure, alternative, caption)
+    return Drawing(figure, alternative, _how_trained(run, table))
 
 
-def _positions(table: Table) -> tuple[np.ndarray, list[float]]:
-    """Steps counted through all rounds, and where each round begins."""
+def _how_trained(run: Run, table: Table) -> str:
+    """On what the networks were trained, and in which rounds."""
+    rounds = [int(r) + 1 for r in np.unique(table["round"])]
+    total = int(run.trajectory["round"].max()) + 1 if run.trajectory is not None else rounds[-1]
+    when = f"rounds {rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else f"round {rounds[0]}"
+    bound = (run.experiment.get("training") or {}).get("windows")
+    most = f", at most the latest {bound:,}" if isinstance(bound, int) else ""
+    caption = (
+        f"The networks were trained in {when}, each time on the windows simulated so far{most}; each fold's network "
+        "without the windows of that fold."
+    )
+    if total > rounds[-1]:
+        caption += " After that they stayed as they were, and the windows of later rounds were only embedded."
+    return (
+        f"{caption} The AUC is on the windows outside training. Where the proposals close in on the answer, real and "
+        "simulated windows become harder to tell apart, and it falls towards 0.5, guessing."
+    )
+
+
+def _positions(table: Table) -> tuple[np.ndarray, list[float], float]:
+    """Where each row's epoch has its middle, steps counted through all rounds; where rounds begin, and the last ends.
+
+    A row stands for the epoch that ends with its step.
+    """
     position = np.zeros(len(table["step"]))
     edges, offset = [], 0.0
     for r in np.unique(table["round"]):
-        mine = table["round"] == r
         edges.append(offset)
-        position[mine] = offset + table["step"][mine]
-        offset += float(table["step"][mine].max()) + 1
-    return position, edges
+        for fold in np.unique(table["fold"]):
+            mine = np.flatnonzero((table["round"] == r) & (table["fold"] == fold))
+            mine = mine[np.argsort(table["step"][mine], kind="stable")]
+            steps = table["step"][mine].astype(float)
+            position[mine] = offset + (steps + np.concatenate([[0.0], steps[:-1]])[: len(steps)]) / 2
+        offset += float(table["step"][table["round"] == r].max())
+    return position, edges, offset
+
+
+def _is_once_a_round(table: Table, column: str) -> bool:
+    """Whether no fold has more than one value of the column in a round, as the AUC has."""
+    known = np.isfinite(table[column].astype(float))
+    pairs = np.stack([table["round"][known], table["fold"][known]], axis=1)
+    return len(np.unique(pairs, axis=0)) == len(pairs)
+
+
+def _middle_of_round(table: Table, centres: list[float]) -> np.ndarray:
+    """The middle of each row's round: what is measured once a round belongs to none of its epochs."""
+    return np.asarray(centres)[np.unique(table["round"], return_inverse=True)[1]]
 
 
 def _middles(edges: list[float], end: float) -> list[float]:
@@ -147,7 +183,7 @@ def timing(run: Run) -> Drawing | str:
         return "the run has not finished"
     names = {"simulate": "simulation", "train": "training", "move": "estimation"}
     spent = [(names.get(key, key), float(value or 0)) for key, value in seconds.items() if key != "total"]
-    spent.append(("the rest", max(total - sum(value for _, value in spent), 0.0)))
+    spent.append((_REST, max(total - sum(value for _, value in spent), 0.0)))
     colours = [*[BLUE, GREEN, POPULATIONS[4], *POPULATIONS[3:]][: len(spent) - 1], "#b9b9b5"]
     parts = [(name, value, c) for (name, value), c in zip(spent, colours, strict=False) if value > 0.005 * total]
     figure = canvas(1.15)
@@ -161,4 +197,7 @@ def timing(run: Run) -> Drawing | str:
     ax.set(xlim=(0, total), ylim=(-0.3, 0.75))
     ax.set_axis_off()
     spoken = ", ".join(f"{name} {words.duration(value)}" for name, value, _ in parts)
-    return Drawing(figure, f"Time: {spoken}.", f"In all {words.duration(total)}: {spoken}.")
+    caption = f"In all {words.duration(total)}: {spoken}."
+    if any(name == _REST for name, _, _ in parts):
+        caption += " The rest is reading the data, writing, and comparing the fitted model with the data."
+    return Drawing(figure, f"Time: {spoken}.", caption)

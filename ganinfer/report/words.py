@@ -145,8 +145,9 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+_MATCHED = "the emulator's error added little to any parameter's variance and the estimates were steady"
 _STOPPED = {
-    "converged": "the estimates no longer moved relative to their spread",
+    "converged": "its generator found that it had converged",
     "budget": "the budget of simulated windows was spent",
     "rounds": "the budget of rounds was spent",
     "time": "the time allowed was over; a longer run may give a different answer",
@@ -154,8 +155,10 @@ _STOPPED = {
 }
 
 
-def stopped(reason: str | None) -> str:
-    """Why the run ended, as the end of a sentence."""
+def stopped(reason: str | None, generator: str | None = None) -> str:
+    """Why the run ended, as the end of a sentence; what having converged means depends on the generator."""
+    if reason == "converged" and generator == "matching":
+        return _MATCHED
     return _STOPPED.get(str(reason), str(reason)) if reason else "the run has not finished"
 
 

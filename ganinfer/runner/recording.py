@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +20,26 @@ History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
 
 
-def entry(problem: Any, state: Any, step: Any, history: History, level: float) -> dict[str, Any]:
-    """What is remembered of a round, as JSON values."""
+class Clock:
+    """Seconds that a run has taken by the clock, those of the processes before this one included."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._before = 0.0
+
+    def go_on(self, folder: storage.RunFolder, history: History) -> None:
+        """Add what earlier processes took up to their last complete round, or to their end where they reached it."""
+        spent = [sum(h["seconds"].values()) for h in history]
+        self._before = float(history[-1].get("elapsed", sum(spent))) if history else 0.0
+        if (folder.path / "result.json").exists():
+            self._before = max(self._before, float(folder.read_json("result.json")["seconds"]["total"]))
+
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._begun
+
+
+def entry(problem: Any, state: Any, step: Any, history: History, level: float, elapsed: float) -> dict[str, Any]:
+    """What is remembered of a round, as JSON values; ``elapsed`` seconds of the run's clock."""
     info: Info = step.info
     low = high = [None] * len(problem.parameters)
     if info.posterior is not None:
@@ -34,6 +53,7 @@ def entry(problem: Any, state: Any, step: Any, history: History, level: float) -
         "num_windows": step.num_windows,
         "total_windows": step.num_windows + (history[-1]["total_windows"] if history else 0),
         "seconds": dict(step.seconds),
+        "elapsed": elapsed,
         "metrics": {**{k: float(v) for k, v in info.metrics.items()}, "auc": step.auc},
         "training": step.training.rows,
         "converged": info.converged,
@@ -74,6 +94,7 @@ def write_tables(folder: storage.RunFolder, problem: Any, state: Any, history: H
         {
             "round": np.array([h["round"] for h, _ in rows]),
             "parameter": np.array([name for _, name in rows]),
+            "scale": np.array([p.scale for _ in history for p in problem.parameters]),
             **{key: column(key) for key in ("estimate", "low", "high", "spread")},
             "num_windows": np.array([h["total_windows"] for h, _ in rows]),
             "seconds": np.repeat(seconds, len(names)),
@@ -172,6 +193,7 @@ def finish(
     folder: storage.RunFolder,
     workers: Executor,
     tracker: tracking.Tracker,
+    clock: Clock,
 ) -> None:
     """Posterior, comparison with the data, result, report, bundle; then the record in MLflow."""
     from ganinfer.predictive import predict
@@ -194,7 +216,7 @@ def finish(
             results.parameter_results(problem.parameters, info, experiment.level),
             simulated_windows=history[-1]["total_windows"],
             stopped=stopped,
-            seconds={**parts, "total": sum(parts.values())},
+            seconds={**parts, "total": clock.seconds()},
             seed=experiment.seed,
             versions=assembling.versions(),
         ),

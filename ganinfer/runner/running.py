@@ -35,7 +35,7 @@ def run(
     ``seed`` replaces the experiment's; ``resume`` goes on from the last complete round. Raises ``ValueError`` kinds
     for anything wrong with the experiment, its data or the folder, before the first simulation.
     """
-    events = progress or Silent()
+    events, clock = progress or Silent(), recording.Clock()
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
     scenario = assembling.only_scenario(experiment)
@@ -56,7 +56,7 @@ def run(
             events.message(sentence)
         tracker = recording.start_tracking(experiment, folder, problem, before)
         try:
-            _infer(experiment, problem, folder, tracker, workers, events)
+            _infer(experiment, problem, folder, tracker, workers, events, clock)
         except BaseException as error:
             tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
             raise
@@ -107,10 +107,12 @@ def _infer(
     tracker: tracking.Tracker,
     workers: Executor,
     events: Progress,
+    clock: recording.Clock,
 ) -> None:
     from ganinfer import inference
 
     state, history = rounds.read(problem, folder)
+    clock.go_on(folder, history)
     if history:  # what a killed run had not written or sent; points that MLflow has are skipped
         recording.write_tables(folder, problem, state, history)
     for entry in history:
@@ -123,7 +125,7 @@ def _infer(
         sizes = [plan.num_proposals * plan.num_windows for plan in rest]
         events.round_started(index, index + len(rest), sizes[0], sum(sizes[1:]))
         moved, info = inference.step(problem, state, workers, done=events.windows_done, clock=time.monotonic)
-        entry = recording.entry(problem, moved, info, history, experiment.level)
+        entry = recording.entry(problem, moved, info, history, experiment.level, clock.seconds())
         state = rounds.write(folder, state, moved, info, entry)
         history.append(entry)
         recording.write_tables(folder, problem, state, history)
@@ -131,7 +133,7 @@ def _infer(
         events.round_finished(index, recording.shown(entry))
         stopped = _why_stop(problem, state, history)
     events.message("Comparing the fitted model with the data")
-    recording.finish(experiment, problem, state, history, stopped, folder, workers, tracker)
+    recording.finish(experiment, problem, state, history, stopped, folder, workers, tracker, clock)
     for sentence in tracker.warnings:
         events.message(sentence)
     events.finished(storage.read_json(folder.path / "result.json"))
