@@ -27,7 +27,7 @@ from ganinfer.interfaces import API_VERSION
 
 #: The kinds of plugin; the entry-point group of a kind is ``ganinfer.KIND``.
 GROUPS = ("simulators", "discriminators", "generators", "demographies")
-_DISTRIBUTION = "ganinfer"
+DISTRIBUTION = "ganinfer"
 #: What a plugin of each kind must offer to be called at all; `ganinfer plugins check` looks further.
 _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "simulators": ("api_version", "produces", "simulate"),
@@ -77,7 +77,7 @@ def load(kind: str, name: str) -> Any:
         raise PluginError(f"{_singular(kind)} {name!r}: {_duplicate(found)}")
     info = _info(found[0], kind)
     problem = _plain_error(found[0], 1)
-    if problem and info.distribution != _DISTRIBUTION:
+    if problem and info.distribution != DISTRIBUTION:
         raise PluginError(f"{_title(info)}: {problem}")
     _refuse_shadow(found[0], info)
     plugin = _imported(found[0], info)
@@ -196,7 +196,7 @@ def _top_level_spec(entry: EntryPoint) -> Any:
 
 def _refuse_shadow(entry: EntryPoint, info: PluginInfo) -> None:
     """``simulators`` and ``discriminators`` are names that a user's own folder may have: ours lie beside the engine."""
-    if info.distribution != _DISTRIBUTION:
+    if info.distribution != DISTRIBUTION:
         return
     package = entry.module.partition(".")[0]
     expected = Path(ganinfer.__file__).resolve().parent.parent / package
@@ -297,6 +297,20 @@ def option_parameters(factory: Callable[..., Any]) -> dict[str, inspect.Paramete
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def option_defaults(factory: Callable[..., Any], skip: int = 0) -> dict[str, Any]:
+    """The defaults of a plugin's options where it says them and they are JSON values; ``skip`` first parameters."""
+    accepted = list((option_parameters(factory) or {}).items())[skip:]
+    known = {}
+    for name, parameter in accepted:
+        if parameter.default is inspect.Parameter.empty:
+            continue
+        try:
+            known[name] = json.loads(json.dumps(parameter.default, allow_nan=False))
+        except (TypeError, ValueError):
+            continue
+    return known
 
 
 @lru_cache(maxsize=64)

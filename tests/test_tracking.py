@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import ganinfer
 from ganinfer.tracking import TrackingError, check_reachable, open_tracker
 from ganinfer.tracking import tracker as tracking
 
@@ -182,6 +184,82 @@ def test_the_network_is_an_mlflow_model(runs):
     loaded = keras.models.load_model(files / "data" / "model.keras")
     assert loaded.count_params() == network.count_params()
     assert "tensorflow==" in (files / "requirements.txt").read_text()
+
+
+def default_network(folder: Path):
+    """The default network of a small sample, saved; what it makes of three windows of noise."""
+    import keras
+    import numpy as np
+
+    from discriminators import exchangeable
+    from ganinfer import encodings
+    from ganinfer.haplotypes import SampleSet
+
+    context = encodings.EncodingContext((SampleSet("A", 4),), True, False, 10_000, 32)
+    specs = {k: v for name in exchangeable.encodings for k, v in encodings.make(name, context, {}).spec().items()}
+    network = exchangeable.build(specs)
+    network.save(folder / "trunk.keras")
+    rng = np.random.default_rng(1)
+    arrays = {t.name: rng.integers(0, 2, (3, *specs[t.name].shape)).astype(specs[t.name].dtype) for t in network.inputs}
+    np.savez(folder / "windows.npz", **arrays)
+    return keras.ops.convert_to_numpy(network(arrays))
+
+
+@pytest.mark.slow
+def test_the_documented_way_loads_the_default_network_in_a_fresh_process(runs):
+    """With its own layers: without the plugin, Keras does not know them."""
+    import numpy as np
+
+    embedding = default_network(runs)
+    tracker = start(runs)
+    tracker.keras_model(runs / "trunk.keras", "exchangeable")
+    tracker.finish()
+    assert tracker.warnings == []
+    (output,) = recorded(tracker).outputs.model_outputs
+    page = (Path(__file__).parent.parent / "docs" / "reading-a-report.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?load_model.*?)```", page, re.DOTALL)
+    snippet = snippet.replace("m-0123456789abcdef", output.model_id).replace("sqlite:///runs", f"sqlite:///{runs}")
+    before = f"""
+import mlflow
+mlflow.set_tracking_uri("sqlite:///{runs}/mlflow.db")
+try:
+    mlflow.keras.load_model("models:/{output.model_id}")
+except TypeError as error:
+    assert "Could not locate class" in str(error), error
+else:
+    raise AssertionError("loaded without its plugin")
+"""
+    after = f"""
+import numpy
+found = network(dict(numpy.load("{runs}/windows.npz")))
+numpy.save("{runs}/found.npy", numpy.asarray(found))
+"""
+    done = subprocess.run([sys.executable, "-c", before + snippet + after], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    np.testing.assert_allclose(np.load(runs / "found.npy"), embedding, rtol=1e-5, atol=1e-6)
+    model = tracker._client.get_logged_model(output.model_id)
+    requirements = Path(model.artifact_location.removeprefix("file://")) / "requirements.txt"
+    assert f"ganinfer=={ganinfer.__version__}" in requirements.read_text()
+
+
+@pytest.mark.slow
+def test_a_plugin_of_others_is_named_with_its_distribution(runs, toys):
+    from ganinfer.tracking.keras_model import _distribution_of
+
+    assert _distribution_of("toy-net") == ["toy-plugins==1.0"]
+    assert _distribution_of("exchangeable") == _distribution_of(None) == []
+
+
+def test_models_that_waited_without_their_plugin_are_still_sent(runs):
+    tracker = start(runs)
+    tracker.finish()
+    (runs / "first").mkdir(exist_ok=True)
+    record = {"schema_version": 1, "run_id": tracker.run_id, "params": {}, "tags": {}, "metrics": [], "artifacts": []}
+    (runs / "first" / "mlflow-pending.json").write_text(json.dumps(record | {"models": [str(runs / "gone.keras")]}))
+    second = start(runs, run_id=tracker.run_id)
+    second.finish()
+    assert len(second.warnings) == 2
+    assert "gone.keras is gone and could not be recorded" in second.warnings[0]
 
 
 @pytest.mark.parametrize(

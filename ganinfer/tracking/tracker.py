@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ganinfer.tracking.address import sentence
-from ganinfer.tracking.keras_model import save_model
+from ganinfer.tracking.keras_model import PLUGIN, save_model
 
 PENDING = "mlflow-pending.json"
 PENDING_VERSION = 1
@@ -40,7 +40,7 @@ class _Queue:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)  # key, value, milliseconds, step
     artifacts: list[tuple[str, str]] = field(default_factory=list)
-    models: list[str] = field(default_factory=list)
+    models: list[tuple[str, str | None]] = field(default_factory=list)  # file, plugin that built it
     status: str | None = None
 
     def __bool__(self) -> bool:
@@ -80,9 +80,12 @@ class Tracker:
         self._queue.artifacts.append((str(Path(path).absolute()), folder or (path.name if path.is_dir() else "")))
         self.flush()
 
-    def keras_model(self, path: Path) -> None:
-        """Record a saved Keras model (.keras) as an MLflow model; where that fails, as a plain file."""
-        self._queue.models.append(str(Path(path).absolute()))
+    def keras_model(self, path: Path, discriminator: str | None = None) -> None:
+        """Record a saved Keras model (.keras) as an MLflow model; where that fails, as a plain file.
+
+        ``discriminator`` is the plugin that built it: whoever loads the model has to load the plugin before.
+        """
+        self._queue.models.append((str(Path(path).absolute()), discriminator))
         self.flush()
 
     def finish(self, status: str = "FINISHED") -> None:
@@ -129,7 +132,7 @@ class Tracker:
             self._send_artifact(*queue.artifacts[0])
             del queue.artifacts[0]
         while queue.models:
-            self._send_model(Path(queue.models[0]))
+            self._send_model(Path(queue.models[0][0]), queue.models[0][1])
             del queue.models[0]
         if queue.status:
             if queue.status == "RUNNING":
@@ -191,16 +194,17 @@ class Tracker:
         else:
             self._client.log_artifact(self.run_id, path, folder or None)
 
-    def _send_model(self, path: Path) -> None:
+    def _send_model(self, path: Path, discriminator: str | None) -> None:
         """What mlflow.keras.log_model does, without the active run and the tracking URI that it would set."""
         from mlflow.entities import LoggedModelOutput
 
         experiment = self._client.get_run(self.run_id).info.experiment_id
-        logged = self._client.create_logged_model(experiment, name=_key(path.stem), source_run_id=self.run_id)
+        tags = {PLUGIN: discriminator} if discriminator is not None else {}
+        logged = self._client.create_logged_model(experiment, _key(path.stem), self.run_id, tags)
         state = "FAILED"
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                problem = save_model(path, f"{scratch}/model", logged, self.run_id)
+                problem = save_model(path, f"{scratch}/model", logged, self.run_id, discriminator)
                 if problem is None:
                     self._client.log_model_artifacts(logged.model_id, f"{scratch}/model")
                     self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -237,7 +241,8 @@ class Tracker:
             problem = "is damaged or belongs to another run or version"
             self.warnings.append(f"{self._pending} {problem} and was left out of MLflow's record")
             return
-        queue.params, queue.tags, queue.models = record["params"], record["tags"], record["models"]
+        queue.params, queue.tags = record["params"], record["tags"]
+        queue.models = [(m, None) if isinstance(m, str) else tuple(m) for m in record["models"]]
         queue.metrics = [tuple(point) for point in record["metrics"]]
         queue.artifacts = [tuple(entry) for entry in record["artifacts"]]
 
