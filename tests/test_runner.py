@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
@@ -150,6 +151,37 @@ def test_the_comparison_is_of_the_same_statistics(finished):
         assert np.isfinite(arrays[name]).all()
     assert arrays["sfs_real"].shape == arrays["sfs_simulated"].shape == (11,)
     assert arrays["ld_real_A"].shape == arrays["ld_distance"].shape
+
+
+def test_mlflow_has_what_repeats_a_run(finished):
+    from mlflow import MlflowClient
+
+    from ganinfer.training import TrainingSettings
+
+    client = MlflowClient(f"sqlite:///{finished.parent / 'mlflow.db'}")
+    run = client.get_run(json.loads((finished / "mlflow.json").read_text())["run_id"])
+    tables = {f"{name}.parquet" for name in ("trajectory", "proposals", "posterior", "training", "metrics")}
+    described = {"experiment.yaml", "data.json", "warnings.json", "result.json", "fit.npz", "fit.json"}
+    assert {a.path for a in client.list_artifacts(run.info.run_id)} >= tables | described
+    assert run.data.params["training.epochs"] == "1"
+    assert run.data.params["training.batch"] == str(TrainingSettings().batch)
+    assert run.data.params["generator.temper"] == "0.5"
+    assert run.data.params["discriminator.width"] == "48"
+    (output,) = run.outputs.model_outputs
+    assert client.get_logged_model(output.model_id).tags["ganinfer.discriminator"] == "exchangeable"
+
+
+def test_the_time_is_that_of_the_clock(finished, runs):
+    """Of every process that had a part in it, what is neither simulation nor training included."""
+    seconds = result(finished)["seconds"]
+    parts = seconds["simulate"] + seconds["train"] + seconds["move"]
+    assert seconds["total"] > parts
+    folder = runs / "clock"
+    shutil.copytree(finished, folder)
+    begun = time.monotonic()
+    runner.run(tiny(), folder, resume=True)
+    took = time.monotonic() - begun
+    assert seconds["total"] < result(folder)["seconds"]["total"] <= seconds["total"] + took
 
 
 def test_the_best_model_is_a_demes_file(finished):

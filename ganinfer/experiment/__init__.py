@@ -1,7 +1,7 @@
 """Experiments: one YAML file each, validated before anything is computed."""
 
 from ganinfer.experiment.document import ExperimentError
-from ganinfer.experiment.loading import check_discriminator, load, loads, simulator, simulator_key
+from ganinfer.experiment.loading import check_discriminator, load, loads, simulator, simulator_class, simulator_key
 from ganinfer.experiment.schema import SCHEMA_VERSION, Experiment, RealData, Scenario, SimulatedData, Study
 from ganinfer.experiment.settings import (
     budget,
@@ -31,6 +31,7 @@ __all__ = [
     "pipeline_settings",
     "sample_sets",
     "simulator",
+    "simulator_class",
     "simulator_key",
     "small_design",
     "training_settings",

@@ -75,7 +75,7 @@ def _with_files(scenario: Scenario, location: Location, document: Document, fold
     try:
         if isinstance(simulator, CodeFile) and simulator.text is None:
             simulator = simulator.model_copy(update=options.read_file(simulator.file, folder))
-        plugin = _simulator_class(simulator)
+        plugin = simulator_class(simulator)
     except ValueError as error:
         return scenario, [document.problem((*location, "simulator"), str(error))]
     found = options.check_names(plugin, scenario.options, document, location, also=("simulator",))
@@ -87,7 +87,8 @@ def _with_files(scenario: Scenario, location: Location, document: Document, fold
     return Scenario.model_construct(simulator=simulator, **complete), found
 
 
-def _simulator_class(simulator: str | CodeFile) -> Any:
+def simulator_class(simulator: str | CodeFile) -> Any:
+    """What constructs a scenario's simulator from its options; raises :class:`ganinfer.plugins.PluginError`."""
     if isinstance(simulator, str):
         return plugins.load("simulators", simulator)
     return plugins.load_code(simulator_key(simulator), simulator.class_name)

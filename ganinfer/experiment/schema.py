@@ -335,5 +335,8 @@ class Experiment(Section):
         return self._document.problem(location, "").removesuffix(": ")
 
     def resolved(self) -> dict[str, Any]:
-        """Plain data with every default, path and option file filled in; :func:`ganinfer.experiment.load` reads it."""
+        """Plain data with paths, option files and every default of this format filled in; ``load`` reads it.
+
+        Defaults of the trainer and of plugins are theirs: a run fills them in, too.
+        """
         return self.model_dump(mode="json", by_alias=True)

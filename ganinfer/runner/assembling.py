@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -97,6 +98,25 @@ def open_data(experiment: Experiment, workers: Executor, cache: Path) -> RealWin
     from ganinfer.genomes import open_genomes
 
     return open_genomes(genome_source(experiment), window_settings(experiment), cache)
+
+
+def input_digests(experiment: Experiment) -> dict[str, str]:
+    """SHA-256 of the files beside the genotypes that the data are made with: sheet, BED files, maps; by path.
+
+    The genotypes' own stand with the genotypes, and models and code in the experiment itself.
+    """
+    data = experiment.data
+    if isinstance(data, SimulatedData):
+        return {}
+    maps = data.recombination_map
+    named = [data.samples, data.regions, data.accessible, *data.exclude]
+    named += maps.values() if isinstance(maps, dict) else [maps]
+    paths = [path for path in named if isinstance(path, Path) and path.is_file()]
+    digests = {}
+    for path in paths:
+        with path.open("rb") as stream:
+            digests[str(path)] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
 
 
 def study_plan(experiment: Experiment) -> study.StudyPlan:

@@ -18,6 +18,21 @@ from ganinfer.runner import assembling, results, rounds
 
 History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
+#: Files of a run that MLflow is given, beside the report, its figures and the networks.
+_ARTIFACTS = (
+    "result.json",
+    "experiment.yaml",
+    "data.json",
+    "warnings.json",
+    "trajectory.parquet",
+    "proposals.parquet",
+    "posterior.parquet",
+    "training.parquet",
+    "metrics.parquet",
+    "fit.npz",
+    "fit.json",
+    "best.demes.yaml",
+)
 
 
 class Clock:
@@ -151,11 +166,19 @@ def tracked(folder: Path) -> str | None:
 
 
 def start_tracking(
-    experiment: Experiment, folder: storage.RunFolder, problem: Any, before: str | None = None
+    experiment: Experiment,
+    complete: Mapping[str, Any],
+    data: Mapping[str, Any],
+    folder: storage.RunFolder,
+    problem: Any,
+    before: str | None = None,
 ) -> tracking.Tracker:
-    """A new MLflow run, or the one that this folder began; ``before`` began here and left nothing to go on with."""
+    """A new MLflow run, or the one that this folder began; ``before`` began here and left nothing to go on with.
+
+    ``complete`` is the experiment with every default, ``data`` what data.json says.
+    """
     run_id = tracked(folder.path)
-    params = {k: v for k, v in experiment.resolved().items() if k != "tracking"}
+    params = {k: v for k, v in complete.items() if k != "tracking"}
     tracker = tracking.open_tracker(
         experiment.tracking.uri,
         folder.path.parent,
@@ -168,6 +191,7 @@ def start_tracking(
             "ganinfer.discriminator": problem.network.name,
             "ganinfer.seed": experiment.seed,
             **{f"version.{name}": v for name, v in assembling.versions().items()},
+            **{f"sha256.{name}": digest for name, digest in _digests(data).items()},
         },
         run_id,
         run_folder=folder.path,
@@ -175,6 +199,14 @@ def start_tracking(
     )
     folder.write_json(_TRACKED, {"run_id": tracker.run_id, "uri": tracker.uri})
     return tracker
+
+
+def _digests(data: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the input files by name; by path where two share a name."""
+    files = {f["path"]: f["digest"] for f in data.get("genotypes") or [] if f.get("digest")}
+    files |= data.get("inputs") or {}
+    names = [Path(path).name for path in files]
+    return {name if names.count(name) == 1 else path: files[path] for path, name in zip(files, names, strict=True)}
 
 
 def track(tracker: tracking.Tracker, entry: Mapping[str, Any]) -> None:
@@ -290,7 +322,7 @@ def _report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
     from ganinfer import report
 
     page = report.write_report(folder.path)
-    for name in ("result.json", "experiment.yaml", "trajectory.parquet", "posterior.parquet", "best.demes.yaml"):
+    for name in _ARTIFACTS:
         if (folder.path / name).exists():
             tracker.artifact(folder.path / name)
     tracker.artifact(page)
@@ -299,5 +331,5 @@ def _report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
     tracker.artifact(folder.path / "bundle")
     trunk = folder.path / "bundle" / "fold-0" / "trunk.keras"
     if trunk.exists():
-        tracker.keras_model(trunk)
+        tracker.keras_model(trunk, folder.read_json("bundle/bundle.json")["discriminator"]["name"])
     tracker.finish()

@@ -17,6 +17,7 @@ from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, recording, rounds
 from ganinfer.runner.assembling import RunError
+from ganinfer.runner.completing import completed
 from ganinfer.runner.refusing import refuse
 
 EXPERIMENT = "experiment.yaml"
@@ -46,15 +47,18 @@ def run(
             check_same(experiment, folder.path)
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=resume)
-        folder.write_text(EXPERIMENT, dump_yaml(experiment.resolved()))
+        complete = completed(experiment)
+        folder.write_text(EXPERIMENT, dump_yaml(complete))
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
         real = assembling.open_data(experiment, workers, assembling.cache_folder(folder.path))
         problem, unseen = _problem(experiment, scenario, real, folder)
-        folder.write_json("data.json", _data_summary(problem, real, unseen))
         for sentence in unseen:
             events.message(sentence)
-        tracker = recording.start_tracking(experiment, folder, problem, before)
+        summary = _data_summary(problem, real, unseen)
+        summary["inputs"] = assembling.input_digests(experiment)
+        folder.write_json("data.json", summary)
+        tracker = recording.start_tracking(experiment, complete, summary, folder, problem, before)
         try:
             _infer(experiment, problem, folder, tracker, workers, events, clock)
         except BaseException as error:
@@ -182,8 +186,9 @@ def check_same(experiment: Experiment, folder: Path) -> None:
     path = folder / EXPERIMENT
     if not path.exists():
         return
-    before = loads(path.read_text(), folder, EXPERIMENT).resolved()
-    now = experiment.resolved()
+    # What an earlier version left to a default counts as that default.
+    before = completed(loads(path.read_text(), folder, EXPERIMENT))
+    now = completed(experiment)
     differing = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
     # Arrays have the populations in the order that the data name them.
     if json.dumps(before.get("data")) != json.dumps(now["data"]) and "data" not in differing:

@@ -1,0 +1,33 @@
+"""An experiment as it runs: with what it leaves to the trainer and to its plugins written out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ganinfer import plugins
+from ganinfer.experiment import Experiment, simulator_class, training_settings
+from ganinfer.runner import assembling
+
+
+def completed(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as plain data that reads as the same one, defaults of training and of plugins' options included.
+
+    Imports the network's plugin, and TensorFlow with it. What a plugin does not say of its options is left out, and so
+    is what only the data or the machine decide: ``data.phased``, ``execution.workers``.
+    """
+    training = assembling.import_training(experiment)
+    values = experiment.resolved()
+    values["training"] = asdict(training.TrainingSettings(**training_settings(experiment)))
+    generator, network = experiment.generator, experiment.discriminator
+    values["generator"] |= _unwritten(plugins.load("generators", generator.name), generator.options)
+    plugin = plugins.load("discriminators", network.name)
+    values["discriminator"] |= _unwritten(getattr(plugin, "build", plugin), network.options, skip=1)
+    values["discriminator"]["encodings"] = list(assembling.network_encodings(experiment))
+    for name, scenario in experiment.scenarios.items():
+        values["scenarios"][name] |= _unwritten(simulator_class(scenario.simulator), scenario.options)
+    return values
+
+
+def _unwritten(plugin: Any, options: dict[str, Any], skip: int = 0) -> dict[str, Any]:
+    return {k: v for k, v in plugins.option_defaults(plugin, skip).items() if k not in options}
