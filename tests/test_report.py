@@ -493,7 +493,9 @@ def test_the_rest_of_the_time_is_said(folder):
     assert caption.startswith(
         "In all 5 min 43 s: simulation 3 min 34 s, training 1 min 42 s, estimation 20 s, the rest 7 s."
     )
-    assert caption.endswith("The rest is reading the data, writing, and comparing the fitted model with the data.")
+    assert caption.endswith(
+        "The rest is checking, reading the data, comparing the fitted model with them, and writing."
+    )
 
 
 # The trajectory

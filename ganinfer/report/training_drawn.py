@@ -199,5 +199,5 @@ def timing(run: Run) -> Drawing | str:
     spoken = ", ".join(f"{name} {words.duration(value)}" for name, value, _ in parts)
     caption = f"In all {words.duration(total)}: {spoken}."
     if any(name == _REST for name, _, _ in parts):
-        caption += " The rest is reading the data, writing, and comparing the fitted model with the data."
+        caption += " The rest is checking, reading the data, comparing the fitted model with them, and writing."
     return Drawing(figure, f"Time: {spoken}.", caption)

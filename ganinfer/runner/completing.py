@@ -16,9 +16,10 @@ def completed(experiment: Experiment) -> dict[str, Any]:
     Imports the network's plugin, and TensorFlow with it. What a plugin does not say of its options is left out, and so
     is what only the data or the machine decide: ``data.phased``, ``execution.workers``.
     """
-    training = assembling.import_training(experiment)
+    from ganinfer.training import TrainingSettings
+
     values = experiment.resolved()
-    values["training"] = asdict(training.TrainingSettings(**training_settings(experiment)))
+    values["training"] = asdict(TrainingSettings(**training_settings(experiment)))
     generator, network = experiment.generator, experiment.discriminator
     values["generator"] |= _unwritten(plugins.load("generators", generator.name), generator.options)
     plugin = plugins.load("discriminators", network.name)

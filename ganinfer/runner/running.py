@@ -44,6 +44,7 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
+            assembling.import_training(experiment)  # as this run wants it, before its defaults are asked for
             check_same(experiment, folder.path)
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=resume)
