@@ -35,20 +35,22 @@ def prepare_simulated(
     haplotypes: Haplotypes, template: WindowTemplate, settings: PipelineSettings, rng: np.random.Generator
 ) -> Haplotypes:
     """A simulated window made to look like the real window behind ``template``, and prepared like it."""
-    return _common(mirrored(haplotypes, template, rng), settings, rng)
+    return _common(mirrored(haplotypes, template, rng, folded=settings.folded), settings, rng)
 
 
-def mirrored(haplotypes: Haplotypes, template: WindowTemplate, rng: np.random.Generator) -> Haplotypes:
+def mirrored(
+    haplotypes: Haplotypes, template: WindowTemplate, rng: np.random.Generator, *, folded: bool = False
+) -> Haplotypes:
     """A simulated window as it would have been read: what the template's mask, missing calls and ancestors leave."""
     haplotypes = _accessible(haplotypes, template)
-    haplotypes = biallelic(haplotypes)
+    haplotypes = biallelic(haplotypes, folded=folded)
     haplotypes = _missing_as_in(haplotypes, template, rng)
     return _thinned(haplotypes, template.unusable_ancestral, rng)
 
 
 def prepare_real(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
     """A real window as read: accessible, biallelic sites of the chosen individuals, polarised where asked for."""
-    return _common(biallelic(haplotypes), settings, rng)
+    return _common(biallelic(haplotypes, folded=settings.folded), settings, rng)
 
 
 def _common(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
@@ -94,14 +96,14 @@ def _accessible(haplotypes: Haplotypes, template: WindowTemplate) -> Haplotypes:
     return haplotypes.select(contains(template.accessible, haplotypes.positions))
 
 
-def biallelic(haplotypes: Haplotypes) -> Haplotypes:
-    """Sites with one alternative allele, and one record a position."""
-    genotypes, positions = haplotypes.genotypes, haplotypes.positions
+def biallelic(haplotypes: Haplotypes, *, folded: bool = False) -> Haplotypes:
+    """Sites at which two alleles are seen, numbered 0 and 1, and one record a position."""
+    positions = haplotypes.positions
     if len(positions) == 0:
         return haplotypes
     kept = None
-    if genotypes.max() > 1:
-        kept = genotypes.max(axis=1) <= 1
+    if haplotypes.genotypes.max() > 1:
+        haplotypes, kept = _renumbered(haplotypes, folded)
     same = positions[1:] == positions[:-1]
     if same.any():
         repeated = np.zeros(len(positions), dtype=bool)
@@ -109,6 +111,22 @@ def biallelic(haplotypes: Haplotypes) -> Haplotypes:
         repeated[:-1] |= same
         kept = ~repeated if kept is None else kept & ~repeated
     return haplotypes if kept is None else haplotypes.select(kept)
+
+
+def _renumbered(haplotypes: Haplotypes, folded: bool) -> tuple[Haplotypes, np.ndarray]:
+    """Alleles above 1 numbered as if those that nobody has were not there, and which sites then have two at most.
+
+    Where nobody has the ancestral allele 0, two others are two alleles if ``folded``, else too many.
+    """
+    genotypes = haplotypes.genotypes.copy()
+    kept = np.ones(len(genotypes), dtype=bool)
+    for row in np.flatnonzero(genotypes.max(axis=1) > 1):
+        called = genotypes[row] >= 0
+        seen = np.unique(genotypes[row][called])
+        seen = seen if len(seen) > 1 and folded else np.union1d(seen, 0)
+        genotypes[row, called] = np.searchsorted(seen, genotypes[row][called])
+        kept[row] = len(seen) <= 2
+    return replace(haplotypes, genotypes=genotypes), kept
 
 
 def missing_rows(haplotypes: Haplotypes) -> np.ndarray | None:

@@ -69,9 +69,9 @@ def test_a_run_that_left_its_defaults_unwritten_goes_on(tmp_path):
     experiment = load(EXPERIMENTS / "im.yaml")
     with RunFolder.create(tmp_path / "run") as folder:
         folder.write_text("experiment.yaml", dump_yaml(experiment.resolved()))
-        check_same(experiment, folder)
-        check_same(load(EXPERIMENTS / "im.yaml", ["training.batch=12", "generator.temper=0.5"]), folder)
+        check_same(experiment, folder.path)
+        check_same(load(EXPERIMENTS / "im.yaml", ["training.batch=12", "generator.temper=0.5"]), folder.path)
         with pytest.raises(RunError, match="but generator, training changed"):
-            check_same(load(EXPERIMENTS / "im.yaml", ["training.batch=13", "generator.temper=0.6"]), folder)
+            check_same(load(EXPERIMENTS / "im.yaml", ["training.batch=13", "generator.temper=0.6"]), folder.path)
         folder.write_text("experiment.yaml", dump_yaml(completed(experiment)))
-        check_same(experiment, folder)
+        check_same(experiment, folder.path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
-from ganinfer.pipeline import PipelineSettings, mirrored, missing_rows, prepare_real, prepare_simulated
+from ganinfer.pipeline import PipelineSettings, biallelic, mirrored, missing_rows, prepare_real, prepare_simulated
 
 LENGTH = 1_000
 SAMPLES = (SampleSet("A", 3), SampleSet("B", 2))
@@ -198,9 +198,14 @@ def test_kept_sites_are_biallelic_variable_and_alone_at_their_position(haplotype
     alone = {p for p in haplotypes.positions if (haplotypes.positions == p).sum() == 1}
     for position, row in zip(haplotypes.positions, haplotypes.genotypes, strict=True):
         called_row = row[row >= 0]
-        rare = min(called_row.sum(), len(called_row) - called_row.sum()) if folded else called_row.sum()
-        variable = 0 < called_row.sum() < len(called_row)
-        expected = position in alone and row.max() <= 1 and variable and not (singletons == "drop" and rare == 1)
+        others = set(called_row) - {0}
+        num_derived = (
+            int((called_row > 0).sum()) if 0 in called_row or not folded else int((called_row == max(others)).sum())
+        )
+        rare = min(num_derived, len(called_row) - num_derived) if folded else num_derived
+        two = len(others) <= 1 or (folded and set(called_row) == others and len(others) == 2)
+        variable = 0 < num_derived < len(called_row)
+        expected = position in alone and two and variable and not (singletons == "drop" and rare == 1)
         assert (position in prepared.positions) == expected
 
 
@@ -315,3 +320,15 @@ def test_what_is_given_is_left_alone(haplotypes, phased, folded):
     prepare_simulated(haplotypes, template, PipelineSettings(phased=phased, folded=folded), rng())
     np.testing.assert_array_equal(haplotypes.genotypes, genotypes)
     np.testing.assert_array_equal(haplotypes.positions, positions)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_alleles_that_nobody_has_are_not_counted(folded):
+    """As in genomes that were read: an allele's number says how many there were before, not how many there are."""
+    rows = [[0, 1, 1, -1], [0, 2, 2, 0], [1, 2, 2, 1], [0, 1, 2, 0], [2, 2, 2, 2], [-1, 3, 0, -1]]
+    seen = biallelic(window(rows, np.arange(6), (SampleSet("A", 2),)), folded=folded)
+    expected = {0: [0, 1, 1, -1], 1: [0, 1, 1, 0], 4: [1, 1, 1, 1], 5: [-1, 1, 0, -1]}
+    if folded:
+        expected[2] = [0, 1, 1, 0]
+    assert seen.positions.tolist() == sorted(expected)
+    assert seen.genotypes.tolist() == [expected[i] for i in sorted(expected)]

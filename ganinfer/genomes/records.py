@@ -62,16 +62,21 @@ def several(reference: str, alternatives: Sequence[str]) -> bool:
     return len(alternatives) > 1 and len(reference) == 1
 
 
-def judge(reference: str, alternatives: Sequence[str], seen: Iterable[int]) -> tuple[str | None, tuple[int, int]]:
+def judge(
+    reference: str, alternatives: Sequence[str], seen: Iterable[int], ancestral: str
+) -> tuple[str | None, tuple[int, int]]:
     """As :func:`classify`, of a record's alleles only those ``seen`` in the individuals chosen; and which two they are.
 
     How many more are listed depends on how many other individuals were sequenced, of whom a simulation knows nothing.
+    Where the reference is the ancestral allele (``ancestral`` REF) and nobody has it, two others are too many.
     """
     seen = [int(i) for i in seen if i == 0 or alternatives[i - 1] not in _UNSPECIFIC]
     reason = classify(reference, [alternatives[i - 1] for i in seen if i > 0])
     pair = two_alleles(seen)
     if reason == MULTI_ALLELIC and pair is not None:  # two alternatives, and nobody has the reference
         reason = None if {alternatives[i - 1].upper() for i in pair} <= _BASES else SYMBOLIC
+    if reason is None and pair is not None and pair[0] > 0 and ancestral == "REF":
+        reason = MULTI_ALLELIC
     return reason, pair or (0, 1)
 
 

@@ -35,7 +35,6 @@ class _Site:
     position: int
     reason: str | None
     genotypes: np.ndarray
-    ancestral: int
 
 
 class TreesReader:
@@ -123,11 +122,9 @@ class TreesReader:
         sites: list[_Site] = []
         for variant in self._tree_sequence.variants(samples=nodes):
             genotypes = np.full((len(people), ploidy), records.ABSENT, dtype=np.int8)
-            reason, pair = _judge(variant.alleles, variant.genotypes)
+            reason, pair = _judge(variant.alleles, variant.genotypes, selection.ancestral)
             genotypes[rows, slots] = records.recode(variant.genotypes, pair)
-            # Allele 0 is the ancestral one; where nobody has it left, which of the others is older is not told.
-            ancestral = 0 if pair[0] == 0 or selection.ancestral == "none" else -1
-            sites.append(_Site(int(variant.site.position), reason, genotypes, ancestral))
+            sites.append(_Site(int(variant.site.position), reason, genotypes))
             if len(sites) >= selection.chunk_sites:
                 yield self._chunk(sites, covered)
                 sites, covered = [], covered[:0]
@@ -155,7 +152,7 @@ class TreesReader:
             self.contig,
             np.array([site.position for site in kept], dtype=np.int64),
             genotypes,
-            np.array([site.ancestral for site in kept], dtype=np.int8),
+            np.zeros(len(kept), dtype=np.int8),
             np.array([site.reason is None for site in kept], dtype=bool),
             covered,
             len(sites),
@@ -165,8 +162,13 @@ class TreesReader:
         )
 
 
-def _judge(alleles: tuple[str | None, ...], genotypes: np.ndarray) -> tuple[str | None, tuple[int, int]]:
-    """As :func:`records.judge`, but alleles need not be bases: simulators also write 0 and 1, or numbers."""
+def _judge(
+    alleles: tuple[str | None, ...], genotypes: np.ndarray, ancestral: str
+) -> tuple[str | None, tuple[int, int]]:
+    """As :func:`records.judge`, but alleles need not be bases: simulators also write 0 and 1, or numbers.
+
+    Allele 0 is the ancestral one, and is so asked for unless ``ancestral`` is ``none``.
+    """
     known = [allele for allele in alleles if allele is not None]
     seen = np.unique(genotypes[genotypes >= 0]).tolist()
     if len(known) > 2:
@@ -176,4 +178,6 @@ def _judge(alleles: tuple[str | None, ...], genotypes: np.ndarray) -> tuple[str 
         return records.INVARIANT, (0, 1)
     if all(allele and set(allele) <= _BASES for allele in known) and any(len(allele) != 1 for allele in known):
         return records.INDEL, (0, 1)
-    return (records.MULTI_ALLELIC, (0, 1)) if pair is None else (None, pair)
+    if pair is None or (pair[0] > 0 and ancestral != "none"):
+        return records.MULTI_ALLELIC, (0, 1)
+    return None, pair

@@ -215,7 +215,7 @@ class _Batch:
         seen = np.unique(alleles[alleles >= 0])
         if len(seen) and seen[-1] > len(variant.ALT):
             raise self._unknown_allele(self.position - 1, int(seen[-1]), len(variant.ALT))
-        reason, pair = records.judge(variant.REF, variant.ALT, seen)
+        reason, pair = records.judge(variant.REF, variant.ALT, seen, self.selection.ancestral)
         genotypes[:, :-1] = records.recode(alleles, pair)
         return reason, pair
 
@@ -320,7 +320,7 @@ class _Batch:
 
     def _ancestral(self, variant: Any, pair: tuple[int, int]) -> int:
         if self.selection.ancestral in ("none", "REF"):
-            return 0 if pair[0] == 0 or self.selection.ancestral == "none" else -1
+            return 0
         alleles = (variant.REF, *variant.ALT)
         value = variant.INFO.get(self.selection.ancestral)
         return records.polarity(alleles[pair[0]], alleles[pair[1]], None if value is None else str(value))

@@ -126,7 +126,7 @@ class VcfZarrReader:
         genotypes = self._genotypes(rows, samples)
         masked = self._mask(genotypes, rows, samples, selection, listed)
         called = (genotypes >= 0).any(axis=2).mean(axis=1) >= records.MINIMUM_CALLED
-        reasons, pairs = self._judge(contig, positions, alleles, listed, genotypes)
+        reasons, pairs = self._judge(contig, positions, alleles, listed, genotypes, selection.ancestral)
         site = np.array([r is None or r == records.MULTI_ALLELIC for r in reasons], dtype=bool)
         spans = np.empty((0, 2), dtype=np.int64)
         if selection.callable_bases:
@@ -172,6 +172,7 @@ class VcfZarrReader:
         alleles: list[list[str]],
         listed: list[str | None],
         genotypes: np.ndarray,
+        ancestral: str,
     ) -> tuple[list[str | None], list[tuple[int, int]]]:
         """Reasons, and the two alleles, of records; ``genotypes`` with several alternatives are numbered anew."""
         highest = genotypes.max(axis=(1, 2), initial=0).tolist()
@@ -186,7 +187,7 @@ class VcfZarrReader:
                 )
             if records.several(reference, alternatives):
                 seen = np.unique(genotypes[i][genotypes[i] >= 0])
-                reasons[i], pairs[i] = records.judge(reference, alternatives, seen)
+                reasons[i], pairs[i] = records.judge(reference, alternatives, seen, ancestral)
                 genotypes[i] = records.recode(genotypes[i], pairs[i])
         return reasons, pairs
 
@@ -240,8 +241,7 @@ class VcfZarrReader:
         self, alleles: list[list[str]], pairs: list[tuple[int, int]], rows: slice, selection: Selection
     ) -> np.ndarray:
         if selection.ancestral in ("none", "REF"):
-            known = [pair[0] == 0 or selection.ancestral == "none" for pair in pairs]
-            return np.where(known, 0, -1).astype(np.int8)
+            return np.zeros(len(alleles), dtype=np.int8)
         values = self._read(f"variant_{selection.ancestral}", rows).reshape(len(alleles), -1)[:, 0]
         return np.array(
             [

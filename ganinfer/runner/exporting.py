@@ -113,7 +113,8 @@ def _simulated(
     templates = [real.templates[i] for i in chosen]
     raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed)
     rng = randomness.stream(first_seed, "pipeline")
-    haplotypes = [mirrored(h, t, rng) for h, t in zip(raw, templates, strict=True)]
+    folded = pipeline_settings(experiment, real.phased).folded
+    haplotypes = [mirrored(h, t, rng, folded=folded) for h, t in zip(raw, templates, strict=True)]
     return Simulated([real.windows[i] for i in chosen], haplotypes, real.samples, real.phased)
 
 
