@@ -337,8 +337,8 @@ class Toy:
         white = np.concatenate([mean, np.zeros((len(mean), 6 - mean.shape[1]))], axis=1)
         return (white + rng.standard_normal(white.shape)) @ self.mixing
 
-    def infer(self, seed, budget, **options):
-        """The last step's word, every round's proposals, the real mean in the clear."""
+    def infer(self, seed, budget, told=None, **options):
+        """The last step's word, every round's proposals, the real mean in the clear; ``told`` hears of every step."""
         rng = np.random.default_rng(seed)
         real = self.windows(np.array([self.truth]), self.num_real, rng)
         generator = Matching(**options)
@@ -353,6 +353,8 @@ class Toy:
             statistics.append(self.windows(drawn, planned.num_windows, rng))
             folds = tuple(self._fold(k, theta, statistics, plan, real) for k in range(2))
             state, info = generator.step(state, RoundResult(index, folds), rng)
+            if told is not None:
+                told.append(info)
         white = real @ np.linalg.inv(self.mixing)
         return info, proposed, white.mean(axis=0)
 
@@ -432,6 +434,21 @@ def test_matching_converges_to_the_exact_posterior(toy, shift, seed):
     for drawn in [*proposed, info.posterior]:
         assert toy.parameters.satisfies_constraints(drawn).all()
     assert info.metrics["beta"] > 0
+
+
+def test_a_run_ends_when_it_has_settled_and_is_at_rest():
+    """The emulator's error hardly counts and no estimate moves any more; either alone is not enough."""
+    told = []
+    for toy in (STRAIGHT, BENT):
+        for seed in (1, 2):
+            toy.infer(seed, Budget(3_000, 6), told, tolerance=0.5, first_proposals=60, num_particles=60, steps=30)
+    known = [i for i in told if "shift" in i.metrics and i.metrics["beta"] >= 0.5]
+    settled = [i.metrics["emulator_share"] <= 0.5 for i in known]
+    at_rest = [i.metrics["shift"] <= 0.5 for i in known]
+    ended = [i.converged is not None for i in known]
+    assert ended == [a and b for a, b in zip(settled, at_rest, strict=True)]
+    assert {(True, True), (True, False), (False, True)} <= set(zip(settled, at_rest, strict=True))
+    assert all(i.converged is None for i in told if i.metrics["beta"] < 0.5)
 
 
 def test_answers_at_the_edge_stay_inside_the_prior_and_its_constraints():

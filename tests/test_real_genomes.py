@@ -24,17 +24,23 @@ def rows(page, start):
     return [[c.strip() for c in line.strip("|").split("|")] for line in page.splitlines() if line.startswith(start)]
 
 
-def test_a_fit_is_in_an_interval_or_not():
-    moments = {1: {"estimate": {n: 0.5 * v for n, v in real_genomes.DADI.items()}}}
-    page = real_genomes.page([record(1, 0.95, {"r2": 1.0}), record(2, 0.5, {"r2": 1.0})], moments)
-    first, second = rows(page, "| T_split")
-    assert first == ["T_split", "75,600", "seed 1", "37,800", "71,800 (64,600 – 79,000)", "yes", "no"]
-    assert second == ["T_split", "75,600", "seed 2", "–", "37,800 (34,000 – 41,600)", "no", "–"]
-    assert len(rows(page, "| migration")) == 2
+MOMENTS = {n: 0.5 * v for n, v in real_genomes.DADI.items()}
+
+
+def test_fits_are_in_intervals_or_not():
+    page = real_genomes.page([record(s, f, {"r2": 1.0}) for s, f in ((1, 0.95), (2, 0.5), (3, 0.55))], MOMENTS)
+    ((*others, first, second, third),) = rows(page, "| T_split")
+    assert others == ["T_split", "75,600", "1 of 3", "37,800", "2 of 3"]
+    assert first == "71,800 (64,600 – 79,000)"
+    assert [second, third] == ["37,800 (34,000 – 41,600)", "41,600 (37,400 – 45,700)"]
+    header, rule = page[page.index("| parameter") :].splitlines()[:2]
+    assert header.count("|") == rule.count("|") == 9
 
 
 def test_what_is_furthest_off_in_all_runs_comes_first():
-    page = real_genomes.page([record(1, 1, {"a": -1.0, "b": 5.0, "c": -4.0}), record(2, 1, {"a": 1.0, "c": -8.0})], {})
+    page = real_genomes.page(
+        [record(1, 1, {"a": -1.0, "b": 5.0, "c": -4.0}), record(2, 1, {"a": 1.0, "c": -8.0})], MOMENTS
+    )
     assert [row[:2] for row in rows(page, "| a ") + rows(page, "| b ") + rows(page, "| c ")] == [
         ["a", "-1.0, +1.0"],
         ["b", "+5.0, +0.0"],

@@ -2,7 +2,7 @@
 
     python -m tests.verification.yardstick                      every case, data seeds 1 to 10
     python -m tests.verification.yardstick im --seeds 1 2 3     some of it
-    python -m tests.verification.yardstick yri-ceu --seeds 1    the shipped genomes, chosen with that seed
+    python -m tests.verification.yardstick yri-ceu --seeds 1    the shipped genomes, with starts of that seed
 
 Each fit starts three times from draws of the prior, knows the mutation rate and the length, and uses ancestral alleles
 where our run uses them. Fits are kept in docs/verification/moments-CASE.json; what is there is not done again. moments
