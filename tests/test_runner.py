@@ -305,6 +305,17 @@ def test_a_run_that_is_out_of_time_says_what_is_not_settled(runs):
     assert any(w.startswith("The budget ended before the emulator had settled") for w in said)
 
 
+def test_the_benchmark_against_pg_gan_runs_the_default(finished, runs):
+    from tests.bench.against import Default
+
+    default = Default(tiny(), runs / "against")
+    estimates = [estimate.tolist() for estimate in default.rounds()]
+    assert default.planned_rounds == len(estimates) == 3
+    assert default.parameters.named(estimates[-1]) == {
+        n: p["estimate"] for n, p in result(finished)["parameters"].items()
+    }
+
+
 class Messages(Silent):
     """What a run says in words."""
 

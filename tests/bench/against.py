@@ -143,7 +143,7 @@ class Default:
         self._workers = assembling.executor(loaded)
         real = assembling.open_data(loaded, self._workers, folder)
         where: Any = SimpleNamespace(path=folder)
-        self._problem = running._problem(loaded, assembling.only_scenario(loaded), real, where)
+        self._problem, _ = running._problem(loaded, assembling.only_scenario(loaded), real, where)
         self.parameters = self._problem.parameters
         self.planned_rounds = len(self._problem.plan)
         self.num_windows = 0
