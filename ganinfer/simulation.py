@@ -11,8 +11,9 @@ import json
 import shlex
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +30,10 @@ Encoded = dict[str, np.ndarray]
 #: Derived (or minor) and called alleles, each (sites of all windows, num_populations).
 AlleleCounts = tuple[np.ndarray, np.ndarray]
 R = TypeVar("R")
+
+#: Windows that go through a step together before the next one. A step on its own after a simulation costs up to three
+#: times as much, since its code and data have left the processor's caches.
+_BATCH = 16
 
 
 class SimulationError(ValueError):
@@ -164,8 +169,14 @@ def counted_task(task: Task) -> tuple[Encoded, AlleleCounts]:
 def _prepared(task: Task) -> Iterator[Haplotypes]:
     rng = randomness.stream(task.seed, "pipeline")
     observations = _observations(task.setup, task.theta, task.templates, task.seed, task.command)
-    for haplotypes, template in zip(observations, task.templates, strict=True):
-        yield prepare_simulated(haplotypes, template, task.setup.pipeline, rng)
+    for batch in _batches(zip(observations, task.templates, strict=True)):
+        yield from [prepare_simulated(h, template, task.setup.pipeline, rng) for h, template in batch]
+
+
+def _batches(items: Iterable[R]) -> Iterator[list[R]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
 
 
 def raw_task(task: Task) -> list[Haplotypes]:
@@ -179,12 +190,14 @@ def encode(setup: Setup, windows: Iterable[Haplotypes], num_windows: int) -> Enc
     arrays = {
         name: np.empty((num_windows, *spec.shape), dtype=spec.dtype) for name, spec in encoding_specs(setup).items()
     }
-    index = -1
-    for index, window in enumerate(windows):
+    done = 0
+    for batch in _batches(windows):
         for encoder in encoders:
-            for name, values in encoder.encode(window).items():
-                arrays[name][index] = values
-    assert index + 1 == num_windows, f"{index + 1} windows for {num_windows} rows"
+            for index, window in enumerate(batch, done):
+                for name, values in encoder.encode(window).items():
+                    arrays[name][index] = values
+        done += len(batch)
+    assert done == num_windows, f"{done} windows for {num_windows} rows"
     return arrays
 
 
@@ -265,18 +278,32 @@ def checked_observations(
     answer = simulator.simulate(dict(theta), design, seed)
     if not isinstance(answer, Iterable):
         raise ObservationError(f"simulate returned {type(answer).__name__}, not an iterator of observations")
-    iterator = iter(answer)
-    for index, template in enumerate(design.templates):
-        observation = next(iterator, None)
-        if observation is None:
-            raise ObservationError(f"yielded {index} observations for {len(design.templates)} templates")
-        haplotypes = _converted(observation, template, design.samples, index)
-        problem = _problem(haplotypes, template.length, carriers) if rules else None
-        if problem:
-            raise ObservationError(f"yielded nonsense for template {index}: {problem}")
-        yield haplotypes
+    iterator, expected, done = iter(answer), len(design.templates), 0
+    for batch in _batches(map(_kept, islice(iterator, expected))):
+        windows = []
+        for index, observation in enumerate(batch, done):
+            template = design.templates[index]
+            windows.append(_converted(observation, template, design.samples, index))
+            problem = _problem(windows[-1], template.length, carriers) if rules else None
+            if problem:
+                raise ObservationError(f"yielded nonsense for template {index}: {problem}")
+        done += len(batch)
+        yield from windows
+    if done < expected:
+        raise ObservationError(f"yielded {done} observations for {expected} templates")
     if next(iterator, None) is not None:
-        raise ObservationError(f"yielded more than {len(design.templates)} observations, one for each template")
+        raise ObservationError(f"yielded more than {expected} observations, one for each template")
+
+
+def _kept(observation: Observation) -> Observation:
+    """The observation with arrays of its own: a plugin may fill the same ones again for its next."""
+    if not isinstance(observation, Haplotypes):
+        return observation
+    # What is no array is left for the rules to refuse.
+    genotypes, positions = (
+        a.copy() if isinstance(a, np.ndarray) else a for a in (observation.genotypes, observation.positions)
+    )
+    return replace(observation, genotypes=genotypes, positions=positions)
 
 
 def _converted(

@@ -99,6 +99,23 @@ def test_encoded_windows_are_the_prepared_observations(settings):
         assert same(simulation.encode(shared, [window], 1), {n: v[i : i + 1] for n, v in encoded.items()})
 
 
+@pytest.mark.parametrize("num_windows", [1, 16, 17, 40])
+def test_a_window_is_its_own_however_many_come_with_it(num_windows):
+    many = task(num_windows=num_windows)
+    raw = simulation.raw_observations(many.setup, many.theta, many.templates, many.seed)
+    rng = randomness.stream(many.seed, "pipeline")
+    alone = [
+        simulation.encode(many.setup, [pipeline.prepare_simulated(h, template(), many.setup.pipeline, rng)], 1)
+        for h in raw
+    ]
+    assert len({one["genotypes"].tobytes() for one in alone}) == num_windows
+    assert same(simulation.simulate_task(many), {n: np.concatenate([one[n] for one in alone]) for n in alone[0]})
+
+
+def test_a_simulator_may_fill_the_same_arrays_again():
+    assert same(simulation.simulate_task(task(simulator="toy-reusing")), simulation.simulate_task(task()))
+
+
 def test_all_sites_are_counted_beside_arrays_that_hold_fewer():
     one = task(rate=60.0, num_windows=4)
     cut = replace(one, setup=replace(one.setup, num_sites=8, num_counted_sites=16))

@@ -136,6 +136,19 @@ class Constant(Toy):
         return super().simulate(theta, design, 1)
 
 
+class Reusing(Toy):
+    """Fills the same arrays for every window."""
+
+    def simulate(self, theta, design, seed):
+        kept = None
+        for window in super().simulate(theta, design, seed):
+            if kept is None:
+                kept = np.zeros((1000, design.num_chromosomes), dtype=np.int8), np.zeros(1000, dtype=np.int64)
+            genotypes, positions = kept[0][: window.num_sites], kept[1][: window.num_sites]
+            genotypes[:], positions[:] = window.genotypes, window.positions
+            yield Haplotypes(genotypes, positions, window.carriers)
+
+
 class Cached(Toy):
     """Remembers the call before and lets it leak into the next."""
 
@@ -326,6 +339,7 @@ toy-failing = toyplugins.simulators:Failing
 toy-nonsense = toyplugins.simulators:Nonsense
 toy-global = toyplugins.simulators:Global
 toy-constant = toyplugins.simulators:Constant
+toy-reusing = toyplugins.simulators:Reusing
 toy-cached = toyplugins.simulators:Cached
 toy-mutating = toyplugins.simulators:Mutating
 toy-heavy = toyplugins.simulators:Heavy
