@@ -111,6 +111,18 @@ class SnpMatrix:
         return coded if self._order is None else coded[:, self._order]
 
 
+class SnpTable(SnpMatrix):
+    """The SNP matrix of unlinked loci: like :class:`SnpMatrix` without distances."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("loci",)
+
+    def spec(self) -> dict[str, EncodingSpec]:
+        return {name: spec for name, spec in super().spec().items() if name != "distances"}
+
+    def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:
+        return {name: array for name, array in super().encode(haplotypes).items() if name != "distances"}
+
+
 class JointCounts:
     """Allele counts of each site in each population: small enough for samples in the hundreds.
 
@@ -119,7 +131,7 @@ class JointCounts:
     middle.
     """
 
-    accepts: ClassVar[tuple[str, ...]] = ("windows",)
+    accepts: ClassVar[tuple[str, ...]] = ("windows", "loci")
 
     def __init__(self, context: EncodingContext):
         self._context = context
@@ -171,6 +183,7 @@ class Classical:
 
 ENCODINGS: Mapping[str, Callable[..., Encoding]] = {
     "snp-matrix": SnpMatrix,
+    "snp-table": SnpTable,
     "joint-counts": JointCounts,
     "classical": Classical,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,15 +36,73 @@ class WindowTemplate:
     unusable_ancestral: float = 0.0
 
 
+@dataclass(frozen=True)
+class SiteRule:
+    """Which variable sites are kept, on both sides alike; ``folded``: ancestral alleles are not used.
+
+    ``singletons``: ``drop`` sites whose derived (folded: minor) allele is seen once over all chosen chromosomes;
+    ``min_minor_frequency``: of the rarer allele among called ones, in [0, 0.5].
+    """
+
+    folded: bool = False
+    singletons: Literal["keep", "drop"] = "keep"
+    min_minor_frequency: float = 0.0
+
+    def keeps(self, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
+        """Whether sites (n,) with so many derived and called alleles are kept; sites without variation never are."""
+        minor = np.minimum(derived, called - derived)
+        kept = minor > 0
+        if self.singletons == "drop":
+            kept &= (minor if self.folded else derived) != 1
+        if self.min_minor_frequency > 0:
+            kept &= minor >= self.min_minor_frequency * called - 1e-9
+        return kept
+
+
+@dataclass(frozen=True, eq=False)
+class LociTemplate:
+    """What one simulated SNP table has to resemble: as many SNPs, each kept by ``rule`` where it is called.
+
+    ``locus`` (num_snps,) int64 from 0, sorted: SNPs of one locus share a genealogy, loci are unlinked. ``missing``
+    packed bits (num_snps, ceil(num_chromosomes / 8)) uint8, the missing calls of each SNP, ``None`` when there are
+    none. ``genealogies``: ``alike``, each counts the same, as where the number of segregating sites of a locus is fixed
+    beforehand; ``by-length``, in proportion to the total length of its branches, as where loci vary because a rare
+    mutation hit them.
+    """
+
+    locus: np.ndarray
+    missing: np.ndarray | None = None
+    genealogies: Literal["alike", "by-length"] = "alike"
+    rule: SiteRule = SiteRule()
+
+    @property
+    def length(self) -> int:
+        """Number of loci."""
+        return int(self.locus[-1]) + 1 if len(self.locus) else 0
+
+    def called(self, num_chromosomes: int) -> np.ndarray | None:
+        """(num_snps, num_chromosomes) bool, ``None`` where every call is there."""
+        if self.missing is None:
+            return None
+        return np.unpackbits(self.missing, axis=1, count=num_chromosomes) == 0
+
+
+#: What an observation has to resemble, by the kind of design.
+Template = WindowTemplate | LociTemplate
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
-    """What to simulate, as plain data: kind, sample sets in order, and one template an observation."""
+    """What to simulate, as plain data: kind, sample sets in order, and one template an observation.
+
+    ``kind``: ``windows`` with :class:`WindowTemplate`, or ``loci`` with :class:`LociTemplate`.
+    """
 
     samples: tuple[SampleSet, ...]
-    templates: tuple[WindowTemplate, ...]
+    templates: tuple[Any, ...]
     kind: str = "windows"
 
-    def with_templates(self, templates: Sequence[WindowTemplate]) -> Design:
+    def with_templates(self, templates: Sequence[Template]) -> Design:
         return Design(self.samples, tuple(templates), self.kind)
 
     @property
@@ -58,15 +116,24 @@ class Simulator(Protocol):
 
     Constructed with the scenario's options as keyword arguments (JSON values). Samples of every observation follow
     the order of ``design.samples``, an individual's chromosomes side by side. The same seed gives the same output.
+
+    ``produces`` names the kind of design that it serves, or several. A simulator that serves a kind only with certain
+    options may have a method ``why_not(kind)``: a sentence, or ``None`` where it does.
     """
 
     api_version: ClassVar[str]
-    produces: ClassVar[str]
+    produces: ClassVar[str | tuple[str, ...]]
 
     @property
     def parameters(self) -> Parameters: ...
 
     def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[Observation]: ...
+
+
+def kinds(simulator: Any) -> tuple[str, ...]:
+    """The kinds of design that a simulator serves."""
+    produces = simulator.produces
+    return (produces,) if isinstance(produces, str) else tuple(produces)
 
 
 @dataclass(frozen=True)

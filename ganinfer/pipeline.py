@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ganinfer.haplotypes import MISSING, Haplotypes
-from ganinfer.interfaces import WindowTemplate
+from ganinfer.interfaces import LociTemplate, SiteRule, WindowTemplate
 from ganinfer.windows import contains
 
 
@@ -22,19 +22,29 @@ class PipelineSettings:
     """What users chose about their data, applied to both sides.
 
     ``phased``: an individual's chromosomes are told apart; ``folded``: ancestral alleles are not used;
-    ``singletons``: ``keep``, or ``drop`` sites whose derived (folded: minor) allele is seen once over all chosen
-    chromosomes.
+    ``singletons`` and ``min_minor_frequency``: see :class:`ganinfer.interfaces.SiteRule`.
     """
 
     phased: bool = True
     folded: bool = False
     singletons: Literal["keep", "drop"] = "keep"
+    min_minor_frequency: float = 0.0
+
+    @property
+    def rule(self) -> SiteRule:
+        """Which variable sites are kept."""
+        return SiteRule(self.folded, self.singletons, self.min_minor_frequency)
 
 
 def prepare_simulated(
-    haplotypes: Haplotypes, template: WindowTemplate, settings: PipelineSettings, rng: np.random.Generator
+    haplotypes: Haplotypes,
+    template: WindowTemplate | LociTemplate,
+    settings: PipelineSettings,
+    rng: np.random.Generator,
 ) -> Haplotypes:
-    """A simulated window made to look like the real window behind ``template``, and prepared like it."""
+    """A simulated window or table made to look like the real one behind ``template``, and prepared like it."""
+    if isinstance(template, LociTemplate):
+        return prepare_table(_called_as_in(haplotypes, template), settings, rng)
     return _common(mirrored(haplotypes, template, rng, folded=settings.folded), settings, rng)
 
 
@@ -53,13 +63,24 @@ def prepare_real(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.ran
     return _common(biallelic(haplotypes, folded=settings.folded), settings, rng)
 
 
+def prepare_table(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
+    """A table of SNPs with two alleles each, real or simulated: folded, unphased and filtered where asked for."""
+    return _common(haplotypes, settings, rng)
+
+
+def _called_as_in(haplotypes: Haplotypes, template: LociTemplate) -> Haplotypes:
+    """A simulated table with the missing calls of the real one, SNP by SNP."""
+    called = template.called(haplotypes.genotypes.shape[1])
+    if called is None:
+        return haplotypes
+    return replace(haplotypes, genotypes=np.where(called, haplotypes.genotypes, np.int8(MISSING)))
+
+
 def _common(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:
     counts = _Counts(haplotypes)
     if settings.folded:
         haplotypes, counts = _folded(haplotypes, counts)
-    kept = (counts.derived > 0) & (counts.derived < counts.called)
-    if settings.singletons == "drop":
-        kept &= counts.derived != 1
+    kept = settings.rule.keeps(counts.derived, counts.called)
     if not kept.all():
         haplotypes = haplotypes.select(kept)
         counts = counts.select(kept)

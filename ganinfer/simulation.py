@@ -21,7 +21,7 @@ import numpy as np
 from ganinfer import encodings, plugins, randomness
 from ganinfer.execution import Executor, WorkerError, ordered
 from ganinfer.haplotypes import Chromosomes, Haplotypes, SampleSet, chromosomes, from_tree_sequence
-from ganinfer.interfaces import Design, Encoding, EncodingSpec, Observation, WindowTemplate
+from ganinfer.interfaces import Design, Encoding, EncodingSpec, LociTemplate, Observation, Template, kinds
 from ganinfer.pipeline import PipelineSettings, prepare_simulated
 from ganinfer.statistics import allele_counts
 
@@ -54,8 +54,9 @@ class Setup:
     """What all proposals of a scenario share; equal when its values are.
 
     ``simulator`` is a plugin's name or ``{"file", "class", "text", "sha256"}``, ``options`` its keyword arguments (JSON
-    values); ``encoders`` pairs of an encoding's name and options; ``length`` of windows in base pairs; ``num_sites`` of
-    the SNP matrix and ``num_counted_sites`` of the joint counts (``None``: as many).
+    values); ``encoders`` pairs of an encoding's name and options; ``length`` of windows in base pairs, or number of
+    loci; ``num_sites`` of the SNP matrix and ``num_counted_sites`` of the joint counts (``None``: as many); ``kind`` of
+    the design.
     """
 
     simulator: str | Mapping[str, Any]
@@ -66,6 +67,7 @@ class Setup:
     length: int
     num_sites: int
     num_counted_sites: int | None = None
+    kind: str = "windows"
 
     @cached_property
     def digest(self) -> str:
@@ -88,14 +90,14 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One proposal: parameters by name, a window a template, one seed in [1, 2³¹).
+    """One proposal: parameters by name, a window (or table) a template, one seed in [1, 2³¹).
 
     ``label`` is what follows ``ganinfer simulate`` for its experiment and scenario: see :func:`label`.
     """
 
     setup: Setup
     theta: Mapping[str, float]
-    templates: tuple[WindowTemplate, ...]
+    templates: tuple[Template, ...]
     seed: int
     label: str = ""
 
@@ -214,7 +216,7 @@ def encoding_specs(setup: Setup) -> dict[str, EncodingSpec]:
 
 
 def raw_observations(
-    setup: Setup, theta: Mapping[str, float], templates: Iterable[WindowTemplate], seed: int, command: str = ""
+    setup: Setup, theta: Mapping[str, float], templates: Iterable[Template], seed: int, command: str = ""
 ) -> Iterator[Haplotypes]:
     """Checked observations as simulated, in this process, before any preparation; ``command`` repeats them."""
     return _observations(setup, theta, tuple(templates), seed, command)
@@ -241,22 +243,26 @@ def _encoders(setup: Setup) -> tuple[Encoding, ...]:
 
 @lru_cache(maxsize=16)
 def _simulator(setup: Setup) -> Any:
-    """The simulator, which must make what the encodings take."""
+    """The simulator, which must serve the kind of design, as the encodings must."""
     simulator = plugins.load_simulator(setup.simulator, setup.options)
+    if setup.kind not in kinds(simulator):
+        raise plugins.PluginError(
+            f"{setup.title} produces {' and '.join(kinds(simulator))}; {setup.kind} are what the data are"
+        )
     for (name, _), encoder in zip(setup.encoders, _encoders(setup), strict=True):
-        if simulator.produces not in encoder.accepts:
+        if setup.kind not in encoder.accepts:
             raise plugins.PluginError(
-                f"{setup.title} produces {simulator.produces!r}; encoding {name!r} takes {', '.join(encoder.accepts)}"
+                f"encoding {name!r} takes {' and '.join(encoder.accepts)}; {setup.kind} are what the data are"
             )
     return simulator
 
 
 def _observations(
-    setup: Setup, theta: Mapping[str, float], templates: tuple[WindowTemplate, ...], seed: int, command: str
+    setup: Setup, theta: Mapping[str, float], templates: tuple[Template, ...], seed: int, command: str
 ) -> Iterator[Haplotypes]:
     simulator = _simulator(setup)
     try:
-        yield from checked_observations(simulator, Design(setup.samples, templates, simulator.produces), theta, seed)
+        yield from checked_observations(simulator, Design(setup.samples, templates, setup.kind), theta, seed)
     except ObservationError as error:
         raise failure(setup, theta, seed, command, str(error)) from None
     except (Exception, SystemExit) as error:
@@ -285,6 +291,8 @@ def checked_observations(
             template = design.templates[index]
             windows.append(_converted(observation, template, design.samples, index))
             problem = _problem(windows[-1], template.length, carriers) if rules else None
+            if problem is None and rules and isinstance(template, LociTemplate):
+                problem = _wrong_loci(windows[-1], template)
             if problem:
                 raise ObservationError(f"yielded nonsense for template {index}: {problem}")
         done += len(batch)
@@ -306,11 +314,20 @@ def _kept(observation: Observation) -> Observation:
     return replace(observation, genotypes=genotypes, positions=positions)
 
 
+def _wrong_loci(haplotypes: Haplotypes, template: LociTemplate) -> str | None:
+    if not np.array_equal(haplotypes.positions, template.locus):
+        return f"positions must be the template's loci, one for each of its {len(template.locus):,} SNPs"
+    highest = haplotypes.genotypes.max(initial=0)
+    return f"a SNP has two alleles, 0 and 1, but {highest} occurs" if highest > 1 else None
+
+
 def _converted(
-    observation: Observation, template: WindowTemplate, samples: Sequence[SampleSet], index: int
+    observation: Observation, template: Template, samples: Sequence[SampleSet], index: int
 ) -> Haplotypes:
     if isinstance(observation, Haplotypes):
         return observation
+    if isinstance(template, LociTemplate):
+        raise ObservationError(f"a table of loci must be Haplotypes, not {type(observation).__name__}")
     import tskit
 
     where, num_chromosomes = f"yielded nonsense for template {index}:", sum(s.num_chromosomes for s in samples)

@@ -17,17 +17,17 @@ from ganinfer.coalescent import (
     read_rates,
     sample_sets,
     sampling_problem,
+    simulate_loci,
     simulate_windows,
 )
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import Design
+from ganinfer.interfaces import Design, Observation
 from ganinfer.models import Held, ModelError, Options, closest, file_text, hold, read_generation_time, read_options
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
     import demes as demes_module
     import msprime
-    import tskit
 
 
 _EXAMPLE_CODE = """\
@@ -56,7 +56,7 @@ class MsprimeSimulator:
     """
 
     api_version: ClassVar[str] = "1"
-    produces: ClassVar[str] = "windows"
+    produces: ClassVar[tuple[str, ...]] = ("windows", "loci")
     file_options: ClassVar[tuple[str, ...]] = ("file", "parameters")
     #: What ``ganinfer plugins check msprime`` tries: one population of unknown size.
     example: ClassVar[Mapping[str, Any]] = {
@@ -157,12 +157,19 @@ class MsprimeSimulator:
         """Why the possible model at ``theta`` cannot be sampled so, as a sentence; ``None`` where it can."""
         return sampling_problem(samples, self.demes, self.demography(theta), self.name)
 
-    def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[tskit.TreeSequence]:
-        """One tree sequence a template."""
+    def why_not(self, kind: str) -> str | None:
+        """Why it cannot serve a kind of design with its options, as a sentence."""
+        return self.rates.missing if kind == "windows" else None
+
+    def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[Observation]:
+        """One tree sequence a window, or one SNP table a template."""
         demography = self.demography(theta)
+        samples = sample_sets(design.samples, self.demes, demography, self.name)
+        if design.kind == "loci":
+            return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy)
         return simulate_windows(
             demography,
-            sample_sets(design.samples, self.demes, demography, self.name),
+            samples,
             design.templates,
             seed,
             ploidy=self.ploidy,

@@ -185,8 +185,9 @@ def test_a_rate_that_is_held_lies_where_rates_lie() -> None:
 
 
 def test_wrong_kinds_of_options() -> None:
-    with pytest.raises(ModelError, match="mutation_rate is missing: a number per base and generation, or the name"):
-        read_rates(None, "map", 1)
+    loci_only = read_rates(None, "map", 1)
+    assert loci_only.missing == "mutation_rate is missing: a number per base and generation, or the name of a parameter"
+    assert read_rates(1e-8, "map", 1).missing is None
     with pytest.raises(ModelError, match="recombination_scale must be a finite number, got inf"):
         read_rates(1e-8, "map", float("inf"))
     with pytest.raises(ModelError, match=r"demes maps population labels .* got \['A'\]"):

@@ -288,8 +288,11 @@ def test_a_tree_sequence_of_another_length():
 
 
 def test_a_simulator_of_another_kind_of_design():
-    with pytest.raises(PluginError, match="'toy-other' produces 'loci'; encoding 'snp-matrix' takes windows"):
+    with pytest.raises(PluginError, match="'toy-other' produces loci; windows are what the data are"):
         simulation.simulate_task(task(simulator="toy-other"))
+    loci = replace(setup(simulator="toy-other"), kind="loci")
+    with pytest.raises(PluginError, match="encoding 'snp-matrix' takes windows; loci are what the data are"):
+        simulation.simulate_task(task(loci))
 
 
 def test_a_missing_plugin_is_the_plugin_error_on_every_executor(executor):

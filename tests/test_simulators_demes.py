@@ -203,7 +203,6 @@ def test_what_demes_knows_and_msprime_does_not(written: str, reason: str) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mutation_rate": None}, "mutation_rate is missing"),
         ({"mutation_rate": "mu"}, "mutation_rate is a number or a parameter; 'mu' is no parameter"),
         ({"recombination_rate": "pulse"}, "recombination_rate is from 0 .*'pulse' lets it be from -0.2 to 0.2"),
         ({"model": 3}, r"model, unless it is \{stdpopsim: SPECIES/MODEL\}, names a file, got 3"),

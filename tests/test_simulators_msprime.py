@@ -297,7 +297,6 @@ def test_lineages_that_never_meet_are_refused_at_once(function: str) -> None:
             r"mine.yaml:1: parameters\[1\]: parameter 'r' changes nothing: mine.py:half does not",
         ),
         ("half", ONE[:-2] + ", values: [{demes: {A: start_time}}]}]", {}, "a function takes parameters by name"),
-        ("half", ONE, {"mutation_rate": None}, "mutation_rate is missing"),
         ("half", ONE, {"generation_time": 0}, "generation_time is in years and above 0, got 0"),
         ("half", ONE, {"fixed": {"M": 1}}, "fixed: 'M' is no parameter"),
         ("half", ONE, {"file": text("def half(N:\n")}, "mine.py, line 1"),

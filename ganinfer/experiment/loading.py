@@ -13,7 +13,7 @@ from ganinfer import plugins
 from ganinfer.experiment import options, problems
 from ganinfer.experiment.document import Document, ExperimentError, Location, parse, read
 from ganinfer.experiment.schema import SCHEMA_VERSION, CodeFile, Experiment, Scenario, SimulatedData
-from ganinfer.interfaces import Simulator
+from ganinfer.interfaces import Simulator, kinds
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -147,9 +147,25 @@ def _check_models(experiment: Experiment, document: Document) -> list[str]:
         except ExperimentError as error:
             found += error.problems
             continue
-        if getattr(plugin, "needs_map", False) and getattr(experiment.data, "recombination_map", None) is None:
+        why = _why_not(plugin, experiment.kind)
+        if why:
+            found.append(document.problem(("scenarios", name), why))
+        elif _needs_map(plugin, experiment) and getattr(experiment.data, "recombination_map", None) is None:
             found.append(document.problem(("scenarios", name), _no_map(experiment)))
     return found or _check_truth(experiment, document)
+
+
+def _why_not(plugin: Simulator, kind: str) -> str | None:
+    """Why a simulator cannot simulate a kind of design, as a sentence."""
+    if kind not in kinds(plugin):
+        remedy = "; add the section loci" if "loci" in kinds(plugin) else "; leave the section loci out"
+        return f"the simulator makes {' and '.join(kinds(plugin))}, the experiment is about {kind}{remedy}"
+    ask = getattr(plugin, "why_not", None)
+    return None if ask is None else ask(kind)
+
+
+def _needs_map(plugin: Simulator, experiment: Experiment) -> bool:
+    return experiment.kind == "windows" and getattr(plugin, "needs_map", False)
 
 
 def _no_map(experiment: Experiment) -> str:

@@ -151,7 +151,7 @@ def _sample_groups(value: Any) -> Any:
 
 
 class Study(Section):
-    """The truth of a simulation study: independent ``windows``, or linked ones on ``contigs``."""
+    """The truth of a simulation study: independent ``windows``, linked ones on ``contigs``, or SNPs at unlinked loci."""
 
     scenario: str
     truth: dict[str, float]
@@ -159,14 +159,18 @@ class Study(Section):
     windows: Count | None = None
     contigs: Count | None = None
     contig_length: Count | None = None
+    snps: Count | None = None
     missingness: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of genotypes made missing")
     seed: Seed = 1
 
     @model_validator(mode="after")
     def _windows_or_contigs(self) -> Study:
         linked = self.contigs is not None or self.contig_length is not None
-        if linked == (self.windows is not None):
-            raise ValueError("give either windows (independent ones), or contigs and contig_length (linked ones)")
+        if linked + (self.windows is not None) + (self.snps is not None) != 1:
+            raise ValueError(
+                "give either windows (independent ones), or contigs and contig_length (linked ones), or snps (one at "
+                "each of so many unlinked loci)"
+            )
         if linked and (self.contigs is None or self.contig_length is None):
             raise ValueError("contigs and contig_length go together")
         return self
@@ -198,6 +202,34 @@ class Windows(Section):
     block_length: Count | None = None
 
 
+class Loci(Section):
+    """Unlinked loci instead of windows, and which of their SNPs are kept, on both sides.
+
+    ``genealogies``: ``by-length`` where loci were sequenced and some vary, ``alike`` where each has a number of
+    segregating sites fixed beforehand, as ``ms -s`` simulates them.
+    """
+
+    genealogies: Literal["by-length", "alike"] = "by-length"
+    min_minor_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    min_call_rate: Share = Field(0.0, description="SNPs called in a smaller share of the chromosomes are left out")
+
+
+class Comparison(Section):
+    """How scenarios are compared: from ``simulations`` of each, and what the answer is tested on.
+
+    ``tests`` further simulations of each scenario are never trained on or calibrated with; ``folds`` networks share
+    the work, each calibrated on what the others were trained on.
+    """
+
+    simulations: Annotated[int, Field(ge=20)] = 1_000
+    tests: Annotated[int, Field(ge=0)] = 200
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    epochs: Count | None = None
+    batch: Count | None = None
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    rivals: tuple[Literal["joint-sfs"], ...] = ("joint-sfs",)
+
+
 class CodeFile(Section):
     """A class in a Python file beside the experiment; the text goes with the run."""
 
@@ -210,9 +242,10 @@ class CodeFile(Section):
 
 
 class Scenario(OpenSection):
-    """A simulator; every other key is one of its options."""
+    """A simulator; every other key is one of its options. ``weight``: its prior probability, up to a factor."""
 
     simulator: str | CodeFile = "demes"
+    weight: Annotated[float, Field(gt=0)] = 1.0
 
     @field_validator("simulator", mode="before")
     @classmethod
@@ -293,9 +326,11 @@ class Experiment(Section):
     name: Name = "experiment"
     data: Data
     windows: Windows = Windows()
+    loci: Loci | None = None
     scenarios: dict[Name, Scenario] = Field(min_length=1)
     discriminator: Network = Network()
     statistics: Statistics = Statistics()
+    comparison: Comparison = Comparison()
     generator: GeneratorChoice = GeneratorChoice()
     budget: BudgetSection = BudgetSection()
     training: Training = Training()
@@ -306,6 +341,19 @@ class Experiment(Section):
 
     _document: Document = PrivateAttr(default_factory=lambda: Document("experiment", ""))
     _path: Path = PrivateAttr(default=Path("experiment.yaml"))
+
+    @model_validator(mode="after")
+    def _windows_or_loci(self) -> Experiment:
+        if self.loci is not None and "windows" in self.model_fields_set:
+            raise ValueError("windows and loci exclude each other: leave one of these sections out")
+        if isinstance(self.data, SimulatedData) and (self.data.simulate.snps is None) != (self.loci is None):
+            raise ValueError("data.simulate.snps and the section loci go together (loci: {} for its defaults)")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The kind of design: ``windows`` or ``loci``."""
+        return "windows" if self.loci is None else "loci"
 
     @property
     def path(self) -> Path:

@@ -65,6 +65,7 @@ def pipeline_settings(experiment: Experiment, phased: bool) -> PipelineSettings:
         phased=phased if data.phased is None else data.phased,
         folded=data.ancestral == "none",
         singletons=data.singletons,
+        min_minor_frequency=experiment.loci.min_minor_frequency if experiment.loci else 0.0,
     )
 
 

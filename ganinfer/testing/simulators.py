@@ -15,7 +15,7 @@ import numpy as np
 
 from ganinfer import plugins, simulation
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
-from ganinfer.interfaces import API_VERSION, Design, WindowTemplate
+from ganinfer.interfaces import API_VERSION, Design, WindowTemplate, kinds
 from ganinfer.parameters import Parameters
 from ganinfer.testing.report import Case, ContractError, NotApplicableError, require
 from ganinfer.windows import RecombinationMap
@@ -101,8 +101,10 @@ class SimulatorCase(Case):
             require(hasattr(simulator, name), f"the simulator has no {name}")
         major = str(simulator.api_version).partition(".")[0]
         require(major == API_VERSION, f"api_version is {simulator.api_version!r}; this interface is {API_VERSION!r}")
+        known = ("windows", "loci")
         require(
-            simulator.produces == "windows", f"produces is {simulator.produces!r}; the kinds of design are: windows"
+            set(kinds(simulator)) <= set(known) and bool(kinds(simulator)),
+            f"produces is {simulator.produces!r}; the kinds of design are: {', '.join(known)}",
         )
 
     def check_parameters(self) -> None:
