@@ -151,7 +151,7 @@ def _sample_groups(value: Any) -> Any:
 
 
 class Study(Section):
-    """The truth of a simulation study: independent ``windows``, linked ones on ``contigs``, or SNPs at unlinked loci."""
+    """The truth of a simulation study: independent ``windows``, linked ones on ``contigs``, or unlinked ``snps``."""
 
     scenario: str
     truth: dict[str, float]
