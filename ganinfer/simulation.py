@@ -321,9 +321,7 @@ def _wrong_loci(haplotypes: Haplotypes, template: LociTemplate) -> str | None:
     return f"a SNP has two alleles, 0 and 1, but {highest} occurs" if highest > 1 else None
 
 
-def _converted(
-    observation: Observation, template: Template, samples: Sequence[SampleSet], index: int
-) -> Haplotypes:
+def _converted(observation: Observation, template: Template, samples: Sequence[SampleSet], index: int) -> Haplotypes:
     if isinstance(observation, Haplotypes):
         return observation
     if isinstance(template, LociTemplate):
