@@ -277,13 +277,15 @@ class PartConvolution(keras.layers.Layer):
 
 
 def build(
-    spec: Mapping[str, EncodingSpec], *, width: int = 48, units: int = 48, channels: int = 16, cnn: bool = True
+    spec: Mapping[str, EncodingSpec], *, width: int = 48, units: int = 48, channels: int = 16, cnn: bool | None = None
 ) -> keras.Model:
     """The network for ``spec``: named inputs to an embedding (batch, ``width``).
 
     ``units`` is the width of what is learned of a site's counts, ``channels`` that of a convolution along the window;
-    ``cnn`` false leaves the SNP matrix's branch out.
+    ``cnn`` false leaves the SNP matrix's branch out; by default it is there where there are distances along a window.
     """
+    if cnn is None:
+        cnn = "distances" in spec
     names = ("counts", "called", "count_mask", *(("genotypes", "distances") if cnn else ()))
     inputs = {name: keras.Input(shape=spec[name].shape, dtype=spec[name].dtype, name=name) for name in names}
     details = spec["counts"].details

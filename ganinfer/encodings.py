@@ -11,6 +11,7 @@ import numpy as np
 from ganinfer.haplotypes import Chromosomes, Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import Encoding, EncodingSpec
 from ganinfer.statistics import ClassicalStatistics, allele_counts
+from ganinfer.table_statistics import TableStatistics
 
 #: Value of a genotype that is missing or padding in the SNP matrix.
 NO_GENOTYPE = -128
@@ -181,11 +182,30 @@ class Classical:
         return {"classical": self._statistics.compute(haplotypes, *allele_counts(haplotypes))}
 
 
-ENCODINGS: Mapping[str, Callable[..., Encoding]] = {
+class TableClassical:
+    """The classical summary statistics of a table as one array ``statistics`` float32, named in ``details``."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("loci",)
+
+    def __init__(self, context: EncodingContext):
+        self._context = context
+        self._statistics = TableStatistics(context.carriers)
+
+    def spec(self) -> dict[str, EncodingSpec]:
+        own = {"names": list(self._statistics.names), "families": self._statistics.families}
+        details = {**self._context.details(), **own}
+        return {"statistics": EncodingSpec((len(self._statistics.names),), "float32", details)}
+
+    def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:
+        return {"statistics": self._statistics.compute(haplotypes, *allele_counts(haplotypes))}
+
+
+ENCODINGS: Mapping[str, type[Any]] = {
     "snp-matrix": SnpMatrix,
     "snp-table": SnpTable,
     "joint-counts": JointCounts,
     "classical": Classical,
+    "table-statistics": TableClassical,
 }
 
 

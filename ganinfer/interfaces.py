@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -34,6 +35,10 @@ class WindowTemplate:
     recombination: RecombinationMap | None = None
     missing: np.ndarray | None = None
     unusable_ancestral: float = 0.0
+
+
+#: How loci come to vary; see :class:`LociTemplate`.
+Genealogies = Literal["alike", "by-length"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,15 @@ class LociTemplate:
 
     locus: np.ndarray
     missing: np.ndarray | None = None
-    genealogies: Literal["alike", "by-length"] = "alike"
+    genealogies: Genealogies = "alike"
     rule: SiteRule = SiteRule()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that a simulated table depends on."""
+        missing = b"" if self.missing is None else self.missing.tobytes()
+        told = repr((self.genealogies, self.rule)).encode()
+        return hashlib.sha256(b"|".join([self.locus.tobytes(), missing, told])).hexdigest()
 
     @property
     def length(self) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 
 from ganinfer import randomness
 from ganinfer.execution import Executor, WorkerError, ordered
-from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet
-from ganinfer.interfaces import WindowTemplate
+from ganinfer.genomes.table import RealTable
+from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet, chromosomes
+from ganinfer.interfaces import Genealogies, LociTemplate, SiteRule, WindowTemplate
 from ganinfer.pipeline import missing_rows
 from ganinfer.simulation import Setup, failure, raw_observations, repeating
 from ganinfer.windows import RecombinationMap, Window
@@ -103,6 +104,28 @@ def simulate_study(plan: StudyPlan, executor: Executor) -> SimulatedGenomes:
         raise failure(plan.setup, plan.truth, error.item.seed, plan.command, error.reason) from error
     haplotypes = [_with_missing(h, plan, i) for i, h in enumerate(haplotypes)]
     return SimulatedGenomes(plan, haplotypes, tuple(_windows(plan)))
+
+
+def simulate_table(plan: StudyPlan, num_snps: int, genealogies: Genealogies, rule: SiteRule) -> RealTable:
+    """A table of SNPs at as many unlinked loci in the place of a real one, simulated in this process.
+
+    Individuals' calls are missing at random at the plan's rate; every SNP varies among those that are left.
+    """
+    setup = plan.setup
+    carriers = chromosomes(setup.samples)
+    missing = None
+    if plan.missingness > 0:
+        rng = randomness.stream(plan.seed, "study missing", 0)
+        lost = rng.random((num_snps, len(carriers.ploidy))) < plan.missingness
+        missing = lost[:, carriers.individual]
+    packed = None if missing is None else np.packbits(missing, axis=1)
+    template = LociTemplate(np.arange(num_snps), packed, genealogies, rule)
+    seed = randomness.simulator_seed(plan.seed, "study", 0)
+    (table,) = raw_observations(setup, plan.truth, (template,), seed, plan.command)
+    if missing is not None:
+        table = replace(table, genotypes=np.where(missing, np.int8(MISSING), table.genotypes))
+    told = {"simulated": True, "truth": dict(plan.truth), "seed": plan.seed}
+    return RealTable(setup.samples, table, phased=True, told=told)
 
 
 def parts(plan: StudyPlan) -> list[Part]:

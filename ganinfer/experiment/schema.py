@@ -387,4 +387,4 @@ class Experiment(Section):
 
         Defaults of the trainer and of plugins are theirs: a run fills them in, too.
         """
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, exclude={"windows"} if self.loci else None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ganinfer import randomness
 from ganinfer.haplotypes import Haplotypes, SampleSet
-from ganinfer.interfaces import LociTemplate
+from ganinfer.interfaces import Genealogies, LociTemplate
 from ganinfer.pipeline import PipelineSettings, prepare_table
 
 
@@ -57,7 +57,7 @@ class PreparedTable:
 def prepared(
     table: RealTable,
     settings: PipelineSettings,
-    genealogies: Literal["alike", "by-length"],
+    genealogies: Genealogies,
     min_call_rate: float,
     seed: int,
 ) -> PreparedTable:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import execution, observed, plugins, simulation, study
+from ganinfer.encodings import ENCODINGS
 from ganinfer.execution import Executor
 from ganinfer.experiment import (
     Experiment,
@@ -227,6 +228,7 @@ def network_encodings(experiment: Experiment) -> tuple[str, ...]:
     if named is None:
         plugin = plugins.load("discriminators", experiment.discriminator.name)
         named = tuple(getattr(plugin, "encodings", ("snp-matrix", "joint-counts")))
+        named = tuple(name for name in named if name not in ENCODINGS or experiment.kind in ENCODINGS[name].accepts)
     return named
 
 

@@ -62,3 +62,37 @@ def result(
         "seed": seed,
         "versions": dict(versions),
     }
+
+
+def compared(
+    best: str,
+    comparison: Mapping[str, Any],
+    parameters: Mapping[str, Mapping[str, Any]],
+    *,
+    simulated: int,
+    seconds: Mapping[str, float],
+    seed: int,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """The same for a comparison: ``parameters`` of every scenario by name, none where only the comparison was asked."""
+    scenarios = {
+        name: {
+            "probability": probability,
+            "parameters": dict(parameters[name]) if name in parameters else None,
+            "adequacy": {"verdict": None, "p_value": comparison["prior_predictive_p"][name], "critic_auc": None},
+        }
+        for name, probability in comparison["probabilities"].items()
+    }
+    values = {
+        "best": best,
+        "scenarios": scenarios,
+        "adequacy": scenarios[best]["adequacy"],
+        "comparison": dict(comparison),
+        "simulated_windows": 0,
+        "simulated_tables": simulated,
+        "stopped": "budget",
+        "seconds": dict(seconds),
+        "seed": seed,
+        "versions": dict(versions),
+    }
+    return values | ({"parameters": scenarios[best]["parameters"]} if best in parameters else {})

@@ -25,6 +25,8 @@ from ganinfer.storage.formats import (
 from ganinfer.storage.locking import Lock, check_free
 from ganinfer.storage.replacing import StorageError, remove, replace, told
 
+#: What a comparison of scenarios has simulated so far.
+SIMULATIONS = "simulations"
 _ROUND = re.compile(r"[0-9]{4,}")
 _TEMPORARY = re.compile(r"\..*\.tmp")
 #: What a run that completed no round may leave; anything else in a folder belongs to somebody.
@@ -65,7 +67,8 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if error is not None and self._fresh and self.last_round() is None:
+        simulated = (self.path / SIMULATIONS).exists()
+        if error is not None and self._fresh and self.last_round() is None and not simulated:
             self._tidy(fresh=True)  # nothing was finished that could be gone on with
         self.close()
 
@@ -237,6 +240,8 @@ def _check_contents(path: Path, *, resume: bool) -> None:
     go_on = f"go on with it: --resume --output {path}; or choose another folder: --output"
     if "result.json" in names:
         raise StorageError(f"output folder {path} already holds a finished run; {go_on}")
+    if SIMULATIONS in names:
+        raise StorageError(f"output folder {path} already holds an unfinished comparison; {go_on}")
     if rounds:
         held = f"an unfinished run ({len(rounds)} complete rounds)"
         raise StorageError(f"output folder {path} already holds {held}; {go_on}")

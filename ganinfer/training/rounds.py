@@ -91,7 +91,7 @@ def _sample(network: FoldNetwork, simulated: Windows, real: Windows, settings: T
     used = np.concatenate(groups)
     if network.rounds == 0:
         some = used[np.linspace(0, len(used) - 1, min(len(used), 2 * _AUC_WINDOWS)).astype(int)]
-        _adapt(network.trunk, simulated.take(np.sort(some)))
+        adapt(network.trunk, simulated.take(np.sort(some)))
         network.forget()
     places = np.split(np.arange(len(used)), np.cumsum([len(g) for g in groups])[:-1])
     computed = _computed(network, simulated, used), _computed(network, real, real_index)
@@ -123,7 +123,7 @@ def _groups(simulated: Windows, fold: int, settings: TrainingSettings) -> list[n
     return groups
 
 
-def _adapt(trunk: Any, arrays: Mapping[str, np.ndarray]) -> None:
+def adapt(trunk: Any, arrays: Mapping[str, np.ndarray]) -> None:
     for layer in trunk.layers:
         if isinstance(layer, keras.layers.Normalization):
             before = keras.Model(trunk.inputs, layer.input)

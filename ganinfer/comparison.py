@@ -1,0 +1,246 @@
+"""Which scenario: data sets simulated under each, networks that tell them apart, and what these say of the real one.
+
+For data that are one observation, such as a table of SNPs. Simulated data sets are dealt to folds; the network of a
+fold is trained on the others, so that what it says of its own is what it says of data that it never saw: that is what
+probabilities are calibrated on. All networks together judge the real data and the tests, which trained none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from ganinfer import calibration, randomness
+from ganinfer.adequacy import Reference, Verdict
+from ganinfer.calibration import Calibration
+from ganinfer.execution import Executor
+from ganinfer.interfaces import LociTemplate
+from ganinfer.parameters import Parameters
+from ganinfer.simulation import Setup, Task, simulate
+from ganinfer.training import scenarios as networks
+from ganinfer.training.scenarios import DataSets, Outcome, ScenarioNetwork, ScenarioSettings
+from ganinfer.training.settings import Stacked
+
+#: The array of classical statistics.
+STATISTICS = "statistics"
+#: Share of a scenario's simulations that parameters are regressed on, the closest ones.
+_ACCEPTED = 0.2
+_LEAST_ACCEPTED = 100
+_UNIT_MARGIN = 1e-6
+_DRAWS = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """One story: how it is simulated, its parameters, its prior ``weight``; ``label`` repeats its simulations."""
+
+    name: str
+    setup: Setup
+    parameters: Parameters
+    weight: float = 1.0
+    label: str = ""
+
+
+def simulated(
+    scenario: Scenario, template: LociTemplate, seed: int, purpose: str, start: int, stop: int, executor: Executor
+) -> Iterator[tuple[np.ndarray, int, Mapping[str, np.ndarray]]]:
+    """Parameters from the prior, seed and arrays of the data sets ``start`` to ``stop``, each a function of its number.
+
+    ``purpose`` keeps those of training and of tests apart.
+    """
+    numbers = range(start, stop)
+    theta = [
+        scenario.parameters.sample(randomness.stream(seed, purpose, scenario.name, i), 1)[0]
+        if len(scenario.parameters)
+        else np.empty(0)
+        for i in numbers
+    ]
+    seeds = [randomness.simulator_seed(seed, purpose, scenario.name, "data set", i) for i in numbers]
+    tasks = [
+        Task(scenario.setup, scenario.parameters.named(vector), (template,), number, scenario.label)
+        for vector, number in zip(theta, seeds, strict=True)
+    ]
+    for vector, number, encoded in zip(theta, seeds, simulate(tasks, executor), strict=True):
+        yield vector, number, {name: array[0] for name, array in encoded.items()}
+
+
+@dataclass(eq=False)
+class Simulations:
+    """Data sets of all scenarios, in their order: ``sets`` with the ``theta`` (n, p) of each scenario."""
+
+    sets: DataSets
+    theta: tuple[np.ndarray, ...]
+
+    @classmethod
+    def joined(
+        cls,
+        scenarios: Sequence[Scenario],
+        arrays: Sequence[Mapping[str, list[np.ndarray]]],
+        theta: Sequence[np.ndarray],
+    ) -> Simulations:
+        """From each scenario's chunks of ``arrays`` and its ``theta``."""
+        width = max(len(s.parameters) for s in scenarios)
+        targets = np.full((sum(len(t) for t in theta), width), np.nan)
+        number = np.repeat(np.arange(len(scenarios)), [len(t) for t in theta])
+        for i, (scenario, vectors) in enumerate(zip(scenarios, theta, strict=True)):
+            targets[number == i, : len(scenario.parameters)] = normal_scores(scenario.parameters, vectors)
+        stacked = {name: Stacked([part for one in arrays for part in one[name]]) for name in arrays[0]}
+        return cls(DataSets(stacked, number, targets), tuple(np.asarray(t) for t in theta))
+
+    def of(self, scenario: int) -> np.ndarray:
+        """Indices of a scenario's data sets."""
+        return np.flatnonzero(self.sets.scenario == scenario)
+
+    def statistics(self) -> np.ndarray:
+        """(n, d) classical statistics."""
+        array = self.sets.arrays[STATISTICS]
+        return np.asarray(array[np.arange(len(self.sets))], dtype=float)
+
+
+def normal_scores(parameters: Parameters, theta: np.ndarray) -> np.ndarray:
+    """Normal scores (n, p) of the prior's cumulative distribution."""
+    if not len(parameters):
+        return np.empty((len(theta), 0))
+    return ndtri(np.clip(parameters.to_unit(theta), _UNIT_MARGIN, 1 - _UNIT_MARGIN))
+
+
+@dataclass(eq=False)
+class Trained:
+    """Networks, one a fold, and what each says of the data sets of its own fold.
+
+    ``fold`` (n,); ``outcome`` out of fold, embeddings left out; ``calibration`` fitted on it; ``rows`` of training.
+    """
+
+    networks: list[ScenarioNetwork]
+    fold: np.ndarray
+    logits: np.ndarray
+    predicted: tuple[np.ndarray, ...]
+    embedding: np.ndarray
+    calibration: Calibration
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+def deal(scenario: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold (n,) of each data set, every scenario's dealt evenly at random."""
+    fold = np.empty(len(scenario), dtype=np.int64)
+    for number in np.unique(scenario):
+        mine = np.flatnonzero(scenario == number)
+        fold[randomness.stream(seed, "deal", int(number)).permutation(mine)] = np.arange(len(mine)) % folds
+    return fold
+
+
+def train(
+    fresh: list[ScenarioNetwork], sets: DataSets, settings: ScenarioSettings, seed: int, heard: Any = None
+) -> Trained:
+    """Train each network on the data sets outside its fold, calibrate what they say inside; ``heard`` hears folds."""
+    fold = deal(sets.scenario, len(fresh), seed)
+    rows: list[dict[str, float]] = []
+    outcomes: list[Outcome] = []
+    for network in fresh:
+        rng = randomness.stream(seed, "train scenarios", network.fold)
+        rows += networks.train(network, sets, np.flatnonzero(fold != network.fold), settings, rng)
+        outcomes.append(networks.evaluate(network, sets.arrays, np.flatnonzero(fold == network.fold)))
+        if heard is not None:
+            heard(network.fold)
+    order = np.argsort(np.concatenate([np.flatnonzero(fold == n.fold) for n in fresh]))
+
+    def restored(parts: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(parts)[order]
+
+    logits = restored([o.logits for o in outcomes])
+    predicted = tuple(restored([o.predicted[i] for o in outcomes]) for i in range(len(fresh[0].sizes)))
+    embedding = restored([o.embedding for o in outcomes])
+    return Trained(fresh, fold, logits, predicted, embedding, calibration.fit(logits, sets.scenario), rows)
+
+
+def judged(trained: Trained, arrays: Mapping[str, Any], weights: Sequence[float]) -> tuple[np.ndarray, list[Outcome]]:
+    """Probabilities (n, scenarios) of data sets that trained none of the networks, and what each network says."""
+    outcomes = [networks.evaluate(network, arrays) for network in trained.networks]
+    each = [trained.calibration.probabilities(o.logits, weights) for o in outcomes]
+    return np.mean(each, axis=0), outcomes
+
+
+def guide(logits: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """(n, g): what a network says of a scenario's parameters and of the scenarios, for :class:`Reference`.
+
+    Logits bounded softly: far apart or very far apart is the same.
+    """
+    means = predicted[:, : predicted.shape[1] // 2]
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    return np.concatenate([means, 3 * np.tanh(centred[:, :-1] / 6)], axis=1)
+
+
+def references(simulations: Simulations, trained: Trained) -> list[Reference]:
+    """What each scenario's data sets look like, the networks' words out of fold."""
+    statistics = simulations.statistics()
+    found = []
+    for i in range(len(simulations.theta)):
+        mine = simulations.of(i)
+        found.append(Reference(statistics[mine], guide(trained.logits[mine], trained.predicted[i][mine])))
+    return found
+
+
+def verdicts(
+    found: Sequence[Reference], statistics: np.ndarray, outcomes: Sequence[Outcome], row: int = 0
+) -> list[Verdict]:
+    """Of one data set among those of ``outcomes``, for every scenario: the networks' median p-value, with its parts."""
+    out = []
+    for i, reference in enumerate(found):
+        each = [
+            reference.verdict(statistics, guide(o.logits[row : row + 1], o.predicted[i][row : row + 1])[0])
+            for o in outcomes
+        ]
+        out.append(sorted(each, key=lambda verdict: verdict.p_value)[len(each) // 2])
+    return out
+
+
+def posterior(
+    scenario: Scenario,
+    index: int,
+    simulations: Simulations,
+    trained: Trained,
+    outcomes: Sequence[Outcome],
+    rng: np.random.Generator,
+    row: int = 0,
+) -> np.ndarray:
+    """Draws (n, p) of a scenario's parameters, natural units and inside the prior.
+
+    Approximate Bayesian computation with local-linear regression (Beaumont et al. 2002, doi
+    10.1093/genetics/162.4.2025) on the networks' estimates, in normal scores of the prior: simulations' estimates are
+    of networks that never saw them. Every network has its share of the draws.
+    """
+    mine = simulations.of(index)
+    target = simulations.sets.targets[mine][:, : len(scenario.parameters)]
+    known = trained.predicted[index][mine][:, : len(scenario.parameters)]
+    parts = []
+    for outcome in outcomes:
+        seen = outcome.predicted[index][row, : len(scenario.parameters)]
+        parts.append(_adjusted(target, known, seen, _DRAWS // len(outcomes), rng))
+    unit = np.clip(ndtr(np.concatenate(parts)), _UNIT_MARGIN, 1 - _UNIT_MARGIN)
+    draws = scenario.parameters.from_unit(unit)
+    possible = scenario.parameters.possible(draws)
+    return draws[possible] if possible.any() else draws
+
+
+def _adjusted(
+    target: np.ndarray, known: np.ndarray, seen: np.ndarray, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    scale = np.maximum(known.std(axis=0), 1e-9)
+    # In prior standard deviations: what networks know nothing of hardly differs, and hardly counts.
+    distance = np.sqrt(((known - seen) ** 2).sum(axis=1))
+    number = min(max(int(_ACCEPTED * len(target)), _LEAST_ACCEPTED), len(target))
+    chosen = np.argsort(distance, kind="stable")[:number]
+    width = max(float(distance[chosen[-1]]), 1e-9)
+    weight = np.maximum(1 - (distance[chosen] / width) ** 2, 1e-6)
+    design = np.concatenate([np.ones((number, 1)), (known[chosen] - seen) / scale], axis=1)
+    weighted = design * weight[:, None]
+    ridge = 1e-3 * np.trace(weighted.T @ design) / design.shape[1] * np.eye(design.shape[1])
+    ridge[0, 0] = 0.0
+    slopes = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ target[chosen])
+    residual = target[chosen] - design @ slopes
+    drawn = rng.choice(number, size=size, p=weight / weight.sum())
+    return slopes[0] + residual[drawn]

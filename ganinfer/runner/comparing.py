@@ -1,0 +1,310 @@
+"""A run that compares scenarios: data, simulations of each, networks, probabilities, and the best one's parameters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import randomness, simulation, storage, study
+from ganinfer.execution import Executor
+from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets
+from ganinfer.genomes import PreparedTable, RealTable, prepared
+from ganinfer.interfaces import Info
+from ganinfer.pipeline import PipelineSettings
+from ganinfer.progress import Progress
+from ganinfer.runner import assembling, recording, results
+from ganinfer.runner.assembling import RunError
+from ganinfer.runner.completing import completed
+from ganinfer.storage import SIMULATIONS, SimulationStore
+
+#: Encodings that every comparison has: what scenarios are judged and rivals are trained by.
+_ALWAYS = ("joint-counts", "table-statistics")
+#: A scenario whose simulations look as odd as the data more rarely than this does not fit.
+FITS = 0.05
+#: Scenarios that tests take for each other more often than this cannot be told apart with such data.
+_ALIKE = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a comparison works with: the real ``table`` as prepared and encoded, and the scenarios."""
+
+    experiment: Experiment
+    table: PreparedTable
+    real: Mapping[str, np.ndarray]
+    scenarios: tuple[Any, ...]
+
+    @property
+    def weights(self) -> list[float]:
+        return [s.weight for s in self.scenarios]
+
+
+def compare(
+    experiment: Experiment, folder: storage.RunFolder, stack: ExitStack, events: Progress, clock: recording.Clock
+) -> None:
+    """Compare the scenarios of ``experiment`` and infer the best one's parameters; everything goes to ``folder``."""
+    training = assembling.import_training(experiment)
+    complete = completed(experiment)
+    from ganinfer.runner.running import EXPERIMENT, dump_yaml
+
+    folder.write_text(EXPERIMENT, dump_yaml(complete))
+    workers = stack.enter_context(assembling.executor(experiment))
+    events.message("Reading the data")
+    raw = open_table(experiment)
+    plan = planned(experiment, raw)
+    folder.write_json("data.json", {**raw.summary(), "used_snps": plan.table.haplotypes.num_sites,
+                                    "dropped": dict(plan.table.dropped), "inputs": assembling.input_digests(experiment)})
+    for sentence in _told(plan):
+        events.message(sentence)
+    simulated, tests, spent = _simulations(plan, folder, workers, events)
+    begun = time.monotonic()
+    trained = _trained(plan, simulated, training, events)
+    spent["train"] = time.monotonic() - begun
+    _answer(plan, simulated, tests, trained, folder, {**spent, "total": clock.seconds()}, events)
+
+
+def open_table(experiment: Experiment) -> RealTable:
+    """The experiment's table of SNPs, read, or simulated where the data are a study."""
+    if isinstance(experiment.data, SimulatedData):
+        assert experiment.loci is not None
+        section = experiment.data.simulate
+        assert section.snps is not None
+        plan = study.StudyPlan(
+            _setup(experiment, section.scenario, sample_sets(section), PipelineSettings(), (), section.snps),
+            section.truth,
+            0,
+            section.seed,
+            section.missingness,
+            label=assembling.label(experiment, section.scenario),
+        )
+        rule = pipeline_settings(experiment, phased=True).rule
+        return study.simulate_table(plan, section.snps, experiment.loci.genealogies, rule)
+    raise RunError(f"{experiment.place('data')}: the section loci goes with data.simulate.snps so far")
+
+
+def planned(experiment: Experiment, raw: RealTable) -> Plan:
+    """The table prepared, the scenarios with what they simulate; raises :class:`RunError` for what cannot be."""
+    from ganinfer import comparison
+
+    section = experiment.loci
+    assert section is not None
+    settings = pipeline_settings(experiment, raw.phased)
+    table = prepared(raw, settings, section.genealogies, section.min_call_rate, experiment.seed)
+    size = table.haplotypes.num_sites
+    if size == 0:
+        raise RunError(f"no SNP of the table is left: {_dropped(table)}")
+    encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment), *_ALWAYS)))
+    scenarios = []
+    for name, written in experiment.scenarios.items():
+        setup = _setup(experiment, name, raw.samples, settings, encodings, size)
+        _, parameters = assembling.checked_parameters(experiment, name, raw.samples)
+        label = assembling.label(experiment, name)
+        scenarios.append(comparison.Scenario(name, setup, parameters, written.weight, label))
+    real = simulation.encode(scenarios[0].setup, [table.haplotypes], 1)
+    return Plan(experiment, table, real, tuple(scenarios))
+
+
+def _setup(
+    experiment: Experiment,
+    scenario: str,
+    samples: Any,
+    pipeline: PipelineSettings,
+    encodings: Sequence[str],
+    num_snps: int,
+) -> simulation.Setup:
+    from dataclasses import replace
+
+    setup = assembling.base_setup(experiment, scenario, samples, pipeline, encodings, num_snps)
+    return replace(setup, length=max(num_snps, 1), kind="loci")
+
+
+def _dropped(table: PreparedTable) -> str:
+    return ", ".join(f"{number:,} {why}" for why, number in table.dropped.items() if number) or "it has none"
+
+
+def _told(plan: Plan) -> list[str]:
+    table = plan.table
+    out = [f"{table.haplotypes.num_sites:,} SNPs"]
+    if any(table.dropped.values()):
+        out.append(f"Left out of the table: {_dropped(table)}")
+    return out
+
+
+# --- simulations --------------------------------------------------------------------------------------------------
+
+
+def _simulations(
+    plan: Plan, folder: storage.RunFolder, workers: Executor, events: Progress
+) -> tuple[Any, Any, dict[str, float]]:
+    """Data sets to learn from, and others to test on."""
+    from ganinfer import comparison
+
+    begun = time.monotonic()
+    section = plan.experiment.comparison
+    parts = {}
+    for purpose, size in (("learn", section.simulations), ("test", section.tests)):
+        arrays, theta = [], []
+        for scenario in plan.scenarios if size else ():
+            store = SimulationStore(folder.path / SIMULATIONS / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose))
+            if len(store) < size:
+                events.message(f"Simulating {size - len(store):,} data sets of {scenario.name} to {purpose}")
+            store.extend(
+                size,
+                lambda start, stop, s=scenario, p=purpose: comparison.simulated(
+                    s, plan.table.template, plan.experiment.seed, p, start, stop, workers
+                ),
+            )
+            arrays.append(store.arrays(size))
+            theta.append(store.theta(size))
+        parts[purpose] = comparison.Simulations.joined(plan.scenarios, arrays, theta) if size else None
+    return parts["learn"], parts["test"], {"simulate": time.monotonic() - begun}
+
+
+def _key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
+    versions = assembling.versions()
+    return {
+        "scenario": scenario.name,
+        "setup": scenario.setup.digest,
+        "template": plan.table.template.digest,
+        "purpose": purpose,
+        "seed": plan.experiment.seed,
+        "versions": {name: versions.get(name) for name in ("ganinfer", "msprime", "numpy")},
+    }
+
+
+def _trained(plan: Plan, simulated: Any, training: Any, events: Progress) -> Any:
+    from ganinfer import comparison
+    from ganinfer.training import scenarios as networks
+
+    section = plan.experiment.comparison
+    changed = {k: getattr(section, k) for k in ("epochs", "batch", "learning_rate") if getattr(section, k) is not None}
+    settings = networks.ScenarioSettings(**changed)
+    wanted = assembling.network_encodings(plan.experiment)
+    specs = {n: s for n, s in simulation.encoding_specs(plan.scenarios[0].setup).items()}
+    if "table-statistics" not in wanted:
+        specs.pop(comparison.STATISTICS)
+    network = plan.experiment.discriminator
+    sizes = [len(s.parameters) for s in plan.scenarios]
+    fresh = networks.init(network.name, network.options, specs, sizes, section.folds, plan.experiment.seed)
+    events.message(f"Training {section.folds} networks on {len(simulated.sets):,} data sets")
+    return comparison.train(fresh, simulated.sets, settings, plan.experiment.seed)
+
+
+# --- the answer ---------------------------------------------------------------------------------------------------
+
+
+def _answer(
+    plan: Plan,
+    simulated: Any,
+    tests: Any,
+    trained: Any,
+    folder: storage.RunFolder,
+    seconds: dict[str, float],
+    events: Progress,
+) -> None:
+    from ganinfer import comparison
+
+    names = [s.name for s in plan.scenarios]
+    probabilities, outcomes = comparison.judged(trained, plan.real, plan.weights)
+    found = comparison.references(simulated, trained)
+    verdicts = comparison.verdicts(found, plan.real[comparison.STATISTICS][0], outcomes)
+    best = int(np.argmax(probabilities[0]))
+    said = {
+        "probabilities": dict(zip(names, probabilities[0].tolist(), strict=True)),
+        "prior_predictive_p": {n: v.p_value for n, v in zip(names, verdicts, strict=True)},
+        "none_fits": all(v.p_value < FITS for v in verdicts),
+        "simulations": plan.experiment.comparison.simulations,
+        **tested(plan, tests, trained),
+        "rivals": _rivals(plan, simulated, tests, trained),
+    }
+    said["alike"] = alike(names, said["confusion"])
+    parameters = {}
+    for i, scenario in enumerate(plan.scenarios):
+        rng = randomness.stream(plan.experiment.seed, "posterior", scenario.name)
+        draws = comparison.posterior(scenario, i, simulated, trained, outcomes, rng)
+        info = Info(np.median(draws, axis=0), draws.std(axis=0), draws)
+        parameters[scenario.name] = results.parameter_results(scenario.parameters, info, plan.experiment.level)
+        if i == best:
+            folder.write_table("posterior.parquet", {n: draws[:, j] for j, n in enumerate(scenario.parameters.names)})
+    folder.write_table("training.parquet", {k: np.array([r[k] for r in trained.rows]) for k in trained.rows[0]})
+    folder.write_json("warnings.json", {"warnings": _warnings(names, said)})
+    result = results.compared(
+        names[best],
+        said,
+        parameters,
+        simulated=len(simulated.sets) + (len(tests.sets) if tests else 0),
+        seconds=seconds,
+        seed=plan.experiment.seed,
+        versions=assembling.versions(),
+    )
+    folder.write_json("result.json", result)
+    events.finished(storage.read_json(folder.path / "result.json"))
+
+
+def tested(plan: Plan, tests: Any, trained: Any) -> dict[str, Any]:
+    """How good the networks are on data sets that they never saw, and how they were calibrated."""
+    from ganinfer import calibration, comparison
+
+    fitted = asdict(trained.calibration)
+    if tests is None:
+        return {"confusion": None, "calibration": {**fitted, "method": "temperature with a floor"}}
+    equal = [1.0] * len(plan.scenarios)
+    probabilities, _ = comparison.judged(trained, tests.sets.arrays, equal)
+    scenario = tests.sets.scenario
+    bins = calibration.reliability(probabilities, scenario)
+    return {
+        "confusion": calibration.confusion(probabilities, scenario).tolist(),
+        "calibration": {
+            **fitted,
+            "method": "temperature with a floor",
+            "tests": len(scenario),
+            "accuracy": float((probabilities.argmax(axis=1) == scenario).mean()),
+            "log_loss": calibration.log_loss(probabilities, scenario),
+            "log_loss_error": calibration.log_loss_error(probabilities, scenario),
+            "expected_calibration_error": calibration.expected_calibration_error(probabilities, scenario),
+            "reliability": {
+                "edges": bins.edges.tolist(),
+                "count": bins.count.tolist(),
+                "predicted": bins.predicted.tolist(),
+                "observed": bins.observed.tolist(),
+            },
+        },
+    }
+
+
+def _rivals(plan: Plan, simulated: Any, tests: Any, trained: Any) -> dict[str, Any]:
+    return {}
+
+
+def alike(names: Sequence[str], confusion: Sequence[Sequence[int]] | None) -> list[list[str]]:
+    """Pairs of scenarios that tests take for each other too often."""
+    if confusion is None:
+        return []
+    table = np.asarray(confusion, dtype=float)
+    pairs = []
+    for i in range(len(names)):
+        for j in range(i):
+            swapped = table[i, j] + table[j, i]
+            both = table[i, i] + table[j, j] + swapped
+            if both and swapped / both > _ALIKE:
+                pairs.append([names[j], names[i]])
+    return pairs
+
+
+def _warnings(names: Sequence[str], said: Mapping[str, Any]) -> list[str]:
+    out = []
+    if said["none_fits"]:
+        p = ", ".join(f"{n} {v:.3g}" for n, v in said["prior_predictive_p"].items())
+        out.append(
+            "No scenario fits: the data lie outside what each of them simulates (prior-predictive p: "
+            f"{p}). The probabilities say only which is the least bad."
+        )
+    for first, second in said["alike"]:
+        out.append(f"With such data {first} and {second} are too alike to tell apart: tests take one for the other.")
+    return out

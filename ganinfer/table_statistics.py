@@ -1,0 +1,126 @@
+"""Classical summary statistics of a table of SNPs: spectrum, diversity, inbreeding, structure inside populations.
+
+They are computed on prepared tables (see :mod:`ganinfer.pipeline`), real and simulated alike. Every statistic is finite
+for every table, an empty one included.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from ganinfer.haplotypes import Chromosomes, Haplotypes
+from ganinfer.statistics import JointSpectrum
+
+#: Kinds of statistics by what their names begin with.
+FAMILIES = {
+    "sfs": "site frequency spectrum",
+    "diversity": "diversity and differentiation",
+    "inbreeding": "heterozygotes",
+    "structure": "structure inside populations",
+}
+#: Eigenvalues of the relatedness between a population's individuals.
+_EIGENVALUES = 2
+_LEAST = 1e-9
+
+
+class TableStatistics:
+    """Spectrum as shares of the SNPs; for every population its heterozygosity, the share of SNPs that vary in it, the
+    lack of heterozygotes (F = 1 - observed / expected, diploids), the largest eigenvalues of the covariance between
+    its individuals (Patterson et al. 2006, doi 10.1371/journal.pgen.0020190) and the spread of their heterozygosity;
+    for every pair Hudson's Fst (Bhatia et al. 2013, doi 10.1101/gr.154831.113) and dxy.
+    """
+
+    def __init__(self, carriers: Chromosomes):
+        self._carriers = carriers
+        self._spectrum = JointSpectrum(carriers)
+        self._pairs = list(combinations(range(len(carriers.populations)), 2))
+        self._diploid = bool((carriers.ploidy == 2).all())
+        populations = carriers.populations
+        names = list(self._spectrum.names)
+        names += [f"diversity {p}, {what}" for p in populations for what in ("heterozygosity", "variable SNPs")]
+        names += [
+            f"diversity {populations[i]}-{populations[j]}, {what}" for i, j in self._pairs for what in ("Fst", "dxy")
+        ]
+        if self._diploid:
+            names += [f"inbreeding {p}, {what}" for p in populations for what in ("F", "spread of heterozygosity")]
+        names += [f"structure {p}, eigenvalue {k + 1}" for p in populations for k in range(_EIGENVALUES)]
+        self.names = tuple(names)
+
+    @property
+    def families(self) -> list[str]:
+        """The kind of each statistic."""
+        return [FAMILIES[name.partition(" ")[0]] for name in self.names]
+
+    def compute(self, haplotypes: Haplotypes, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
+        """(len(names),) float32 from a table and its allele counts by population."""
+        size = max(len(derived), 1)
+        parts = [self._spectrum.compute(derived, called) / size, self._diversity(derived, called)]
+        individuals = self._dosages(haplotypes)
+        if self._diploid:
+            parts.append(self._inbreeding(haplotypes, derived, called))
+        parts.append(
+            np.concatenate([self._eigenvalues(individuals, i) for i in range(len(self._carriers.populations))])
+        )
+        return np.concatenate(parts).astype(np.float32)
+
+    def _diversity(self, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
+        there = np.maximum(called, 1)
+        frequency = derived / there
+        within = 2 * frequency * (1 - frequency) * there / np.maximum(there - 1, 1)
+        varies = (derived > 0) & (derived < called)
+        size = max(len(derived), 1)
+        out = []
+        for i in range(derived.shape[1]):
+            out += [within[:, i].sum() / size, varies[:, i].sum() / size]
+        for i, j in self._pairs:
+            between = frequency[:, i] * (1 - frequency[:, j]) + frequency[:, j] * (1 - frequency[:, i])
+            gap = between.sum() - 0.5 * (within[:, i] + within[:, j]).sum()
+            out += [gap / max(between.sum(), _LEAST), between.sum() / size]
+        return np.array(out)
+
+    def _members(self, population: int) -> np.ndarray:
+        """The individuals of a population."""
+        carriers = self._carriers
+        return np.flatnonzero(carriers.population[carriers.first] == population)
+
+    def _inbreeding(self, haplotypes: Haplotypes, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
+        first, second = haplotypes.genotypes[:, ::2], haplotypes.genotypes[:, 1::2]
+        both = (first >= 0) & (second >= 0)
+        differ = both & (first != second)
+        there = np.maximum(called, 1)
+        frequency = derived / there
+        expected = 2 * frequency * (1 - frequency) * there / np.maximum(there - 1, 1)
+        out = []
+        for population in range(derived.shape[1]):
+            mine = self._members(population)
+            genotyped, heterozygous = both[:, mine], differ[:, mine]
+            hoped = (expected[:, [population]] * genotyped).sum(axis=0)
+            share = heterozygous.sum(axis=0) / np.maximum(hoped, _LEAST)
+            total = heterozygous.sum() / max(float(hoped.sum()), _LEAST)
+            out += [1 - total, float(np.std(share[hoped > 0])) if (hoped > 0).any() else 0.0]
+        return np.array(out)
+
+    def _dosages(self, haplotypes: Haplotypes) -> tuple[np.ndarray, np.ndarray]:
+        """Derived and called alleles (num_snps, num_individuals) of each individual."""
+        first = self._carriers.first
+        genotypes = haplotypes.genotypes
+        derived = np.add.reduceat((genotypes == 1).astype(np.int16), first, axis=1)
+        return derived, np.add.reduceat((genotypes >= 0).astype(np.int16), first, axis=1)
+
+    def _eigenvalues(self, individuals: tuple[np.ndarray, np.ndarray], population: int) -> np.ndarray:
+        """The largest, as multiples of their mean, in units in which each SNP's sampling variance is one."""
+        mine = self._members(population)
+        derived, called = individuals[0][:, mine].astype(float), individuals[1][:, mine].astype(float)
+        total = called.sum(axis=1, keepdims=True)
+        frequency = derived.sum(axis=1, keepdims=True) / np.maximum(total, 1)
+        variance = frequency * (1 - frequency)
+        used = (variance > 0)[:, 0] & (called > 0).any(axis=1)
+        if used.sum() < 2 or len(mine) < 3:
+            return np.zeros(_EIGENVALUES)
+        residual = (derived - called * frequency)[used] / np.sqrt(variance[used] * np.maximum(called[used], 1))
+        values = np.linalg.eigvalsh(residual.T @ residual)[::-1]
+        padded = np.zeros(_EIGENVALUES)
+        padded[: min(_EIGENVALUES, len(values))] = values[:_EIGENVALUES] / max(float(values.mean()), _LEAST)
+        return padded
