@@ -46,7 +46,7 @@ class Scenario:
 
 
 def simulated(
-    scenario: Scenario, template: LociTemplate, seed: int, purpose: str, start: int, stop: int, executor: Executor
+    scenario: Scenario, template: LociTemplate, seed: int, purpose: str, executor: Executor, start: int, stop: int
 ) -> Iterator[tuple[np.ndarray, int, Mapping[str, np.ndarray]]]:
     """Parameters from the prior, seed and arrays of the data sets ``start`` to ``stop``, each a function of its number.
 

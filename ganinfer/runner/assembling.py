@@ -151,8 +151,9 @@ def base_setup(
         samples,
         pipeline,
         tuple((name, {}) for name in encodings),
-        experiment.windows.length,
+        experiment.windows.length if experiment.kind == "windows" else max(num_sites, 1),
         num_sites,
+        kind=experiment.kind,
     )
 
 

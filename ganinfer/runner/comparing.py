@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,15 @@ def compare(
     events.message("Reading the data")
     raw = open_table(experiment)
     plan = planned(experiment, raw)
-    folder.write_json("data.json", {**raw.summary(), "used_snps": plan.table.haplotypes.num_sites,
-                                    "dropped": dict(plan.table.dropped), "inputs": assembling.input_digests(experiment)})
+    folder.write_json(
+        "data.json",
+        {
+            **raw.summary(),
+            "used_snps": plan.table.haplotypes.num_sites,
+            "dropped": dict(plan.table.dropped),
+            "inputs": assembling.input_digests(experiment),
+        },
+    )
     for sentence in _told(plan):
         events.message(sentence)
     simulated, tests, spent = _simulations(plan, folder, workers, events)
@@ -76,7 +83,9 @@ def open_table(experiment: Experiment) -> RealTable:
         section = experiment.data.simulate
         assert section.snps is not None
         plan = study.StudyPlan(
-            _setup(experiment, section.scenario, sample_sets(section), PipelineSettings(), (), section.snps),
+            assembling.base_setup(
+                experiment, section.scenario, sample_sets(section), PipelineSettings(), (), section.snps
+            ),
             section.truth,
             0,
             section.seed,
@@ -102,26 +111,12 @@ def planned(experiment: Experiment, raw: RealTable) -> Plan:
     encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment), *_ALWAYS)))
     scenarios = []
     for name, written in experiment.scenarios.items():
-        setup = _setup(experiment, name, raw.samples, settings, encodings, size)
+        setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, size)
         _, parameters = assembling.checked_parameters(experiment, name, raw.samples)
         label = assembling.label(experiment, name)
         scenarios.append(comparison.Scenario(name, setup, parameters, written.weight, label))
     real = simulation.encode(scenarios[0].setup, [table.haplotypes], 1)
     return Plan(experiment, table, real, tuple(scenarios))
-
-
-def _setup(
-    experiment: Experiment,
-    scenario: str,
-    samples: Any,
-    pipeline: PipelineSettings,
-    encodings: Sequence[str],
-    num_snps: int,
-) -> simulation.Setup:
-    from dataclasses import replace
-
-    setup = assembling.base_setup(experiment, scenario, samples, pipeline, encodings, num_snps)
-    return replace(setup, length=max(num_snps, 1), kind="loci")
 
 
 def _dropped(table: PreparedTable) -> str:
@@ -151,15 +146,13 @@ def _simulations(
     for purpose, size in (("learn", section.simulations), ("test", section.tests)):
         arrays, theta = [], []
         for scenario in plan.scenarios if size else ():
-            store = SimulationStore(folder.path / SIMULATIONS / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose))
+            store = SimulationStore(
+                folder.path / SIMULATIONS / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose)
+            )
             if len(store) < size:
                 events.message(f"Simulating {size - len(store):,} data sets of {scenario.name} to {purpose}")
-            store.extend(
-                size,
-                lambda start, stop, s=scenario, p=purpose: comparison.simulated(
-                    s, plan.table.template, plan.experiment.seed, p, start, stop, workers
-                ),
-            )
+            make = partial(comparison.simulated, scenario, plan.table.template, plan.experiment.seed, purpose, workers)
+            store.extend(size, make)
             arrays.append(store.arrays(size))
             theta.append(store.theta(size))
         parts[purpose] = comparison.Simulations.joined(plan.scenarios, arrays, theta) if size else None
@@ -186,7 +179,7 @@ def _trained(plan: Plan, simulated: Any, training: Any, events: Progress) -> Any
     changed = {k: getattr(section, k) for k in ("epochs", "batch", "learning_rate") if getattr(section, k) is not None}
     settings = networks.ScenarioSettings(**changed)
     wanted = assembling.network_encodings(plan.experiment)
-    specs = {n: s for n, s in simulation.encoding_specs(plan.scenarios[0].setup).items()}
+    specs = dict(simulation.encoding_specs(plan.scenarios[0].setup))
     if "table-statistics" not in wanted:
         specs.pop(comparison.STATISTICS)
     network = plan.experiment.discriminator

@@ -19,7 +19,7 @@ from ganinfer.experiment import (
 )
 from ganinfer.experiment.problems import closest
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import WindowTemplate
+from ganinfer.interfaces import LociTemplate, Template, WindowTemplate
 from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling
 from ganinfer.runner.assembling import RunError
@@ -28,6 +28,7 @@ from ganinfer.windows import RecombinationMap
 
 _FEW_INDIVIDUALS = 3
 _SOME_SITES = 64
+_FEW_SNPS = 4
 
 
 def refuse(experiment: Experiment, *, network: bool, resume: bool = False) -> None:
@@ -36,19 +37,22 @@ def refuse(experiment: Experiment, *, network: bool, resume: bool = False) -> No
     ``network`` builds it, which takes the seconds of TensorFlow's import. A run that is resumed may start while
     MLflow is away. What only the genomes can tell is left to those who read them.
     """
-    scenario = assembling.only_scenario(experiment)
+    windows = experiment.kind == "windows"
+    scenarios = [assembling.only_scenario(experiment)] if windows else list(experiment.scenarios)
     check_addresses(experiment, resume=resume)
     samples = _samples(experiment)
-    _, parameters = assembling.checked_parameters(experiment, scenario, samples)
-    assembling.round_plan(experiment, parameters)
     few = tuple(replace(s, num_individuals=min(s.num_individuals, _FEW_INDIVIDUALS)) for s in samples)
     few = few or (SampleSet("population", _FEW_INDIVIDUALS),)
+    parameters = {name: assembling.checked_parameters(experiment, name, samples)[1] for name in scenarios}
+    if windows:
+        assembling.round_plan(experiment, parameters[scenarios[0]])
     _check_encodings(experiment)
-    _check_length(experiment)
-    if samples:
-        _try_simulator(experiment, scenario, parameters, few)
+    if windows:
+        _check_length(experiment)
+    for name in scenarios if samples else ():
+        _try_simulator(experiment, name, parameters[name], few)
     if network:
-        _try_network(experiment, scenario, parameters, few)
+        _try_network(experiment, scenarios[0], parameters[scenarios[0]], few)
 
 
 def check_addresses(experiment: Experiment, *, resume: bool = False) -> None:
@@ -92,11 +96,14 @@ def _try_simulator(
     taking this process along. Not so where the executor is ``serial``: who asks for that wants to follow the simulator
     with a debugger, which a worker has no terminal for.
     """
-    length = experiment.windows.length
-    template = WindowTemplate(
-        length, recombination=RecombinationMap(np.array([0.0, length / 2, length]), np.array([2e-8, 5e-9]))
-    )
     setup = assembling.base_setup(experiment, scenario, samples, pipeline_settings(experiment, True), ())
+    template: Template
+    if experiment.kind == "loci":
+        template = LociTemplate(np.arange(_FEW_SNPS), rule=setup.pipeline.rule)
+    else:
+        length = experiment.windows.length
+        rates = RecombinationMap(np.array([0.0, length / 2, length]), np.array([2e-8, 5e-9]))
+        template = WindowTemplate(length, recombination=rates)
     vector = parameters.sample(np.random.default_rng(experiment.seed), 1)[0]
     task = simulation.Task(setup, parameters.named(vector), (template,), 1)
     kind = "serial" if experiment.execution.executor == "serial" else "process"

@@ -15,7 +15,7 @@ from ganinfer.experiment import Experiment, budget, loads, training_settings
 from ganinfer.interfaces import Budget
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, recording, rounds
+from ganinfer.runner import assembling, comparing, recording, rounds
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed
 from ganinfer.runner.refusing import refuse
@@ -39,6 +39,8 @@ def run(
     events, clock = progress or Silent(), recording.Clock()
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
+    if experiment.kind == "loci":
+        return _compared(experiment, output, resume, events, clock)
     scenario = assembling.only_scenario(experiment)
     before = recording.tracked(output)
     with ExitStack() as stack:
@@ -65,6 +67,19 @@ def run(
         except BaseException as error:
             tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
             raise
+    return folder.path
+
+
+def _compared(experiment: Experiment, output: Path, resume: bool, events: Progress, clock: recording.Clock) -> Path:
+    """A run on loci: its scenarios are compared first, however many there are."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
+        if resume:
+            assembling.import_training(experiment)
+            check_same(experiment, folder.path)
+        events.message("Checking the experiment")
+        refuse(experiment, network=True, resume=resume)
+        comparing.compare(experiment, folder, stack, events, clock)
     return folder.path
 
 

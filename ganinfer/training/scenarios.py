@@ -165,7 +165,9 @@ def train(
             rate = settings.learning_rate * (0.05 + 0.475 * (1 + np.cos(np.pi * progress)))
             arrays = constants(network.trunk.inputs, _taken(data, network.names, chosen))
             targets = tf.constant(np.nan_to_num(data.targets[chosen]).astype(np.float32))
-            losses.append(step(arrays, tf.constant(data.scenario[chosen], tf.int32), targets, tf.constant(rate)))
+            losses.append(
+                step(arrays, tf.constant(data.scenario[chosen], tf.int32), targets, tf.constant(rate, tf.float32))
+            )
         classifier, regressor = np.mean([[float(x) for x in pair] for pair in losses], axis=0)
         validation = _validation_loss(network, data, held, settings)
         row = {"fold": network.fold, "epoch": epoch + 1, "loss_classifier": classifier, "loss_regressor": regressor}
