@@ -14,12 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Simulations whose regression leaves a part out, so that residuals are those of data that were not fitted.
+#: The three looks by name.
+LOOKS = ("guide", "all residuals", "largest residual")
 _PARTS = 5
 _RIDGE = 1.0
 _LEAST_SD = 1e-9
-#: Whitened directions of the residuals with less than this share of the mean variance are noise of round-off.
-_LEAST_DIRECTION = 1e-3
+#: Where among the statistics' spreads that of a constant one is taken to be.
+_STEADY = 0.1
+#: Simulations for every term of a regression, and for every direction of a covariance.
+_ROOM = 5
+#: Guides count as no further out than so many standard deviations.
+_CLIP = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,67 +39,78 @@ class Verdict:
 
 
 class Reference:
-    """A scenario's simulations: classical ``statistics`` (n, d) and ``guide`` (n, g)."""
+    """A scenario's simulations: classical ``statistics`` (n, d) and ``guide`` (n, g).
+
+    They are dealt to parts, and each part is looked at with what the others taught; the data with what every such set
+    of others taught, the median counting.
+    """
 
     def __init__(self, statistics: np.ndarray, guide: np.ndarray):
         statistics, guide = np.asarray(statistics, float), np.asarray(guide, float)
-        self._centre, self._scale = guide.mean(axis=0), np.maximum(guide.std(axis=0), _LEAST_SD)
-        scaled = (guide - self._centre) / self._scale
-        self._inverse = np.linalg.pinv(np.atleast_2d(np.cov(scaled, rowvar=False)) + 1e-3 * np.eye(guide.shape[1]))
-        self._spread = np.maximum(statistics.std(axis=0), _LEAST_SD)
-        self._varies = statistics.std(axis=0) > _LEAST_SD
-        self._mean = statistics.mean(axis=0)
-        design, values = _design(scaled), self._scaled(statistics)
-        self._coefficients = _ridge(design, values)
-        residual = np.empty_like(values)
-        part = np.arange(len(values)) % _PARTS
-        for k in range(_PARTS):
-            residual[part == k] = values[part == k] - design[part == k] @ _ridge(design[part != k], values[part != k])
-        self._sd = np.maximum(residual.std(axis=0), _LEAST_SD)
-        self._whitening = _whitening(residual / self._sd)
-        looks = self._looks(scaled, residual)
-        self._looks_of_simulations = looks
-        p_values = np.stack([_exceeding(looks[:, i], looks[:, i], own=True) for i in range(looks.shape[1])], axis=1)
-        self._smallest = p_values.min(axis=1)
-
-    def _scaled(self, statistics: np.ndarray) -> np.ndarray:
-        return ((statistics - self._mean) / self._spread)[..., self._varies]
-
-    def _looks(self, scaled_guide: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """(n, 3): the larger the odder."""
-        z = residual / self._sd
-        return np.stack(
-            [
-                np.einsum("ni,ij,nj->n", scaled_guide, self._inverse, scaled_guide),
-                ((z @ self._whitening) ** 2).sum(axis=1),
-                np.abs(z).max(axis=1, initial=0.0),
-            ],
-            axis=1,
-        )
+        part = np.arange(len(statistics)) % _PARTS
+        self._taught = [_Taught(statistics[part != k], guide[part != k]) for k in range(_PARTS)]
+        looks = np.empty((len(statistics), len(LOOKS)))
+        for k, taught in enumerate(self._taught):
+            looks[part == k] = taught.looks(statistics[part == k], guide[part == k])[0]
+        self._looks = looks
+        own = np.stack([_exceeding(column, column, own=True) for column in looks.T], axis=1)
+        self._smallest = own.min(axis=1)
 
     def verdict(self, statistics: np.ndarray, guide: np.ndarray) -> Verdict:
         """Of one data set: its ``statistics`` (d,) and ``guide`` (g,)."""
-        scaled = ((np.asarray(guide, float) - self._centre) / self._scale)[None]
-        value = self._scaled(np.asarray(statistics, float)[None])
-        residual = value - _design(scaled) @ self._coefficients
-        looks = self._looks(scaled, residual)[0]
-        parts = [float(_exceeding(self._looks_of_simulations[:, i], looks[i : i + 1])[0]) for i in range(len(looks))]
+        each = [self._verdict(*taught.looks(statistics[None], guide[None])) for taught in self._taught]
+        return sorted(each, key=lambda verdict: verdict.p_value)[len(each) // 2]
+
+    def _verdict(self, looks: np.ndarray, z: np.ndarray) -> Verdict:
+        parts = [float(_exceeding(self._looks[:, i], looks[:, i])[0]) for i in range(len(LOOKS))]
         # Small p-values are odd: those of simulations that are as small or smaller.
         as_small = int((self._smallest <= min(parts) + 1e-12).sum())
-        z = np.zeros(len(self._varies))
-        z[self._varies] = (residual / self._sd)[0]
-        # A statistic that is the same in all simulations and another in the data cannot be made at all.
-        stuck = ~self._varies & (np.abs(np.asarray(statistics, float) - self._mean) > 1e-6 * np.abs(self._mean) + 1e-9)
-        z[stuck] = np.inf
-        p_value = (1 + as_small) / (1 + len(self._smallest)) if not stuck.any() else 1 / (1 + len(self._smallest))
-        return Verdict(p_value, dict(zip(("guide", "all residuals", "largest residual"), parts, strict=True)), z)
+        p_value = (1 + as_small) / (1 + len(self._smallest))
+        return Verdict(p_value, dict(zip(LOOKS, parts, strict=True)), z[0])
 
 
-def _design(guide: np.ndarray) -> np.ndarray:
-    """Constant, linear and quadratic terms of clipped guides: a cubic tail would say nonsense of odd ones."""
-    guide = np.clip(guide, -4, 4)
+class _Taught:
+    """What some simulations teach: where their guides lie, and their statistics as a function of the guide."""
+
+    def __init__(self, statistics: np.ndarray, guide: np.ndarray):
+        size = len(statistics)
+        self._centre, self._scale = guide.mean(axis=0), np.maximum(guide.std(axis=0), _LEAST_SD)
+        scaled = self._scaled(guide)
+        covariance = np.atleast_2d(np.cov(scaled, rowvar=False))
+        self._inverse = np.linalg.inv(covariance + _shrinkage(scaled) * np.eye(len(covariance)))
+        self._mean, spread = statistics.mean(axis=0), statistics.std(axis=0)
+        # What is the same in all of them may be rare rather than impossible: it counts as the steadiest of the others.
+        varying = spread[spread > _LEAST_SD]
+        self._spread = np.where(spread > _LEAST_SD, spread, np.quantile(varying, _STEADY) if len(varying) else 1.0)
+        self._quadratic = _design(scaled, True).shape[1] <= size / _ROOM
+        design, values = _design(scaled, self._quadratic), (statistics - self._mean) / self._spread
+        self._coefficients = _ridge(design, values)
+        residual = values - design @ self._coefficients
+        own = np.sqrt((residual**2).sum(axis=0) / max(size - design.shape[1], 1))
+        self._sd = np.where(spread > _LEAST_SD, np.maximum(own, _LEAST_SD), 1.0)
+        self._whitening = _whitening(residual / self._sd)
+
+    def _scaled(self, guide: np.ndarray) -> np.ndarray:
+        return np.asarray((guide - self._centre) / self._scale)
+
+    def looks(self, statistics: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 3), the larger the odder, and the residuals (n, d) in standard deviations."""
+        scaled = self._scaled(guide)
+        values = (statistics - self._mean) / self._spread
+        z = (values - _design(scaled, self._quadratic) @ self._coefficients) / self._sd
+        found = [
+            np.einsum("ni,ij,nj->n", scaled, self._inverse, scaled),
+            ((z @ self._whitening) ** 2).sum(axis=1),
+            np.abs(z).max(axis=1, initial=0.0),
+        ]
+        return np.stack(found, axis=1), z
+
+
+def _design(guide: np.ndarray, quadratic: bool) -> np.ndarray:
+    """Constant, linear and maybe quadratic terms of clipped guides: far out, a parabola would say nonsense."""
+    guide = np.clip(guide, -_CLIP, _CLIP)
     columns = [np.ones((len(guide), 1)), guide]
-    columns += [guide[:, [i]] * guide[:, i:] for i in range(guide.shape[1])]
+    columns += [guide[:, [i]] * guide[:, i:] for i in range(guide.shape[1])] if quadratic else []
     return np.concatenate(columns, axis=1)
 
 
@@ -104,15 +120,18 @@ def _ridge(design: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.linalg.solve(design.T @ design + penalty, design.T @ values)
 
 
+def _shrinkage(z: np.ndarray) -> float:
+    """How far a covariance of so many rows is pulled towards the identity."""
+    return min(1.0, z.shape[1] / len(z))
+
+
 def _whitening(z: np.ndarray) -> np.ndarray:
-    """(d, r) directions of unit variance, from a covariance that is pulled towards the identity a little."""
-    if not z.size:
-        return np.zeros((z.shape[1], 0))
+    """(d, r) directions of about unit variance: a fifth as many as there are rows, the most variable ones, at most."""
     covariance = np.atleast_2d(np.cov(z, rowvar=False))
-    shrinkage = min(1.0, z.shape[1] / (10 * len(z)))
-    values, vectors = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * np.eye(len(covariance)))
-    kept = values > _LEAST_DIRECTION * values.mean()
-    return vectors[:, kept] / np.sqrt(values[kept])
+    share = _shrinkage(z)
+    values, vectors = np.linalg.eigh((1 - share) * covariance + share * np.eye(len(covariance)))
+    kept = np.argsort(values)[::-1][: max(len(z) // _ROOM, 1)]
+    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
 
 
 def _exceeding(reference: np.ndarray, values: np.ndarray, *, own: bool = False) -> np.ndarray:
