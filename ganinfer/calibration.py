@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
 _LOG_TEMPERATURE = 5.0
 
@@ -42,14 +42,16 @@ def fit(logits: np.ndarray, scenario: np.ndarray) -> Calibration:
     rows = np.arange(len(scenario))
 
     def loss(x: np.ndarray) -> float:
-        temperature = np.exp(np.clip(x[0], -_LOG_TEMPERATURE, _LOG_TEMPERATURE))
-        floor = least + (1 - least) / (1 + np.exp(-x[1]))
-        return float(-np.log(_mixed(logits / temperature, min(floor, 1.0))[rows, scenario]).mean())
+        temperature, floor = meant(x)
+        return float(-np.log(_mixed(logits / temperature, floor)[rows, scenario]).mean())
+
+    def meant(x: np.ndarray) -> tuple[float, float]:
+        temperature = float(np.exp(np.clip(x[0], -_LOG_TEMPERATURE, _LOG_TEMPERATURE)))
+        return temperature, least + (1 - least) * float(expit(x[1]))
 
     starts = [(0.0, -6.0), (1.0, -6.0), (0.0, -3.0)]
     found = min((minimize(loss, x0, method="Nelder-Mead") for x0 in starts), key=lambda result: result.fun)
-    floor = least + (1 - least) / (1 + np.exp(-found.x[1]))
-    return Calibration(float(np.exp(np.clip(found.x[0], -_LOG_TEMPERATURE, _LOG_TEMPERATURE))), float(floor), len(rows))
+    return Calibration(*meant(found.x), len(rows))
 
 
 def log_loss(probabilities: np.ndarray, scenario: np.ndarray) -> float:

@@ -244,3 +244,61 @@ def _adjusted(
     residual = target[chosen] - design @ slopes
     drawn = rng.choice(number, size=size, p=weight / weight.sum())
     return slopes[0] + residual[drawn]
+
+
+def separation(statistics: np.ndarray, scenario: np.ndarray) -> np.ndarray:
+    """(d,) share of each statistic's variance that lies between scenarios, 0 for one that does not vary."""
+    total = statistics.var(axis=0)
+    means = np.stack([statistics[scenario == i].mean(axis=0) for i in np.unique(scenario)])
+    sizes = np.array([(scenario == i).mean() for i in np.unique(scenario)])
+    between = (sizes[:, None] * (means - sizes @ means) ** 2).sum(axis=0)
+    return np.where(total > 0, between / np.maximum(total, 1e-300), 0.0)
+
+
+def discriminant_axes(values: np.ndarray, scenario: np.ndarray, num_axes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """(d,) offset and (d, num_axes) axes along which scenarios differ most, for looking at clouds of data sets.
+
+    Fisher's discriminants within a covariance that is pulled towards its diagonal; where there are fewer, principal
+    components fill up.
+    """
+    mean, spread = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-9)
+    scaled = (values - mean) / spread
+    groups = [scaled[scenario == i] for i in np.unique(scenario)]
+    within = sum(((g - g.mean(axis=0)).T @ (g - g.mean(axis=0)) for g in groups), np.zeros((scaled.shape[1],) * 2))
+    within /= len(scaled)
+    within = 0.9 * within + 0.1 * np.diag(np.maximum(np.diag(within), 1e-6))
+    means = np.stack([g.mean(axis=0) for g in groups])
+    directions = np.linalg.solve(within, (means - means.mean(axis=0)).T)
+    left, strength, _ = np.linalg.svd(directions, full_matrices=False)
+    found = left[:, strength > 1e-9 * max(strength.max(initial=0.0), 1e-300)][:, :num_axes]
+    rest = scaled - scaled @ found @ found.T
+    fill = np.linalg.svd(rest, full_matrices=False)[2][: num_axes - found.shape[1]].T
+    return mean, np.concatenate([found, fill], axis=1) / spread[:, None]
+
+
+def learning_curve(
+    fresh: Sequence[ScenarioNetwork],
+    simulations: Simulations,
+    tests: Simulations,
+    settings: ScenarioSettings,
+    seed: int,
+) -> list[tuple[int, float, float]]:
+    """Data sets a scenario, accuracy and log loss on ``tests`` of single networks trained on ever more of them.
+
+    ``fresh``: untrained networks, one for every point of the curve; the last is trained on all there are.
+    """
+    sets = simulations.sets
+    most = min(len(simulations.of(i)) for i in range(len(simulations.theta)))
+    points = []
+    for k, network in enumerate(fresh):
+        size = max(most >> (len(fresh) - 1 - k), 10)
+        index = np.concatenate([simulations.of(i)[:size] for i in range(len(simulations.theta))])
+        networks.train(network, sets, index, settings, randomness.stream(seed, "learning curve", k))
+        logits = networks.evaluate(network, tests.sets.arrays).logits
+        half = np.arange(len(logits)) % 2 == 0
+        fitted = calibration.fit(logits[half], tests.sets.scenario[half])
+        probabilities = fitted.probabilities(logits[~half])
+        true = tests.sets.scenario[~half]
+        accuracy = float((probabilities.argmax(axis=1) == true).mean())
+        points.append((size, accuracy, calibration.log_loss(probabilities, true)))
+    return points

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -13,7 +15,7 @@ import numpy as np
 
 from ganinfer import randomness, simulation, storage, study
 from ganinfer.execution import Executor
-from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets
+from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator
 from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.interfaces import Info
 from ganinfer.pipeline import PipelineSettings
@@ -29,6 +31,10 @@ _ALWAYS = ("joint-counts", "table-statistics")
 FITS = 0.05
 #: Scenarios that tests take for each other more often than this cannot be told apart with such data.
 _ALIKE = 0.25
+#: Simulated data sets of each scenario that are drawn.
+_SHOWN = 400
+#: Points of the learning curve: all simulations, and halves of halves.
+_CURVE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +55,7 @@ def compare(
     experiment: Experiment, folder: storage.RunFolder, stack: ExitStack, events: Progress, clock: recording.Clock
 ) -> None:
     """Compare the scenarios of ``experiment`` and infer the best one's parameters; everything goes to ``folder``."""
-    training = assembling.import_training(experiment)
+    assembling.import_training(experiment)
     complete = completed(experiment)
     from ganinfer.runner.running import EXPERIMENT, dump_yaml
 
@@ -71,9 +77,9 @@ def compare(
         events.message(sentence)
     simulated, tests, spent = _simulations(plan, folder, workers, events)
     begun = time.monotonic()
-    trained = _trained(plan, simulated, training, events)
+    trained, curve = _trained(plan, simulated, tests, events)
     spent["train"] = time.monotonic() - begun
-    _answer(plan, simulated, tests, trained, folder, {**spent, "total": clock.seconds()}, events)
+    _answer(plan, simulated, tests, trained, curve, folder, {**spent, "total": clock.seconds()}, events)
 
 
 def open_table(experiment: Experiment) -> RealTable:
@@ -171,22 +177,29 @@ def _key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
     }
 
 
-def _trained(plan: Plan, simulated: Any, training: Any, events: Progress) -> Any:
+def _trained(plan: Plan, simulated: Any, tests: Any, events: Progress) -> tuple[Any, list[dict[str, float]]]:
+    """The networks, one a fold, and the learning curve of single ones."""
     from ganinfer import comparison
     from ganinfer.training import scenarios as networks
 
-    section = plan.experiment.comparison
+    section, seed = plan.experiment.comparison, plan.experiment.seed
     changed = {k: getattr(section, k) for k in ("epochs", "batch", "learning_rate") if getattr(section, k) is not None}
     settings = networks.ScenarioSettings(**changed)
-    wanted = assembling.network_encodings(plan.experiment)
     specs = dict(simulation.encoding_specs(plan.scenarios[0].setup))
-    if "table-statistics" not in wanted:
+    if "table-statistics" not in assembling.network_encodings(plan.experiment):
         specs.pop(comparison.STATISTICS)
-    network = plan.experiment.discriminator
-    sizes = [len(s.parameters) for s in plan.scenarios]
-    fresh = networks.init(network.name, network.options, specs, sizes, section.folds, plan.experiment.seed)
+    network, sizes = plan.experiment.discriminator, [len(s.parameters) for s in plan.scenarios]
+
+    def fresh(number: int) -> Any:
+        return networks.init(network.name, network.options, specs, sizes, number, seed)
+
     events.message(f"Training {section.folds} networks on {len(simulated.sets):,} data sets")
-    return comparison.train(fresh, simulated.sets, settings, plan.experiment.seed)
+    trained = comparison.train(fresh(section.folds), simulated.sets, settings, seed)
+    if tests is None:
+        return trained, []
+    events.message("Training networks on fewer data sets, to see what more would bring")
+    points = comparison.learning_curve(fresh(_CURVE), simulated, tests, settings, seed)
+    return trained, [dict(zip(("simulations", "accuracy", "log_loss"), point, strict=True)) for point in points]
 
 
 # --- the answer ---------------------------------------------------------------------------------------------------
@@ -197,6 +210,7 @@ def _answer(
     simulated: Any,
     tests: Any,
     trained: Any,
+    curve: Sequence[Mapping[str, float]],
     folder: storage.RunFolder,
     seconds: dict[str, float],
     events: Progress,
@@ -214,6 +228,7 @@ def _answer(
         "none_fits": all(v.p_value < FITS for v in verdicts),
         "simulations": plan.experiment.comparison.simulations,
         **tested(plan, tests, trained),
+        "learning_curve": list(curve),
         "rivals": _rivals(plan, simulated, tests, trained),
     }
     said["alike"] = alike(names, said["confusion"])
@@ -224,9 +239,12 @@ def _answer(
         info = Info(np.median(draws, axis=0), draws.std(axis=0), draws)
         parameters[scenario.name] = results.parameter_results(scenario.parameters, info, plan.experiment.level)
         if i == best:
+            recording.write_best_model(plan.experiment, scenario.name, scenario.parameters, info, folder)
             folder.write_table("posterior.parquet", {n: draws[:, j] for j, n in enumerate(scenario.parameters.names)})
     folder.write_table("training.parquet", {k: np.array([r[k] for r in trained.rows]) for k in trained.rows[0]})
-    folder.write_json("warnings.json", {"warnings": _warnings(names, said)})
+    folder.write_arrays("comparison.npz", pictured(plan, simulated, trained, outcomes, verdicts))
+    _write_models(plan, folder)
+    folder.write_json("warnings.json", {"warnings": warned(names, said)})
     result = results.compared(
         names[best],
         said,
@@ -238,6 +256,56 @@ def _answer(
     )
     folder.write_json("result.json", result)
     events.finished(storage.read_json(folder.path / "result.json"))
+
+
+def pictured(
+    plan: Plan, simulated: Any, trained: Any, outcomes: Sequence[Any], verdicts: Sequence[Any]
+) -> dict[str, np.ndarray]:
+    """What the report draws.
+
+    ``scenario`` (n,) of some simulated data sets; ``statistics_cloud`` and ``network_cloud`` (n, 2) where they lie along
+    the axes that tell scenarios apart, by classical statistics and by the networks' logits, ``statistics_real`` (2,)
+    and ``network_real`` (networks, 2) the data; ``z`` (scenarios, d) the data's residuals in standard deviations
+    under each scenario; ``separation`` (d,) of the ``names`` (d,) of statistics.
+    """
+    from ganinfer import comparison
+
+    scenario = simulated.sets.scenario
+    statistics = simulated.statistics()
+    offset, axes = comparison.discriminant_axes(statistics, scenario)
+    shown = np.concatenate([simulated.of(i)[:_SHOWN] for i in range(len(plan.scenarios))])
+    centred = trained.logits - trained.logits.mean(axis=1, keepdims=True)
+    middle, network_axes = comparison.discriminant_axes(centred, scenario)
+    real = np.concatenate([o.logits for o in outcomes])
+    real = real - real.mean(axis=1, keepdims=True)
+    spec = simulation.encoding_specs(plan.scenarios[0].setup)[comparison.STATISTICS]
+    return {
+        "scenario": scenario[shown],
+        "statistics_cloud": (statistics[shown] - offset) @ axes,
+        "statistics_real": (plan.real[comparison.STATISTICS][0] - offset) @ axes,
+        "network_cloud": (centred[shown] - middle) @ network_axes,
+        "network_real": (real - middle) @ network_axes,
+        "z": np.stack([v.z for v in verdicts]),
+        "separation": comparison.separation(statistics, scenario),
+        "names": np.array(spec.details["names"]),
+        "scenarios": np.array([s.name for s in plan.scenarios]),
+    }
+
+
+def _write_models(plan: Plan, folder: storage.RunFolder) -> None:
+    """models/NAME.demes.yaml of each scenario in the middle of its prior, where its simulator has a demes graph."""
+    import demes
+
+    for scenario in plan.scenarios:
+        graph = getattr(simulator(plan.experiment, scenario.name), "graph", None)
+        if graph is None:
+            continue
+        unit = np.full((1, len(scenario.parameters)), 0.5)
+        middle = scenario.parameters.from_unit(unit)[0]
+        with contextlib.suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = demes.dumps(graph(scenario.parameters.named(middle)))
+            folder.write_text(f"models/{scenario.name}.demes.yaml", text)
 
 
 def tested(plan: Plan, tests: Any, trained: Any) -> dict[str, Any]:
@@ -290,7 +358,7 @@ def alike(names: Sequence[str], confusion: Sequence[Sequence[int]] | None) -> li
     return pairs
 
 
-def _warnings(names: Sequence[str], said: Mapping[str, Any]) -> list[str]:
+def warned(names: Sequence[str], said: Mapping[str, Any]) -> list[str]:
     out = []
     if said["none_fits"]:
         p = ", ".join(f"{n} {v:.3g}" for n, v in said["prior_predictive_p"].items())

@@ -14,6 +14,7 @@ from ganinfer import storage, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
+from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling, results, rounds
 
 History = list[dict[str, Any]]
@@ -238,7 +239,7 @@ def finish(
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
     folder.write_json("fit.json", fit.values)
-    _write_best_model(experiment, problem, info, folder)
+    write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
     said = _write_warnings(info, folder, tracker)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
     folder.write_json(
@@ -265,9 +266,11 @@ def _write_warnings(info: Info, folder: storage.RunFolder, tracker: tracking.Tra
     return len(tracker.warnings)
 
 
-def _write_best_model(experiment: Experiment, problem: Any, info: Info, folder: storage.RunFolder) -> None:
+def write_best_model(
+    experiment: Experiment, scenario: str, parameters: Parameters, info: Info, folder: storage.RunFolder
+) -> None:
     """best.demes.yaml, where the simulator has a demes graph."""
-    plugin = simulator(experiment, problem.scenario)
+    plugin = simulator(experiment, scenario)
     graph = getattr(plugin, "graph", None)
     if graph is None:
         return
@@ -276,14 +279,14 @@ def _write_best_model(experiment: Experiment, problem: Any, info: Info, folder: 
     # Two opposite pulses at one time, of which one is zero, are how a signed pulse is written.
     warnings.filterwarnings("ignore", message="Multiple pulses")
     try:
-        best = graph(problem.parameters.named(info.estimate))
+        best = graph(parameters.named(info.estimate))
     except ValueError:
         # Medians taken one by one can break a constraint that every draw keeps: the closest draw stands in.
         if info.posterior is None:
             return
         scale = np.maximum(info.posterior.std(axis=0), 1e-300)
         closest = np.argmin((((info.posterior - info.estimate) / scale) ** 2).sum(axis=1))
-        best = graph(problem.parameters.named(info.posterior[closest]))
+        best = graph(parameters.named(info.posterior[closest]))
     folder.write_text("best.demes.yaml", demes.dumps(best))
 
 
