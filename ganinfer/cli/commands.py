@@ -32,6 +32,14 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Overrides the experiment's seed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete round.")] = False,
+    scenario: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose parameters. Default: the best one's.")
+    ] = None,
+    compare_only: Annotated[bool, typer.Option("--compare-only", help="Compare scenarios and stop.")] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep simulated tables here, for other runs too. Default: in the output."),
+    ] = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say where it would run, stop.")] = False,
     executor: Annotated[
@@ -39,7 +47,7 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate the parameters of an experiment."""
+    """Compare the scenarios of an experiment, where there are several, and estimate parameters."""
     # Read first: a mistake in the file is answered before anything heavy is imported.
     experiment = load(file, overrides, **{"execution.executor": executor})
     from ganinfer import progress, runner
@@ -52,7 +60,16 @@ def run(
         return
     try:
         with progress.make(json_lines=as_json) as events:
-            folder = runner.run(experiment, folder, seed=seed, resume=resume, progress=events)
+            folder = runner.run(
+                experiment,
+                folder,
+                seed=seed,
+                resume=resume,
+                scenario=scenario,
+                compare_only=compare_only,
+                store=store,
+                progress=events,
+            )
     except KeyboardInterrupt:
         changed = experiment if seed is None else experiment.model_copy(update={"seed": seed})
         show.how_to_go_on(file, folder, changed.overrides)

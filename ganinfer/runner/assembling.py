@@ -28,6 +28,7 @@ from ganinfer.experiment import (
     simulator_key,
     window_settings,
 )
+from ganinfer.experiment.problems import closest
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Generator, RoundPlan, Simulator
 from ganinfer.observed import RealWindows
@@ -67,14 +68,21 @@ def executor(experiment: Experiment) -> Executor:
     return execution.make(section.executor, section.workers, address=section.address, timeout=section.timeout)
 
 
-def only_scenario(experiment: Experiment) -> str:
-    """The scenario to infer: the only one, or that of a study's truth."""
+def only_scenario(experiment: Experiment, wanted: str | None = None) -> str:
+    """The scenario to infer: the one ``wanted``, the only one, or that of a study's truth."""
     names = list(experiment.scenarios)
+    if wanted is not None:
+        if wanted not in names:
+            raise RunError(f"no scenario named {wanted!r}; {closest(wanted, names)}")
+        return wanted
     if len(names) == 1:
         return names[0]
     if isinstance(experiment.data, SimulatedData):
         return experiment.data.simulate.scenario
-    raise RunError(f"the experiment has {len(names)} scenarios ({', '.join(names)}); keep one of them")
+    raise RunError(
+        f"the experiment has {len(names)} scenarios ({', '.join(names)}), and windows are not compared yet: --scenario "
+        "names the one to infer"
+    )
 
 
 def label(experiment: Experiment, scenario: str) -> str:

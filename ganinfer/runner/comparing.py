@@ -6,14 +6,14 @@ import contextlib
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer import randomness, simulation, storage, study
+from ganinfer import randomness, simulation, storage, study, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator
 from ganinfer.genomes import PreparedTable, RealTable, prepared
@@ -22,7 +22,6 @@ from ganinfer.pipeline import PipelineSettings
 from ganinfer.progress import Progress
 from ganinfer.runner import assembling, recording, results
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.completing import completed
 from ganinfer.storage import SIMULATIONS, SimulationStore
 
 #: Encodings that every comparison has: what scenarios are judged and rivals are trained by.
@@ -37,49 +36,62 @@ _SHOWN = 400
 _CURVE = 3
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a comparison is to leave: parameters of the best ``scenario`` or of the one named, or none.
+
+    ``store``: where simulated data sets are kept; ``None``: in the run's folder.
+    """
+
+    scenario: str | None = None
+    compare_only: bool = False
+    store: Path | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a comparison works with: the real ``table`` as prepared and encoded, and the scenarios."""
+    """What a comparison works with: the real ``table`` as prepared and encoded, and the scenarios.
+
+    ``summary``: of the data, JSON values.
+    """
 
     experiment: Experiment
     table: PreparedTable
     real: Mapping[str, np.ndarray]
     scenarios: tuple[Any, ...]
+    summary: Mapping[str, Any]
 
     @property
     def weights(self) -> list[float]:
         return [s.weight for s in self.scenarios]
 
+    @property
+    def names(self) -> list[str]:
+        return [s.name for s in self.scenarios]
+
 
 def compare(
-    experiment: Experiment, folder: storage.RunFolder, stack: ExitStack, events: Progress, clock: recording.Clock
+    plan: Plan,
+    wanted: Wanted,
+    folder: storage.RunFolder,
+    workers: Executor,
+    tracker: tracking.Tracker,
+    events: Progress,
+    clock: recording.Clock,
 ) -> None:
-    """Compare the scenarios of ``experiment`` and infer the best one's parameters; everything goes to ``folder``."""
-    assembling.import_training(experiment)
-    complete = completed(experiment)
-    from ganinfer.runner.running import EXPERIMENT, dump_yaml
-
-    folder.write_text(EXPERIMENT, dump_yaml(complete))
-    workers = stack.enter_context(assembling.executor(experiment))
-    events.message("Reading the data")
-    raw = open_table(experiment)
-    plan = planned(experiment, raw)
-    folder.write_json(
-        "data.json",
-        {
-            **raw.summary(),
-            "used_snps": plan.table.haplotypes.num_sites,
-            "dropped": dict(plan.table.dropped),
-            "inputs": assembling.input_digests(experiment),
-        },
-    )
+    """Compare the scenarios and infer the best one's parameters; everything goes to ``folder`` and to MLflow."""
     for sentence in _told(plan):
         events.message(sentence)
-    simulated, tests, spent = _simulations(plan, folder, workers, events)
+    simulated, tests, spent = _simulations(plan, wanted.store or folder.path / SIMULATIONS, workers, events)
     begun = time.monotonic()
     trained, curve = _trained(plan, simulated, tests, events)
     spent["train"] = time.monotonic() - begun
-    _answer(plan, simulated, tests, trained, curve, folder, {**spent, "total": clock.seconds()}, events)
+    events.message("Judging the data")
+    answer = _answer(plan, wanted, simulated, tests, trained, curve)
+    _write(plan, answer, folder, {**spent, "total": clock.seconds()}, tracker)
+    for sentence in tracker.warnings:
+        events.message(sentence)
+    events.finished(storage.read_json(folder.path / "result.json"))
 
 
 def open_table(experiment: Experiment) -> RealTable:
@@ -122,7 +134,13 @@ def planned(experiment: Experiment, raw: RealTable) -> Plan:
         label = assembling.label(experiment, name)
         scenarios.append(comparison.Scenario(name, setup, parameters, written.weight, label))
     real = simulation.encode(scenarios[0].setup, [table.haplotypes], 1)
-    return Plan(experiment, table, real, tuple(scenarios))
+    summary = {
+        **raw.summary(),
+        "used_snps": size,
+        "dropped": dict(table.dropped),
+        "inputs": assembling.input_digests(experiment),
+    }
+    return Plan(experiment, table, real, tuple(scenarios), summary)
 
 
 def _dropped(table: PreparedTable) -> str:
@@ -140,9 +158,7 @@ def _told(plan: Plan) -> list[str]:
 # --- simulations --------------------------------------------------------------------------------------------------
 
 
-def _simulations(
-    plan: Plan, folder: storage.RunFolder, workers: Executor, events: Progress
-) -> tuple[Any, Any, dict[str, float]]:
+def _simulations(plan: Plan, folder: Path, workers: Executor, events: Progress) -> tuple[Any, Any, dict[str, float]]:
     """Data sets to learn from, and others to test on."""
     from ganinfer import comparison
 
@@ -152,9 +168,7 @@ def _simulations(
     for purpose, size in (("learn", section.simulations), ("test", section.tests)):
         arrays, theta = [], []
         for scenario in plan.scenarios if size else ():
-            store = SimulationStore(
-                folder.path / SIMULATIONS / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose)
-            )
+            store = SimulationStore(folder / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose))
             if len(store) < size:
                 events.message(f"Simulating {size - len(store):,} data sets of {scenario.name} to {purpose}")
             make = partial(comparison.simulated, scenario, plan.table.template, plan.experiment.seed, purpose, workers)
@@ -205,23 +219,33 @@ def _trained(plan: Plan, simulated: Any, tests: Any, events: Progress) -> tuple[
 # --- the answer ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a comparison found.
+
+    ``said``: the comparison of result.json; ``info`` by scenario: estimates and posterior, empty where only the
+    comparison is wanted; ``chosen``: the scenario whose parameters are the run's; ``arrays`` for the report.
+    """
+
+    said: Mapping[str, Any]
+    info: Mapping[str, Info]
+    best: str
+    chosen: str
+    arrays: Mapping[str, np.ndarray]
+    trained: Any
+    num_simulated: int
+
+
 def _answer(
-    plan: Plan,
-    simulated: Any,
-    tests: Any,
-    trained: Any,
-    curve: Sequence[Mapping[str, float]],
-    folder: storage.RunFolder,
-    seconds: dict[str, float],
-    events: Progress,
-) -> None:
+    plan: Plan, wanted: Wanted, simulated: Any, tests: Any, trained: Any, curve: Sequence[Mapping[str, float]]
+) -> Answer:
     from ganinfer import comparison
 
-    names = [s.name for s in plan.scenarios]
+    names = plan.names
     probabilities, outcomes = comparison.judged(trained, plan.real, plan.weights)
     found = comparison.references(simulated, trained)
     verdicts = comparison.verdicts(found, plan.real[comparison.STATISTICS][0], outcomes)
-    best = int(np.argmax(probabilities[0]))
+    best = names[int(np.argmax(probabilities[0]))]
     said = {
         "probabilities": dict(zip(names, probabilities[0].tolist(), strict=True)),
         "prior_predictive_p": {n: v.p_value for n, v in zip(names, verdicts, strict=True)},
@@ -232,30 +256,60 @@ def _answer(
         "rivals": _rivals(plan, simulated, tests, trained),
     }
     said["alike"] = alike(names, said["confusion"])
-    parameters = {}
-    for i, scenario in enumerate(plan.scenarios):
+    info = {}
+    for i, scenario in enumerate(plan.scenarios if not wanted.compare_only else ()):
         rng = randomness.stream(plan.experiment.seed, "posterior", scenario.name)
         draws = comparison.posterior(scenario, i, simulated, trained, outcomes, rng)
-        info = Info(np.median(draws, axis=0), draws.std(axis=0), draws)
-        parameters[scenario.name] = results.parameter_results(scenario.parameters, info, plan.experiment.level)
-        if i == best:
-            recording.write_best_model(plan.experiment, scenario.name, scenario.parameters, info, folder)
-            folder.write_table("posterior.parquet", {n: draws[:, j] for j, n in enumerate(scenario.parameters.names)})
-    folder.write_table("training.parquet", {k: np.array([r[k] for r in trained.rows]) for k in trained.rows[0]})
-    folder.write_arrays("comparison.npz", pictured(plan, simulated, trained, outcomes, verdicts))
+        info[scenario.name] = Info(np.median(draws, axis=0), draws.std(axis=0), draws)
+    number = len(simulated.sets) + (len(tests.sets) if tests else 0)
+    arrays = pictured(plan, simulated, trained, outcomes, verdicts)
+    return Answer(said, info, best, wanted.scenario or best, arrays, trained, number)
+
+
+def _write(
+    plan: Plan, answer: Answer, folder: storage.RunFolder, seconds: Mapping[str, float], tracker: tracking.Tracker
+) -> None:
+    experiment, rows = plan.experiment, answer.trained.rows
+    parameters = {s.name: s.parameters for s in plan.scenarios}
+    if answer.chosen in answer.info:
+        info, mine = answer.info[answer.chosen], parameters[answer.chosen]
+        assert info.posterior is not None
+        folder.write_table("posterior.parquet", {n: info.posterior[:, j] for j, n in enumerate(mine.names)})
+        recording.write_best_model(experiment, answer.chosen, mine, info, folder)
+    folder.write_table("training.parquet", {k: np.array([r[k] for r in rows]) for k in rows[0]})
+    folder.write_arrays("comparison.npz", answer.arrays)
     _write_models(plan, folder)
-    folder.write_json("warnings.json", {"warnings": warned(names, said)})
+    folder.write_json("warnings.json", {"warnings": [*warned(answer.said), *tracker.warnings]})
+    estimates = {n: results.parameter_results(parameters[n], i, experiment.level) for n, i in answer.info.items()}
     result = results.compared(
-        names[best],
-        said,
-        parameters,
-        simulated=len(simulated.sets) + (len(tests.sets) if tests else 0),
+        answer.best,
+        answer.chosen,
+        answer.said,
+        estimates,
+        simulated=answer.num_simulated,
         seconds=seconds,
-        seed=plan.experiment.seed,
+        seed=experiment.seed,
         versions=assembling.versions(),
     )
     folder.write_json("result.json", result)
-    events.finished(storage.read_json(folder.path / "result.json"))
+    _track(answer, tracker)
+    recording.write_report(folder, tracker)
+
+
+def _track(answer: Answer, tracker: tracking.Tracker) -> None:
+    """Losses by epoch, means over folds, and at the end what the comparison says."""
+    last = 0
+    for epoch in sorted({int(row["epoch"]) for row in answer.trained.rows}):
+        mine = [row for row in answer.trained.rows if int(row["epoch"]) == epoch]
+        names = [name for name in mine[0] if name not in ("fold", "epoch")]
+        tracker.metrics({f"loss/{name}": float(np.mean([row[name] for row in mine])) for name in names}, epoch)
+        last = epoch
+    said = answer.said
+    values = {f"probability/{name}": p for name, p in said["probabilities"].items()}
+    values |= {f"prior_predictive_p/{name}": p for name, p in said["prior_predictive_p"].items()}
+    tested_on = ("accuracy", "log_loss", "expected_calibration_error", "temperature", "floor")
+    values |= {name: said["calibration"][name] for name in tested_on if name in said["calibration"]}
+    tracker.metrics(values, last)
 
 
 def pictured(
@@ -263,7 +317,7 @@ def pictured(
 ) -> dict[str, np.ndarray]:
     """What the report draws.
 
-    ``scenario`` (n,) of some simulated data sets; ``statistics_cloud`` and ``network_cloud`` (n, 2) where they lie along
+    ``scenario`` (n,) of some simulated data sets; ``statistics_cloud`` and ``network_cloud`` (n, 2): where they lie on
     the axes that tell scenarios apart, by classical statistics and by the networks' logits, ``statistics_real`` (2,)
     and ``network_real`` (networks, 2) the data; ``z`` (scenarios, d) the data's residuals in standard deviations
     under each scenario; ``separation`` (d,) of the ``names`` (d,) of statistics.
@@ -358,7 +412,8 @@ def alike(names: Sequence[str], confusion: Sequence[Sequence[int]] | None) -> li
     return pairs
 
 
-def warned(names: Sequence[str], said: Mapping[str, Any]) -> list[str]:
+def warned(said: Mapping[str, Any]) -> list[str]:
+    """What a reader has to know before the probabilities, in sentences."""
     out = []
     if said["none_fits"]:
         p = ", ".join(f"{n} {v:.3g}" for n, v in said["prior_predictive_p"].items())

@@ -30,6 +30,7 @@ _ARTIFACTS = (
     "posterior.parquet",
     "training.parquet",
     "metrics.parquet",
+    "comparison.npz",
     "fit.npz",
     "fit.json",
     "best.demes.yaml",
@@ -171,12 +172,12 @@ def start_tracking(
     complete: Mapping[str, Any],
     data: Mapping[str, Any],
     folder: storage.RunFolder,
-    problem: Any,
+    simulators: str,
     before: str | None = None,
 ) -> tracking.Tracker:
     """A new MLflow run, or the one that this folder began; ``before`` began here and left nothing to go on with.
 
-    ``complete`` is the experiment with every default, ``data`` what data.json says.
+    ``complete`` is the experiment with every default, ``data`` what data.json says, ``simulators`` their titles.
     """
     run_id = tracked(folder.path)
     params = {k: v for k, v in complete.items() if k != "tracking"}
@@ -188,8 +189,8 @@ def start_tracking(
         params,
         {
             "ganinfer.folder": str(folder.path),
-            "ganinfer.simulator": problem.setup.title,
-            "ganinfer.discriminator": problem.network.name,
+            "ganinfer.simulator": simulators,
+            "ganinfer.discriminator": experiment.discriminator.name,
             "ganinfer.seed": experiment.seed,
             **{f"version.{name}": v for name, v in assembling.versions().items()},
             **{f"sha256.{name}": digest for name, digest in _digests(data).items()},
@@ -255,7 +256,7 @@ def finish(
         ),
     )
     write_bundle(experiment, problem, state, folder)
-    _report(folder, tracker)
+    write_report(folder, tracker)
     if len(tracker.warnings) > said:  # of what was sent last
         _write_warnings(info, folder, tracker)
 
@@ -321,7 +322,8 @@ def _specs(problem: Any) -> dict[str, Any]:
     return encoding_specs(problem.setup)
 
 
-def _report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
+def write_report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
+    """The report and its figures, and everything that MLflow is given at the end."""
     from ganinfer import report
 
     page = report.write_report(folder.path)

@@ -31,14 +31,15 @@ _SOME_SITES = 64
 _FEW_SNPS = 4
 
 
-def refuse(experiment: Experiment, *, network: bool, resume: bool = False) -> None:
+def refuse(experiment: Experiment, *, network: bool, resume: bool = False, scenario: str | None = None) -> None:
     """Raise for labels without a deme, a budget too small, options refused, a simulator that fails, nobody at home.
 
-    ``network`` builds it, which takes the seconds of TensorFlow's import. A run that is resumed may start while
+    ``scenario``: the only one of several that is wanted. ``network`` builds it, which takes the seconds of TensorFlow's
+    import. A run that is resumed may start while
     MLflow is away. What only the genomes can tell is left to those who read them.
     """
     windows = experiment.kind == "windows"
-    scenarios = [assembling.only_scenario(experiment)] if windows else list(experiment.scenarios)
+    scenarios = [assembling.only_scenario(experiment, scenario)] if windows else list(experiment.scenarios)
     check_addresses(experiment, resume=resume)
     samples = _samples(experiment)
     few = tuple(replace(s, num_individuals=min(s.num_individuals, _FEW_INDIVIDUALS)) for s in samples)

@@ -66,6 +66,7 @@ def result(
 
 def compared(
     best: str,
+    chosen: str,
     comparison: Mapping[str, Any],
     parameters: Mapping[str, Mapping[str, Any]],
     *,
@@ -74,7 +75,10 @@ def compared(
     seed: int,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The same for a comparison: ``parameters`` of every scenario by name, none where only the comparison was asked."""
+    """The same for a comparison: ``parameters`` of every scenario by name, none where only the comparison was asked.
+
+    The run's own are those of the scenario ``chosen``: the ``best``, or another where users said so.
+    """
     scenarios = {
         name: {
             "probability": probability,
@@ -86,7 +90,8 @@ def compared(
     values = {
         "best": best,
         "scenarios": scenarios,
-        "adequacy": scenarios[best]["adequacy"],
+        "chosen": chosen,
+        "adequacy": scenarios[chosen]["adequacy"],
         "comparison": dict(comparison),
         "simulated_windows": 0,
         "simulated_tables": simulated,
@@ -95,4 +100,4 @@ def compared(
         "seed": seed,
         "versions": dict(versions),
     }
-    return values | ({"parameters": scenarios[best]["parameters"]} if best in parameters else {})
+    return values | ({"parameters": scenarios[chosen]["parameters"]} if chosen in parameters else {})

@@ -29,19 +29,27 @@ def run(
     *,
     seed: int | None = None,
     resume: bool = False,
+    scenario: str | None = None,
+    compare_only: bool = False,
+    store: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Infer the parameters of ``experiment`` and return the run folder ``output``.
 
-    ``seed`` replaces the experiment's; ``resume`` goes on from the last complete round. Raises ``ValueError`` kinds
-    for anything wrong with the experiment, its data or the folder, before the first simulation.
+    Loci: its scenarios are compared first, and the parameters are the best one's; ``compare_only`` leaves them out, and
+    ``store`` keeps the simulated data sets in a folder of their own, for other runs. ``scenario`` names the one whose
+    parameters are wanted. ``seed`` replaces the experiment's; ``resume`` goes on from what is complete.
+
+    Raises ``ValueError`` kinds for anything wrong with the experiment, its data or the folder, before the first
+    simulation.
     """
     events, clock = progress or Silent(), recording.Clock()
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
     if experiment.kind == "loci":
-        return _compared(experiment, output, resume, events, clock)
-    scenario = assembling.only_scenario(experiment)
+        wanted = comparing.Wanted(scenario, compare_only, store)
+        return _compared(experiment, output, wanted, resume, events, clock)
+    scenario = assembling.only_scenario(experiment, scenario)
     before = recording.tracked(output)
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
@@ -49,7 +57,7 @@ def run(
             assembling.import_training(experiment)  # as this run wants it, before its defaults are asked for
             check_same(experiment, folder.path)
         events.message("Checking the experiment")
-        refuse(experiment, network=True, resume=resume)
+        refuse(experiment, network=True, resume=resume, scenario=scenario)
         complete = completed(experiment)
         folder.write_text(EXPERIMENT, dump_yaml(complete))
         workers = stack.enter_context(assembling.executor(experiment))
@@ -61,7 +69,7 @@ def run(
         summary = _data_summary(problem, real, unseen)
         summary["inputs"] = assembling.input_digests(experiment)
         folder.write_json("data.json", summary)
-        tracker = recording.start_tracking(experiment, complete, summary, folder, problem, before)
+        tracker = recording.start_tracking(experiment, complete, summary, folder, problem.setup.title, before)
         try:
             _infer(experiment, problem, folder, tracker, workers, events, clock)
         except BaseException as error:
@@ -70,8 +78,18 @@ def run(
     return folder.path
 
 
-def _compared(experiment: Experiment, output: Path, resume: bool, events: Progress, clock: recording.Clock) -> Path:
+def _compared(
+    experiment: Experiment,
+    output: Path,
+    wanted: comparing.Wanted,
+    resume: bool,
+    events: Progress,
+    clock: recording.Clock,
+) -> Path:
     """A run on loci: its scenarios are compared first, however many there are."""
+    if wanted.scenario is not None:
+        assembling.only_scenario(experiment, wanted.scenario)
+    before = recording.tracked(output)
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
@@ -79,7 +97,19 @@ def _compared(experiment: Experiment, output: Path, resume: bool, events: Progre
             check_same(experiment, folder.path)
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=resume)
-        comparing.compare(experiment, folder, stack, events, clock)
+        complete = completed(experiment)
+        folder.write_text(EXPERIMENT, dump_yaml(complete))
+        workers = stack.enter_context(assembling.executor(experiment))
+        events.message("Reading the data")
+        plan = comparing.planned(experiment, comparing.open_table(experiment))
+        folder.write_json("data.json", plan.summary)
+        titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
+        tracker = recording.start_tracking(experiment, complete, plan.summary, folder, titles, before)
+        try:
+            comparing.compare(plan, wanted, folder, workers, tracker, events, clock)
+        except BaseException as error:
+            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+            raise
     return folder.path
 
 
