@@ -310,6 +310,7 @@ PLUGINS = (
     ("generators", "cma-es"),
     ("discriminators", "exchangeable"),
     ("discriminators", "pg-gan"),
+    ("discriminators", "conv1d"),
 )
 
 
