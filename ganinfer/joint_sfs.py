@@ -78,7 +78,9 @@ def features(counts: np.ndarray, called: np.ndarray, /, *, folded: bool, sizes: 
         )
     step = max(1, _SITES_AT_ONCE // max(1, counts.shape[1]))
     parts = [slice(i, i + step) for i in range(0, len(counts), step)] or [slice(0, 0)]
-    return np.concatenate([_shares(counts[p].astype(np.int64), called[p].astype(np.int64), folded, sizes) for p in parts])
+    return np.concatenate(
+        [_shares(counts[p].astype(np.int64), called[p].astype(np.int64), folded, sizes) for p in parts]
+    )
 
 
 def bins(size: int) -> np.ndarray:
@@ -96,7 +98,9 @@ def _shares(counts: np.ndarray, called: np.ndarray, folded: bool, sizes: Sequenc
     tables = [bins(size) for size in sizes]
     totals: list[Any] = [0.0] * len(groups)
     for seen, weight in _oriented(counts, called, folded):
-        binned = [t[_scaled(seen[..., i], called[..., i], s)] for i, (t, s) in enumerate(zip(tables, sizes, strict=True))]
+        binned = [
+            t[_scaled(seen[..., i], called[..., i], s)] for i, (t, s) in enumerate(zip(tables, sizes, strict=True))
+        ]
         for g, group in enumerate(groups):
             there = weight * (called[..., group] > 0).all(axis=-1)
             shape = [int(tables[i].max()) + 1 for i in group]

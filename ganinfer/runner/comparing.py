@@ -17,6 +17,7 @@ from ganinfer import randomness, simulation, storage, study, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator
 from ganinfer.genomes import PreparedTable, RealTable, prepared
+from ganinfer.haplotypes import chromosomes
 from ganinfer.interfaces import Info
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.progress import Progress
@@ -373,16 +374,14 @@ def tested(plan: Plan, tests: Any, trained: Any) -> dict[str, Any]:
     probabilities, _ = comparison.judged(trained, tests.sets.arrays, equal)
     scenario = tests.sets.scenario
     bins = calibration.reliability(probabilities, scenario)
+    scores = scored(probabilities, scenario)
     return {
-        "confusion": calibration.confusion(probabilities, scenario).tolist(),
+        "confusion": scores.pop("confusion"),
         "calibration": {
             **fitted,
             "method": "temperature with a floor",
             "tests": len(scenario),
-            "accuracy": float((probabilities.argmax(axis=1) == scenario).mean()),
-            "log_loss": calibration.log_loss(probabilities, scenario),
-            "log_loss_error": calibration.log_loss_error(probabilities, scenario),
-            "expected_calibration_error": calibration.expected_calibration_error(probabilities, scenario),
+            **scores,
             "reliability": {
                 "edges": bins.edges.tolist(),
                 "count": bins.count.tolist(),
@@ -394,7 +393,48 @@ def tested(plan: Plan, tests: Any, trained: Any) -> dict[str, Any]:
 
 
 def _rivals(plan: Plan, simulated: Any, tests: Any, trained: Any) -> dict[str, Any]:
-    return {}
+    """The classical rivals on the same data sets, in the same folds, calibrated in the same way."""
+    from ganinfer import calibration
+    from ganinfer.joint_sfs import JointSfs
+
+    if tests is None or "joint-sfs" not in plan.experiment.comparison.rivals:
+        return {}
+    carriers = chromosomes(plan.scenarios[0].setup.samples)
+    settings = {"folded": plan.scenarios[0].setup.pipeline.folded, "sizes": carriers.sizes}
+
+    def counts(sets: Any, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return sets.arrays["counts"][index], sets.arrays["called"][index]
+
+    label, fold = simulated.sets.scenario, trained.fold
+    everything = np.arange(len(tests.sets))
+    logits = np.empty((len(label), len(plan.scenarios)))
+    judged = []
+    for k in np.unique(fold):
+        rival = JointSfs()
+        learn, own = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        rival.fit(*counts(simulated.sets, learn), label[learn], seed=plan.experiment.seed, **settings)
+        logits[own] = _logarithms(rival.probabilities(*counts(simulated.sets, own)))
+        judged.append(_logarithms(rival.probabilities(*counts(tests.sets, everything))))
+    fitted = calibration.fit(logits, label)
+    probabilities = np.mean([fitted.probabilities(each) for each in judged], axis=0)
+    return {"joint-sfs": scored(probabilities, tests.sets.scenario)}
+
+
+def _logarithms(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, 1e-12))
+
+
+def scored(probabilities: np.ndarray, scenario: np.ndarray) -> dict[str, Any]:
+    """How good probabilities (n, scenarios) are where the true ``scenario`` (n,) is known."""
+    from ganinfer import calibration
+
+    return {
+        "accuracy": float((probabilities.argmax(axis=1) == scenario).mean()),
+        "log_loss": calibration.log_loss(probabilities, scenario),
+        "log_loss_error": calibration.log_loss_error(probabilities, scenario),
+        "expected_calibration_error": calibration.expected_calibration_error(probabilities, scenario),
+        "confusion": calibration.confusion(probabilities, scenario).tolist(),
+    }
 
 
 def alike(names: Sequence[str], confusion: Sequence[Sequence[int]] | None) -> list[list[str]]:
