@@ -31,6 +31,7 @@ STATISTICS = "statistics"
 _ACCEPTED = 0.2
 _LEAST_ACCEPTED = 100
 _UNIT_MARGIN = 1e-6
+_PRIOR_BATCH = 100
 _DRAWS = 2_000
 
 
@@ -52,13 +53,8 @@ def simulated(
 
     ``purpose`` keeps those of training and of tests apart.
     """
+    theta = _from_prior(scenario, seed, purpose, start, stop)
     numbers = range(start, stop)
-    theta = [
-        scenario.parameters.sample(randomness.stream(seed, purpose, scenario.name, i), 1)[0]
-        if len(scenario.parameters)
-        else np.empty(0)
-        for i in numbers
-    ]
     seeds = [randomness.simulator_seed(seed, purpose, scenario.name, "data set", i) for i in numbers]
     tasks = [
         Task(scenario.setup, scenario.parameters.named(vector), (template,), number, scenario.label)
@@ -66,6 +62,18 @@ def simulated(
     ]
     for vector, number, encoded in zip(theta, seeds, simulate(tasks, executor), strict=True):
         yield vector, number, {name: array[0] for name, array in encoded.items()}
+
+
+def _from_prior(scenario: Scenario, seed: int, purpose: str, start: int, stop: int) -> np.ndarray:
+    """(stop - start, p) draws. They come in batches: to find out that a model is possible takes a while."""
+    if not len(scenario.parameters):
+        return np.empty((stop - start, 0))
+    batches = range(start // _PRIOR_BATCH, -(-stop // _PRIOR_BATCH))
+    drawn = [
+        scenario.parameters.sample(randomness.stream(seed, purpose, scenario.name, i), _PRIOR_BATCH) for i in batches
+    ]
+    first = batches.start * _PRIOR_BATCH
+    return np.concatenate(drawn)[start - first : stop - first]
 
 
 @dataclass(eq=False)

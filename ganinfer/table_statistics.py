@@ -19,6 +19,7 @@ FAMILIES = {
     "diversity": "diversity and differentiation",
     "inbreeding": "heterozygotes",
     "structure": "structure inside populations",
+    "missing": "missing calls",
 }
 #: Eigenvalues of the relatedness between a population's individuals.
 _EIGENVALUES = 2
@@ -29,7 +30,8 @@ class TableStatistics:
     """Spectrum as shares of the SNPs; for every population its heterozygosity, the share of SNPs that vary in it, the
     lack of heterozygotes (F = 1 - observed / expected, diploids), the largest eigenvalues of the covariance between
     its individuals (Patterson et al. 2006, doi 10.1371/journal.pgen.0020190) and the spread of their heterozygosity;
-    for every pair Hudson's Fst (Bhatia et al. 2013, doi 10.1101/gr.154831.113) and dxy.
+    for every pair Hudson's Fst (Bhatia et al. 2013, doi 10.1101/gr.154831.113) and dxy; the share of missing calls in
+    every population, and how much it differs between individuals and between SNPs.
     """
 
     def __init__(self, carriers: Chromosomes):
@@ -46,6 +48,7 @@ class TableStatistics:
         if self._diploid:
             names += [f"inbreeding {p}, {what}" for p in populations for what in ("F", "spread of heterozygosity")]
         names += [f"structure {p}, eigenvalue {k + 1}" for p in populations for k in range(_EIGENVALUES)]
+        names += [f"missing {p}, {what}" for p in populations for what in ("share", "by individual", "by SNP")]
         self.names = tuple(names)
 
     @property
@@ -63,7 +66,19 @@ class TableStatistics:
         parts.append(
             np.concatenate([self._eigenvalues(individuals, i) for i in range(len(self._carriers.populations))])
         )
+        parts.append(self._missing(individuals[1]))
         return np.concatenate(parts).astype(np.float32)
+
+    def _missing(self, called: np.ndarray) -> np.ndarray:
+        """Of alleles called (num_snps, num_individuals): shares missing, and their standard deviations."""
+        if not len(called):
+            return np.zeros(3 * len(self._carriers.populations))
+        out: list[float] = []
+        for population in range(len(self._carriers.populations)):
+            mine = self._members(population)
+            missing = 1 - called[:, mine] / self._carriers.ploidy[mine]
+            out += [missing.mean(), missing.mean(axis=0).std(), missing.mean(axis=1).std()]
+        return np.array(out)
 
     def _diversity(self, derived: np.ndarray, called: np.ndarray) -> np.ndarray:
         there = np.maximum(called, 1)

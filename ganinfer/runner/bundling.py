@@ -1,0 +1,231 @@
+"""Bundles: trained networks with all that is needed to judge new data of their design. No code, no pickles.
+
+A bundle is a folder: Keras files, arrays, JSON. ``bundle.json`` says what it is and holds the digest of every other
+file, which is checked before one of them is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import plugins, simulation, storage
+from ganinfer.calibration import Calibration
+from ganinfer.haplotypes import SampleSet
+from ganinfer.interfaces import LociTemplate, SiteRule
+from ganinfer.parameters import Parameter, Parameters, Prior
+from ganinfer.pipeline import PipelineSettings
+from ganinfer.runner import assembling
+
+FORMAT_VERSION = 1
+_ABOUT = "bundle.json"
+_ARRAYS = "arrays.npz"
+_NETWORKS = "networks"
+#: Packages without whose very version networks may say something else, or not load.
+_DECISIVE = ("keras", "tensorflow")
+
+
+class BundleError(ValueError):
+    """A bundle is damaged, was changed, or was made for something else."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Networks and what they said of the simulations that trained others of them; ``about``: bundle.json.
+
+    ``setup`` is that of the first scenario: its encodings and pipeline are all scenarios'.
+    """
+
+    about: Mapping[str, Any]
+    scenarios: tuple[Any, ...]
+    template: LociTemplate
+    simulations: Any
+    trained: Any
+
+    @property
+    def setup(self) -> simulation.Setup:
+        setup: simulation.Setup = self.scenarios[0].setup
+        return setup
+
+    @property
+    def num_snps(self) -> int:
+        return len(self.template.locus)
+
+
+def write(folder: Path, plan: Any, simulated: Any, trained: Any) -> None:
+    """Write what :func:`read` reads into ``folder``, which appears as a whole."""
+    from ganinfer import comparison
+    from ganinfer.training import scenarios as networks
+
+    def make(path: Path) -> None:
+        path.mkdir()
+        (path / _NETWORKS).mkdir()
+        networks.save(trained.networks, path / _NETWORKS)
+        template = plan.table.template
+        arrays = {
+            "locus": template.locus,
+            **({} if template.missing is None else {"missing": template.missing}),
+            "scenario": simulated.sets.scenario,
+            "targets": simulated.sets.targets,
+            comparison.STATISTICS: simulated.statistics().astype(np.float32),
+            "fold": trained.fold,
+            "logits": trained.logits,
+            **{f"predicted-{i}": p for i, p in enumerate(trained.predicted)},
+        }
+        np.savez_compressed(path / _ARRAYS, allow_pickle=False, **arrays)
+        about = _about(plan, trained)
+        about["files"] = {name: _digest(path / name) for name in _files(path)}
+        (path / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+    storage.replace(folder, make)
+
+
+def _about(plan: Any, trained: Any) -> dict[str, Any]:
+    setup, network = plan.scenarios[0].setup, plan.experiment.discriminator
+    return {
+        "format": FORMAT_VERSION,
+        "kind": "loci",
+        "name": plan.experiment.name,
+        "discriminator": {"name": network.name, "options": dict(network.options)},
+        "scenarios": [
+            {"name": s.name, "weight": s.weight, "parameters": [asdict(p) for p in s.parameters]}
+            for s in plan.scenarios
+        ],
+        "samples": [asdict(s) for s in setup.samples],
+        "pipeline": asdict(setup.pipeline),
+        "genealogies": plan.table.template.genealogies,
+        "min_call_rate": plan.experiment.loci.min_call_rate,
+        "encodings": [name for name, _ in setup.encoders],
+        "num_snps": len(plan.table.template.locus),
+        "calibration": asdict(trained.calibration),
+        "level": plan.experiment.level,
+        "versions": assembling.versions(),
+    }
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != _ABOUT)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read(folder: Path) -> Bundle:
+    """A bundle whose files are those that were written; nothing but Keras' own and installed layers is executed.
+
+    Raises :class:`BundleError` where something is missing, was changed, or is of another version.
+    """
+    about = _checked(folder)
+    _check_versions(about, folder)
+    with np.load(folder / _ARRAYS, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    try:
+        return _assembled(about, arrays, folder)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, plugins.PluginError):
+            raise
+        raise BundleError(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    """bundle.json, once every file has the digest that stands there."""
+    path = folder / _ABOUT
+    if not path.is_file():
+        raise BundleError(f"{folder} is no bundle: it has no {_ABOUT}; name a folder that ganinfer train wrote")
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version, files = about["format"], dict(about["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{folder} has format {version!r}, this ganinfer reads {FORMAT_VERSION}; train it again")
+    if about.get("kind") != "loci":
+        raise BundleError(f"{folder} is about {about.get('kind')!r}; loci can be judged")
+    for name, digest in files.items():
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise BundleError(f"{path} names a file outside the bundle: {name}")
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder} is incomplete: {name} is missing")
+        if _digest(folder / name) != digest:
+            raise BundleError(f"{folder / name} is not what was written: it is truncated or was changed")
+    extra = [name for name in _files(folder) if name not in files]
+    if extra:
+        raise BundleError(f"{folder} holds files that do not belong to it: {', '.join(extra[:3])}")
+    return about
+
+
+def _check_versions(about: Mapping[str, Any], folder: Path) -> None:
+    written, here = about.get("versions") or {}, assembling.versions()
+    for name in _DECISIVE:
+        before, now = str(written.get(name, "")).split("."), str(here.get(name, "")).split(".")
+        if before[:2] != now[:2]:
+            raise BundleError(
+                f"{folder} was made with {name} {written.get(name)}, here is {here.get(name)}: install that version, "
+                "or train the bundle again"
+            )
+
+
+def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: Path) -> Bundle:
+    from ganinfer import comparison
+    from ganinfer.training import scenarios as networks
+
+    samples = tuple(SampleSet(**s) for s in about["samples"])
+    pipeline = PipelineSettings(**about["pipeline"])
+    rule = SiteRule(pipeline.folded, pipeline.singletons, pipeline.min_minor_frequency)
+    template = LociTemplate(arrays["locus"], arrays.get("missing"), about["genealogies"], rule)
+    encoders: tuple[tuple[str, Mapping[str, Any]], ...] = tuple((name, {}) for name in about["encodings"])
+    size = int(about["num_snps"])
+    setup = simulation.Setup("", {}, samples, pipeline, encoders, max(size, 1), size, kind="loci")
+    scenarios = tuple(
+        comparison.Scenario(s["name"], setup, Parameters(tuple(map(_parameter, s["parameters"]))), s["weight"])
+        for s in about["scenarios"]
+    )
+    sets = networks.DataSets(
+        {comparison.STATISTICS: arrays[comparison.STATISTICS]}, arrays["scenario"], arrays["targets"]
+    )
+    predicted = tuple(arrays[f"predicted-{i}"] for i in range(len(scenarios)))
+    trained = comparison.Trained(
+        networks.load(folder / _NETWORKS),
+        arrays["fold"],
+        arrays["logits"],
+        predicted,
+        np.empty((len(arrays["fold"]), 0)),
+        Calibration(**about["calibration"]),
+    )
+    theta = tuple(np.empty((int((arrays["scenario"] == i).sum()), 0)) for i in range(len(scenarios)))
+    return Bundle(about, scenarios, template, comparison.Simulations(sets, theta), trained)
+
+
+def _parameter(values: Mapping[str, Any]) -> Parameter:
+    prior = values["prior"]
+    return Parameter(**{**values, "prior": None if prior is None else Prior(**prior)})
+
+
+def differences(bundle: Bundle, samples: Sequence[SampleSet], num_snps: int, folded: bool) -> list[str]:
+    """What keeps a table from being judged by the bundle, in sentences; none where it is of its design."""
+    out = []
+    wanted = [(s.population, s.num_individuals, s.ploidy) for s in bundle.setup.samples]
+    given = [(s.population, s.num_individuals, s.ploidy) for s in samples]
+    if given != wanted:
+
+        def told(sets: Sequence[tuple[str, int, int]]) -> str:
+            return ", ".join(f"{n} {p} of ploidy {k}" for p, n, k in sets)
+
+        out.append(f"the networks were trained for {told(wanted)} individuals, the table has {told(given)}")
+    if folded != bundle.setup.pipeline.folded:
+        said = {True: "unknown (folded)", False: "known"}
+        out.append(f"ancestral alleles were {said[not folded]} in training, and are {said[folded]} in the table")
+    if num_snps < bundle.num_snps:
+        out.append(
+            f"the networks were trained for {bundle.num_snps:,} SNPs, {num_snps:,} of the table can be used: train a "
+            "bundle for as many, or compare by ganinfer run"
+        )
+    return out
