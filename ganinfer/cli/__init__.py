@@ -3,11 +3,11 @@
 import signal
 from types import FrameType
 
-from ganinfer.cli import beginning, commands, looking, plugin_commands
+from ganinfer.cli import beginning, bundle_commands, commands, looking, plugin_commands
 from ganinfer.cli.app import app
 from ganinfer.cli.guard import Terminated
 
-__all__ = ["app", "beginning", "commands", "looking", "main", "plugin_commands"]
+__all__ = ["app", "beginning", "bundle_commands", "commands", "looking", "main", "plugin_commands"]
 
 
 def main() -> None:

@@ -96,6 +96,38 @@ def result(folder: Path, as_json: bool) -> None:
             typer.echo(f"{folder / name}")
 
 
+def bundle(folder: Path, as_json: bool) -> None:
+    """A new bundle, and how good it is on tests."""
+    about = storage.read_json(folder / "bundle.json")
+    scores = {
+        k: about["tested"]["calibration"][k]
+        for k in ("tests", "accuracy", "log_loss", "expected_calibration_error")
+        if k in about["tested"]["calibration"]
+    }
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(folder), **scores}, indent=2))
+        return
+    report(scores, as_json=False)
+    typer.echo(str(folder))
+
+
+def predictions(answers: Sequence[Mapping[str, Any]]) -> None:
+    """For each table first whether anything fits, then how probable each scenario is."""
+    rows = []
+    for answer in answers:
+        comparison = answer["comparison"]
+        row = {"data": answer["data"], "fits": "none fits" if answer["none_fits"] else "yes", "best": answer["best"]}
+        for name, probability in comparison["probabilities"].items():
+            row[f"P({name})"] = f"{probability:.3f}"
+        rows.append({**row, "p": number(comparison["prior_predictive_p"][answer["best"]])})
+    for line in table(rows):
+        typer.echo(line)
+    if len(answers) == 1 and answers[0]["parameters"]:
+        typer.echo("")
+        for line in table(_parameter_rows(answers[0])):
+            typer.echo(line)
+
+
 def _parameter_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, p in (values.get("parameters") or {}).items():
@@ -140,10 +172,12 @@ def checks(found: Sequence[Check]) -> None:
 def how_to_go_on(file: Path, folder: Path, overrides: Sequence[str]) -> None:
     """What an interrupted run has kept; ``overrides`` are the options of ``--set`` that make its experiment."""
     rounds = storage.completed_rounds(folder)
+    changes = [word for text in overrides for word in ("--set", text)]
+    command = shlex.join(["ganinfer", "run", str(file), *changes, "--output", str(folder), "--resume"])
     if rounds:
-        changes = [word for text in overrides for word in ("--set", text)]
-        command = shlex.join(["ganinfer", "run", str(file), *changes, "--output", str(folder), "--resume"])
         typer.echo(f"{len(rounds)} complete round{'s' * (len(rounds) > 1)} kept; go on with: {command}", err=True)
+    elif (folder / storage.SIMULATIONS).exists():
+        typer.echo(f"the simulated data sets so far are kept; go on with: {command}", err=True)
     else:
         typer.echo("no round was complete; start again with the same command", err=True)
 

@@ -2,6 +2,7 @@
 
 from ganinfer.runner.checking import check
 from ganinfer.runner.exporting import simulate
+from ganinfer.runner.predicting import predict, train
 from ganinfer.runner.running import run
 
-__all__ = ["check", "run", "simulate"]
+__all__ = ["check", "predict", "run", "simulate", "train"]

@@ -58,8 +58,8 @@ class Bundle:
         return len(self.template.locus)
 
 
-def write(folder: Path, plan: Any, simulated: Any, trained: Any) -> None:
-    """Write what :func:`read` reads into ``folder``, which appears as a whole."""
+def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping[str, Any]) -> None:
+    """Write what :func:`read` reads into ``folder``, which appears as a whole; ``tested``: how good it is on tests."""
     from ganinfer import comparison
     from ganinfer.training import scenarios as networks
 
@@ -80,6 +80,7 @@ def write(folder: Path, plan: Any, simulated: Any, trained: Any) -> None:
         }
         np.savez_compressed(path / _ARRAYS, allow_pickle=False, **arrays)
         about = _about(plan, trained)
+        about["tested"] = dict(tested)
         about["files"] = {name: _digest(path / name) for name in _files(path)}
         (path / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -89,7 +90,7 @@ def write(folder: Path, plan: Any, simulated: Any, trained: Any) -> None:
 def _about(plan: Any, trained: Any) -> dict[str, Any]:
     setup, network = plan.scenarios[0].setup, plan.experiment.discriminator
     return {
-        "format": FORMAT_VERSION,
+        "schema_version": FORMAT_VERSION,
         "kind": "loci",
         "name": plan.experiment.name,
         "discriminator": {"name": network.name, "options": dict(network.options)},
@@ -142,7 +143,7 @@ def _checked(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder} is no bundle: it has no {_ABOUT}; name a folder that ganinfer train wrote")
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version, files = about["format"], dict(about["files"])
+        version, files = about["schema_version"], dict(about["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     if version != FORMAT_VERSION:

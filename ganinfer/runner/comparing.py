@@ -21,7 +21,7 @@ from ganinfer.haplotypes import chromosomes
 from ganinfer.interfaces import Info
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, recording, results
+from ganinfer.runner import assembling, bundling, recording, results
 from ganinfer.runner.assembling import RunError
 from ganinfer.storage import SIMULATIONS, SimulationStore
 
@@ -53,7 +53,7 @@ class Wanted:
 class Plan:
     """What a comparison works with: the real ``table`` as prepared and encoded, and the scenarios.
 
-    ``summary``: of the data, JSON values.
+    ``summary``: of the data, JSON values. ``varied``: simulated data sets have missing calls of their own.
     """
 
     experiment: Experiment
@@ -61,6 +61,7 @@ class Plan:
     real: Mapping[str, np.ndarray]
     scenarios: tuple[Any, ...]
     summary: Mapping[str, Any]
+    varied: bool = False
 
     @property
     def weights(self) -> list[float]:
@@ -83,12 +84,14 @@ def compare(
     """Compare the scenarios and infer the best one's parameters; everything goes to ``folder`` and to MLflow."""
     for sentence in _told(plan):
         events.message(sentence)
-    simulated, tests, spent = _simulations(plan, wanted.store or folder.path / SIMULATIONS, workers, events)
+    simulated, tests, spent = simulations(plan, wanted.store or folder.path / SIMULATIONS, workers, events)
     begun = time.monotonic()
-    trained, curve = _trained(plan, simulated, tests, events)
+    trained, curve = trained_networks(plan, simulated, tests, events)
     spent["train"] = time.monotonic() - begun
     events.message("Judging the data")
     answer = _answer(plan, wanted, simulated, tests, trained, curve)
+    measured = {key: answer.said[key] for key in ("confusion", "calibration")}
+    bundling.write(folder.path / "bundle", plan, simulated, trained, measured)
     _write(plan, answer, folder, {**spent, "total": clock.seconds()}, tracker)
     for sentence in tracker.warnings:
         events.message(sentence)
@@ -116,7 +119,7 @@ def open_table(experiment: Experiment) -> RealTable:
     raise RunError(f"{experiment.place('data')}: the section loci goes with data.simulate.snps so far")
 
 
-def planned(experiment: Experiment, raw: RealTable) -> Plan:
+def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> Plan:
     """The table prepared, the scenarios with what they simulate; raises :class:`RunError` for what cannot be."""
     from ganinfer import comparison
 
@@ -141,7 +144,7 @@ def planned(experiment: Experiment, raw: RealTable) -> Plan:
         "dropped": dict(table.dropped),
         "inputs": assembling.input_digests(experiment),
     }
-    return Plan(experiment, table, real, tuple(scenarios), summary)
+    return Plan(experiment, table, real, tuple(scenarios), summary, varied)
 
 
 def _dropped(table: PreparedTable) -> str:
@@ -159,7 +162,7 @@ def _told(plan: Plan) -> list[str]:
 # --- simulations --------------------------------------------------------------------------------------------------
 
 
-def _simulations(plan: Plan, folder: Path, workers: Executor, events: Progress) -> tuple[Any, Any, dict[str, float]]:
+def simulations(plan: Plan, folder: Path, workers: Executor, events: Progress) -> tuple[Any, Any, dict[str, float]]:
     """Data sets to learn from, and others to test on."""
     from ganinfer import comparison
 
@@ -187,12 +190,13 @@ def _key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
         "setup": scenario.setup.digest,
         "template": plan.table.template.digest,
         "purpose": purpose,
+        "varied": plan.varied,
         "seed": plan.experiment.seed,
         "versions": {name: versions.get(name) for name in ("ganinfer", "msprime", "numpy")},
     }
 
 
-def _trained(plan: Plan, simulated: Any, tests: Any, events: Progress) -> tuple[Any, list[dict[str, float]]]:
+def trained_networks(plan: Plan, simulated: Any, tests: Any, events: Progress) -> tuple[Any, list[dict[str, float]]]:
     """The networks, one a fold, and the learning curve of single ones."""
     from ganinfer import comparison
     from ganinfer.training import scenarios as networks

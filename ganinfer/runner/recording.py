@@ -334,7 +334,7 @@ def write_report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
     for figure in report.figures(folder.path).values():
         tracker.artifact(figure, "figures")
     tracker.artifact(folder.path / "bundle")
-    trunk = folder.path / "bundle" / "fold-0" / "trunk.keras"
-    if trunk.exists():
-        tracker.keras_model(trunk, folder.read_json("bundle/bundle.json")["discriminator"]["name"])
+    trunks = sorted((folder.path / "bundle").rglob("fold-0/trunk.keras"))
+    if trunks:
+        tracker.keras_model(trunks[0], folder.read_json("bundle/bundle.json")["discriminator"]["name"])
     tracker.finish()

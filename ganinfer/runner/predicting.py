@@ -1,0 +1,151 @@
+"""Networks trained without real data, and what they say of new data of their design: train once, judge in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import randomness, simulation, storage
+from ganinfer.experiment import Experiment
+from ganinfer.genomes import PreparedTable, RealTable, prepared
+from ganinfer.haplotypes import Haplotypes
+from ganinfer.interfaces import Info
+from ganinfer.progress import Progress, Silent
+from ganinfer.runner import assembling, bundling, comparing, results
+from ganinfer.runner.assembling import RunError
+from ganinfer.runner.bundling import Bundle, BundleError
+from ganinfer.runner.comparing import FITS
+from ganinfer.runner.refusing import refuse
+
+
+def train(
+    experiment: Experiment,
+    output: Path,
+    *,
+    seed: int | None = None,
+    store: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Simulate under every scenario of ``experiment`` and train; returns the bundle ``output``.
+
+    Of the data only the design is used: who is sampled, how many SNPs, and how calls are missing. Simulations are kept
+    in ``store`` (default: beside the bundle), so that a killed training goes on where it stopped.
+
+    Raises :class:`RunError` for windows, and where ``output`` exists.
+    """
+    events = progress or Silent()
+    experiment = experiment if seed is None else experiment.model_copy(update={"seed": seed})
+    if experiment.kind != "loci":
+        raise RunError(f"{experiment.path.name}: bundles are trained for loci so far; add the section loci")
+    if output.exists():
+        raise RunError(f"{output} exists already; choose another with --output")
+    store = store or output.with_name(f"{output.name}-{storage.SIMULATIONS}")
+    with ExitStack() as stack:
+        events.message("Checking the experiment")
+        refuse(experiment, network=True)
+        assembling.import_training(experiment)
+        workers = stack.enter_context(assembling.executor(experiment))
+        plan = comparing.planned(experiment, comparing.open_table(experiment), varied=True)
+        simulated, tests, _ = comparing.simulations(plan, store, workers, events)
+        trained, _ = comparing.trained_networks(plan, simulated, None, events)
+        tested = comparing.tested(plan, tests, trained)
+        bundling.write(output, plan, simulated, trained, tested)
+    return output
+
+
+def predict(folder: Path, experiments: Sequence[Experiment], seed: int = 1) -> list[dict[str, Any]]:
+    """What the bundle in ``folder`` says of the data of each experiment, whose scenarios do not matter.
+
+    Raises :class:`BundleError` for a damaged bundle, and for data of another design, naming what differs.
+    """
+    if not experiments:
+        return []
+    assembling.import_training(experiments[0])
+    bundle = bundling.read(folder)
+    answers = []
+    for experiment in experiments:
+        if experiment.kind != "loci":
+            raise BundleError(f"{experiment.path}: the bundle judges loci; add the section loci")
+        folded = experiment.data.ancestral == "none"
+        answers.append(judge(bundle, comparing.open_table(experiment), folded, seed))
+    return answers
+
+
+def judge(bundle: Bundle, table: RealTable, folded: bool, seed: int = 1) -> dict[str, Any]:
+    """What the networks of ``bundle`` say of a table of its design, JSON values like those of result.json.
+
+    A table with more SNPs than the networks were trained for is cut into random parts, all of which are judged.
+
+    Raises :class:`BundleError` for a table of another design.
+    """
+    from ganinfer import comparison
+
+    setup = bundle.setup
+    ready = prepared(table, setup.pipeline, bundle.template.genealogies, bundle.about["min_call_rate"], seed)
+    told = bundling.differences(bundle, table.samples, ready.haplotypes.num_sites, folded)
+    if setup.pipeline.phased and not table.phased:
+        told.append("the networks were trained for phased chromosomes, the table has genotypes")
+    if told:
+        raise BundleError("; ".join(told))
+    arrays = _encoded(bundle, ready, seed)
+    weights = [s.weight for s in bundle.scenarios]
+    probabilities, outcomes = comparison.judged(bundle.trained, arrays, weights)
+    found = comparison.references(bundle.simulations, bundle.trained)
+    each = [
+        comparison.verdicts(found, arrays[comparison.STATISTICS][row], outcomes, row)
+        for row in range(len(probabilities))
+    ]
+    p_values = np.median([[v.p_value for v in row] for row in each], axis=0)
+    mean = probabilities.mean(axis=0)
+    names = [s.name for s in bundle.scenarios]
+    best = int(mean.argmax())
+    said = {
+        "probabilities": dict(zip(names, mean.tolist(), strict=True)),
+        "prior_predictive_p": dict(zip(names, p_values.tolist(), strict=True)),
+        "none_fits": bool((p_values < FITS).all()),
+    }
+    return {
+        "none_fits": said["none_fits"],
+        "best": names[best],
+        "comparison": said,
+        "parts": {"number": len(probabilities), "spread": probabilities.std(axis=0).tolist()},
+        "parameters": _parameters(bundle, best, outcomes, seed),
+        "snps": ready.haplotypes.num_sites,
+        "dropped": dict(ready.dropped),
+    }
+
+
+def _encoded(bundle: Bundle, ready: PreparedTable, seed: int) -> dict[str, np.ndarray]:
+    """Arrays (parts, ...) of the table, cut into random parts of the size that the networks know."""
+    size, num_sites = bundle.num_snps, ready.haplotypes.num_sites
+    order = randomness.stream(seed, "parts").permutation(num_sites)
+    number = -(-num_sites // size)
+    # The last part is filled up with SNPs of the first ones.
+    chosen = np.resize(order, number * size).reshape(number, size)
+    locus = bundle.template.locus
+    windows = [_part(ready.haplotypes, np.sort(rows), locus) for rows in chosen]
+    return simulation.encode(replace(bundle.setup, kind="loci"), windows, number)
+
+
+def _part(haplotypes: Haplotypes, rows: np.ndarray, locus: np.ndarray) -> Haplotypes:
+    return replace(haplotypes.select(rows), positions=locus)
+
+
+def _parameters(bundle: Bundle, best: int, outcomes: Sequence[Any], seed: int) -> dict[str, Any]:
+    from ganinfer import comparison
+
+    scenario = bundle.scenarios[best]
+    rng = randomness.stream(seed, "posterior", scenario.name)
+    draws = np.concatenate(
+        [
+            comparison.posterior(scenario, best, bundle.simulations, bundle.trained, outcomes, rng, row)
+            for row in range(len(outcomes[0].logits))
+        ]
+    )
+    info = Info(np.median(draws, axis=0), draws.std(axis=0), draws)
+    return results.parameter_results(scenario.parameters, info, bundle.about["level"])
