@@ -2,7 +2,7 @@
 
 from ganinfer.experiment.document import ExperimentError
 from ganinfer.experiment.loading import check_discriminator, load, loads, simulator, simulator_class, simulator_key
-from ganinfer.experiment.schema import SCHEMA_VERSION, Experiment, RealData, Scenario, SimulatedData, Study
+from ganinfer.experiment.schema import SCHEMA_VERSION, Experiment, RealData, Scenario, SimulatedData, Study, TableSection
 from ganinfer.experiment.settings import (
     budget,
     genome_source,

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from ganinfer.experiment.document import Document, Location
-from ganinfer.experiment.schema import Experiment, RealData, SimulatedData
+from ganinfer.experiment.schema import DATA_KEYS, Experiment, RealData
 
 _KINDS = {
     "int_type": "must be a whole number",
@@ -85,7 +85,10 @@ def _message(item: Any, location: Location) -> str:
 
 def _missing(location: Location) -> str:
     if location == ("data", "genotypes"):
-        return "required key is missing; name the genotype files, or give simulate: for a simulation study"
+        return (
+            "required key is missing; name the genotype files, or give simulate: for a simulation study, or table:, "
+            "alignments: or npz: for SNPs at unlinked loci"
+        )
     return "required key is missing"
 
 
@@ -97,11 +100,13 @@ def _shown(value: Any) -> str:
 def keys(location: Location, item: Any = None) -> list[str]:
     """The keys that the mapping at ``location`` may hold, empty where any are."""
     if location[:1] == ("data",) and len(location) == 1:
-        tags = [part for part in (item or {}).get("loc", ()) if str(part).startswith("=")]
-        model: Any = SimulatedData if "=simulated" in tags else RealData
-        also = [] if model is SimulatedData else ["simulate"]
-        return [*model.model_fields, *also]
+        tags = [str(part).removeprefix("=") for part in (item or {}).get("loc", ()) if str(part).startswith("=")]
+        told = next((tag for tag in tags if tag in DATA_KEYS), None)
+        model: Any = RealData if told is None else DATA_KEYS[told]
+        return [*model.model_fields, *(DATA_KEYS if told is None else ())]
     model = Experiment
+    if location[:1] == ("data",):
+        model, location = DATA_KEYS.get(location[1], RealData), location[1:]
     for part in location:
         model = _below(model, part)
         if model is None:
@@ -111,8 +116,6 @@ def keys(location: Location, item: Any = None) -> list[str]:
 
 def _below(model: Any, part: str) -> Any:
     """The model that holds the value of key ``part``; for mappings, the model of any of their values."""
-    if part == "data":
-        return SimulatedData
     field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
     return _find(field.annotation) if field is not None else model
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import glob
 import os
+from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,6 +25,9 @@ from pydantic import (
 )
 
 from ganinfer.experiment.document import Document
+
+if TYPE_CHECKING:
+    from ganinfer.genomes import Alignments, SnpArrays, SnpTable
 
 SCHEMA_VERSION = 1
 #: What a name used for files and plots may look like.
@@ -85,12 +89,19 @@ def _map_files(value: Any, info: ValidationInfo) -> Any:
     return None if value is None else _existing(value, info)
 
 
+def _words(value: Any) -> Any:
+    """One word of a file or several, for each key."""
+    return {key: _as_list(words) for key, words in value.items()} if isinstance(value, dict) else value
+
+
 def _accessible(value: Any, info: ValidationInfo) -> Any:
     return value if value in (None, "from-genotypes") else _existing(value, info)
 
 
 ExistingFile = Annotated[Path, BeforeValidator(_existing)]
 ExistingFiles = Annotated[tuple[Path, ...], BeforeValidator(_existing_files)]
+Populations = Annotated[dict[str, int | Literal["all"]], BeforeValidator(_individuals)]
+Words = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_words)]
 
 
 class Section(BaseModel):
@@ -122,7 +133,7 @@ class RealData(DataSection):
 
     genotypes: ExistingFiles = Field(min_length=1, description="VCF, BCF, VCF Zarr, .trees or .tsz; one or many")
     samples: ExistingFile | None = Field(None, description="sheet with columns sample, population[, time]")
-    populations: Annotated[dict[str, int | Literal["all"]], BeforeValidator(_individuals)] = Field(default_factory=dict)
+    populations: Populations = Field(default_factory=dict)
     regions: ExistingFile | None = None
     accessible: Annotated[Path | Literal["from-genotypes"] | None, BeforeValidator(_accessible)] = None
     exclude: ExistingFiles = ()
@@ -183,13 +194,140 @@ class SimulatedData(DataSection):
     ancestral: str = "REF"
 
 
+class TableFile(Section):
+    """A text file whose rows are SNPs; see :class:`ganinfer.genomes.SnpTable`."""
+
+    file: ExistingFile
+    delimiter: Literal["tab", "comma", "semicolon", "space", "whitespace"]
+    values: Literal["haplotypes", "genotypes"] = Field(description="what a column is: a chromosome, or a diploid")
+    coding: Words = Field(description="ancestral, derived, missing; or 0, 1, 2, missing: what the file writes for each")
+    header: bool = Field(False, description="whether the first line names the columns")
+    leading: tuple[str, ...] = Field((), description="names of the columns in front; locus tells the locus of a SNP")
+    ploidy: Annotated[int, Field(ge=1, le=2)] = Field(1, description="columns of haplotypes that are one individual's")
+    columns: Words = Field(default_factory=dict, description="columns of each population, such as {A: 1-160}")
+
+    @model_validator(mode="after")
+    def _sound(self) -> TableFile:
+        self.source()
+        return self
+
+    def source(self) -> SnpTable:
+        from ganinfer.genomes import SnpTable
+
+        return SnpTable(**dict(self))
+
+
+class AlignmentFiles(Section):
+    """FASTA or NEXUS files, each a locus; see :class:`ganinfer.genomes.Alignments`."""
+
+    files: ExistingFiles = Field(min_length=1)
+    values: Literal["haplotypes", "genotypes"] = Field(
+        "haplotypes", description="what a sequence is: a chromosome, or a diploid with IUPAC codes"
+    )
+    suffixes: tuple[str, ...] = Field((), description="ends of the names of an individual's two haplotypes")
+    incomplete: Literal["drop", "missing"] = Field("drop", description="columns with gaps or unknown bases")
+    outgroup: str | None = Field(None, description="the sequence with the ancestral bases")
+
+    @model_validator(mode="after")
+    def _sound(self) -> AlignmentFiles:
+        self.source()
+        return self
+
+    def source(self) -> Alignments:
+        from ganinfer.genomes import Alignments
+
+        return Alignments(**dict(self))
+
+
+class ArrayFiles(Section):
+    """NPZ files with SNP and POS, as dnadna writes them; see :class:`ganinfer.genomes.SnpArrays`."""
+
+    files: ExistingFiles = Field(min_length=1)
+    ploidy: Annotated[int, Field(ge=1, le=2)] = Field(1, description="rows of SNP that are one individual's")
+    positions: Literal["absolute", "distances"] = "absolute"
+    length: Count | None = Field(None, description="bases, where positions are shares of it")
+    parameters: ExistingFile | None = Field(None, description="CSV with a row a scenario, for the record")
+
+    @model_validator(mode="after")
+    def _sound(self) -> ArrayFiles:
+        self.source()
+        return self
+
+    def source(self) -> SnpArrays:
+        from ganinfer.genomes import SnpArrays
+
+        return SnpArrays(**dict(self))
+
+
+class TableSection(DataSection):
+    """What all tables of SNPs at unlinked loci have in common: who is in them."""
+
+    samples: ExistingFile | None = Field(None, description="sheet with columns sample, population[, time]")
+    populations: Populations = Field(default_factory=dict)
+    seed: Seed = Field(1, description="chooses individuals, and SNPs of a locus where not all are used")
+    ancestral: Literal["none", "known"] = Field("none", description="known: by the coding, the outgroup or the arrays")
+
+    @abstractmethod
+    def files(self) -> SnpTable | Alignments | SnpArrays:
+        """What the section says of files, in the words of :mod:`ganinfer.genomes`."""
+
+
+class TableData(TableSection):
+    """A text file of SNPs."""
+
+    table: TableFile
+
+    def files(self) -> SnpTable:
+        return self.table.source()
+
+
+class AlignmentData(TableSection):
+    """Alignments of a few loci."""
+
+    alignments: AlignmentFiles
+
+    @model_validator(mode="after")
+    def _outgroup(self) -> AlignmentData:
+        if (self.ancestral == "known") != (self.alignments.outgroup is not None):
+            raise ValueError("ancestral: known and alignments.outgroup go together")
+        return self
+
+    def files(self) -> Alignments:
+        return self.alignments.source()
+
+
+class ArrayData(TableSection):
+    """Arrays of SNPs."""
+
+    npz: ArrayFiles
+
+    def files(self) -> SnpArrays:
+        return self.npz.source()
+
+
+#: The key by which each kind of data is told; genomes have none of them.
+DATA_KEYS: dict[str, type[DataSection]] = {
+    "simulate": SimulatedData,
+    "table": TableData,
+    "alignments": AlignmentData,
+    "npz": ArrayData,
+}
+
+
 def _data_kind(value: Any) -> str:
-    simulated = "simulate" in value if isinstance(value, dict) else isinstance(value, SimulatedData)
-    return "=simulated" if simulated else "=real"
+    for key, kind in DATA_KEYS.items():
+        if key in value if isinstance(value, dict) else isinstance(value, kind):
+            return f"={key}"
+    return "=genotypes"
 
 
 Data = Annotated[
-    Annotated[RealData, Tag("=real")] | Annotated[SimulatedData, Tag("=simulated")], Discriminator(_data_kind)
+    Annotated[RealData, Tag("=genotypes")]
+    | Annotated[SimulatedData, Tag("=simulate")]
+    | Annotated[TableData, Tag("=table")]
+    | Annotated[AlignmentData, Tag("=alignments")]
+    | Annotated[ArrayData, Tag("=npz")],
+    Discriminator(_data_kind),
 ]
 
 
@@ -206,12 +344,30 @@ class Loci(Section):
     """Unlinked loci instead of windows, and which of their SNPs are kept, on both sides.
 
     ``genealogies``: ``by-length`` where loci were sequenced and some vary, ``alike`` where each has a number of
-    segregating sites fixed beforehand, as ``ms -s`` simulates them.
+    segregating sites fixed beforehand, as ``ms -s`` simulates them. ``by``, of genomes and NPZ files: each ``contig``
+    is a locus, or single SNPs at a ``distance`` are, ``min_distance`` null: 50,000. ``per_locus``: one of a locus's
+    SNPs is drawn, or all count; null: one where loci are told by distance, else all.
     """
 
     genealogies: Literal["by-length", "alike"] = "by-length"
     min_minor_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     min_call_rate: Share = Field(0.0, description="SNPs called in a smaller share of the chromosomes are left out")
+    by: Literal["contig", "distance"] | None = Field(None, description="what is a locus of genomes and of NPZ files")
+    min_distance: Count | None = Field(None, description="bases between SNPs where loci are told by distance")
+    per_locus: Literal["all", "one"] | None = None
+
+    @model_validator(mode="after")
+    def _by_distance(self) -> Loci:
+        if self.min_distance is not None and self.by != "distance":
+            raise ValueError("min_distance is for by: distance")
+        if self.per_locus == "all" and self.by == "distance":
+            raise ValueError("per_locus: all is not for by: distance, where each locus is a single SNP")
+        return self
+
+
+def _example(key: str) -> str:
+    """How the section loci may be written for a kind of data."""
+    return "loci: {by: distance, min_distance: 50_000}" if key in ("genotypes", "npz") else "loci: {} for its defaults"
 
 
 class Comparison(Section):
@@ -348,7 +504,24 @@ class Experiment(Section):
             raise ValueError("windows and loci exclude each other: leave one of these sections out")
         if isinstance(self.data, SimulatedData) and (self.data.simulate.snps is None) != (self.loci is None):
             raise ValueError("data.simulate.snps and the section loci go together (loci: {} for its defaults)")
+        self._check_loci()
         return self
+
+    def _check_loci(self) -> None:
+        key = _data_kind(self.data).removeprefix("=")
+        if isinstance(self.data, TableSection) and self.loci is None:
+            raise ValueError(f"data.{key} is a table of SNPs at unlinked loci: add the section loci ({_example(key)})")
+        if self.loci is None:
+            return
+        needed = key in ("genotypes", "npz")
+        if needed and self.loci.by is None:
+            raise ValueError(
+                f"loci.by is missing: say what a locus of data.{key} is, contig or distance ({_example(key)})"
+            )
+        if not needed and self.loci.by is not None:
+            raise ValueError(f"loci.by is for data.genotypes and data.npz, not for data.{key}, where loci are known")
+        if isinstance(self.data, RealData) and self.data.recombination_map is not None:
+            raise ValueError("data.recombination_map is of no use with loci, which are unlinked: leave it out")
 
     @property
     def kind(self) -> str:

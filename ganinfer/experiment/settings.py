@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganinfer.experiment.schema import Experiment, RealData, Study
+from ganinfer.experiment.schema import Experiment, RealData, SimulatedData, Study, TableSection
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Budget, Design, WindowTemplate
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.windows import RecombinationMap
 
 if TYPE_CHECKING:
-    from ganinfer.genomes import GenomeSource, WindowSettings
+    from ganinfer.genomes import GenomeSource, TableSource, WindowSettings
 
 #: Base pairs over which linkage is taken to have faded.
 DEFAULT_BLOCK_LENGTH = 1_000_000
+#: Base pairs between single SNPs that are taken for unlinked.
+DEFAULT_LOCUS_DISTANCE = 50_000
 
 
 def genome_source(experiment: Experiment) -> GenomeSource:
-    """Where real data come from; raises ValueError for a simulation study, which has no genomes."""
+    """Where real genomes come from; raises ValueError for other data, which have none."""
     from ganinfer.genomes import GenomeSource
 
     data = experiment.data
-    if not isinstance(data, RealData):
+    if isinstance(data, SimulatedData):
         raise ValueError(f"{experiment.place('data', 'simulate')}: a simulation study has no genotype files")
+    if not isinstance(data, RealData):
+        raise ValueError(f"{experiment.place('data')}: a table of SNPs has no genotype files")
     return GenomeSource(
         genotypes=tuple(data.genotypes),
         samples=data.samples,
@@ -43,6 +47,26 @@ def genome_source(experiment: Experiment) -> GenomeSource:
         contig_lengths=data.contig_lengths,
         seed=data.seed,
     )
+
+
+def table_source(experiment: Experiment) -> TableSource:
+    """Where a real table of SNPs at unlinked loci comes from; raises ValueError for other data."""
+    from ganinfer.genomes import LociChoice, TableSource
+
+    data, loci = experiment.data, experiment.loci
+    if isinstance(data, SimulatedData):
+        raise ValueError(f"{experiment.place('data', 'simulate')}: a simulation study has no files of SNPs")
+    if loci is None:
+        raise ValueError(f"{experiment.place('data')}: without the section loci, genomes are cut into windows")
+    choice = LociChoice(
+        by=loci.by,
+        min_distance=loci.min_distance or DEFAULT_LOCUS_DISTANCE,
+        per_locus=loci.per_locus or ("one" if loci.by == "distance" else "all"),
+        rule=pipeline_settings(experiment, True).rule,
+        min_call_rate=loci.min_call_rate,
+    )
+    files = data.files() if isinstance(data, TableSection) else genome_source(experiment)
+    return TableSource(files, data.samples, dict(data.populations), choice, data.seed)
 
 
 def window_settings(experiment: Experiment) -> WindowSettings:
@@ -97,7 +121,7 @@ def small_design(experiment: Experiment, num_windows: int = 3) -> Design:
     experiment raises ValueError here. Templates have a recombination map, which simulators with a rate ignore.
     """
     data = experiment.data
-    if isinstance(data, RealData):
+    if not isinstance(data, SimulatedData):
         names: dict[str, Any] = dict(data.populations)
         samples = tuple(SampleSet(name, 3 if number == "all" else min(number, 3)) for name, number in names.items())
     else:

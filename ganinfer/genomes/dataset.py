@@ -207,6 +207,11 @@ class Genomes:
         return counts, missing, cells
 
     @property
+    def num_unusable(self) -> int:
+        """Sites in windows' accessible bases that are left out as their ancestral allele is not known."""
+        return int(self._accessible.sum()) - int(self._keep.sum())
+
+    @property
     def num_missing(self) -> int:
         """Missing alleles of the chosen individuals over all windows' sites."""
         return self._counts[1] if self._store.missing is not None else 0
@@ -216,7 +221,7 @@ class Genomes:
         counts, missing, cells = self._counts
         bases = sum(w.num_accessible for w in self.windows)
         return {
-            **self._inputs(),
+            **self.inputs(),
             "windows": {
                 "kept": len(self.windows),
                 "rejected": dict(self.rejected),
@@ -231,7 +236,8 @@ class Genomes:
             "diversity": diversity(counts, bases, self._carriers.populations),
         }
 
-    def _inputs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
+        """What was read and left out, whatever the windows; JSON values."""
         meta = self._store.meta
         names = iter(self.individuals)
         chosen: dict[str, list[str]] = {}

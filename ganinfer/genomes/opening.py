@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ganinfer.genomes import beds, maps, samples, store
-from ganinfer.genomes.dataset import Genomes, arrange, ploidies
+from ganinfer.genomes.dataset import Columns, Genomes, arrange, ploidies
+from ganinfer.genomes.fingerprints import digest, fingerprint
 from ganinfer.genomes.formats import open_reader
 from ganinfer.genomes.notes import notes
 from ganinfer.genomes.records import Chunk, Contents, Reader, Selection, restrict, without_duplicates
@@ -31,7 +32,6 @@ CHUNK_BYTES = 16_000_000
 _MAXIMUM_CHUNK_SITES = 20_000
 #: A contig without any record is an error where this many were to be expected from the other contigs.
 _EXPECTED_RECORDS = 50
-_EDGE = 1 << 16
 _LONGEST_CONTIG = 1 << 40
 
 Groups = Mapping[str, tuple[Individual, ...]]
@@ -58,23 +58,58 @@ def open_genomes(
     biallelic is a question to them. Memory while reading is bounded by some six times ``chunk_bytes``.
     Raises GenomeError for anything wrong with the input.
     """
+    opened = open_sites(source, windows, cache, chunk_bytes=chunk_bytes)
+    try:
+        tiling = tile(opened.regions, opened.accessible, opened.maps, windows)
+    except GenomeError as error:
+        raise (_few_bases(error, opened.store) if source.accessible == FROM_GENOTYPES else error) from None
+    columns = opened.columns(window.contig for window in tiling.windows)
+    told = notes(source, opened.store.meta, opened.maps, tiling.windows)
+    return Genomes(source, windows, opened.store, tiling, columns, told)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """Genomes in the store, and which stretches of them are of interest: intervals by contig.
+
+    ``accessible`` is ``None`` where all of the ``regions`` are; ``maps`` by contig, ``None`` without any.
+    """
+
+    store: store.Store
+    chosen: Groups
+    regions: Mapping[str, np.ndarray]
+    accessible: Mapping[str, np.ndarray] | None
+    maps: Mapping[str, Any] | None
+
+    def columns(self, contigs: Iterable[str]) -> Columns:
+        """Where the chosen chromosomes lie, of one ploidy on all ``contigs``."""
+        names = tuple(individual.name for members in self.chosen.values() for individual in members)
+        return arrange(self.chosen, ploidies(self.store, names, tuple(dict.fromkeys(contigs))), self.store)
+
+
+def open_sites(
+    source: GenomeSource, windows: WindowSettings | None, cache: Path, *, chunk_bytes: int = CHUNK_BYTES
+) -> Opened:
+    """The part of :func:`open_genomes` before windows are cut, from the same store.
+
+    Without ``windows`` nothing is asked of lengths, and contigs whose length nobody knows have no end.
+    """
     described = _describe(source)
     folder = cache / _key(source, described)
     if not store.is_complete(folder):
         _read(source, described, windows, folder, chunk_bytes)
     opened = store.Store(folder)
-    chosen = _choose(source, described.groups or _groups_in_file(source, opened.meta["contents"]))
-    regions = _regions(source, described, opened.meta["contents"])
-    accessible = _accessible(source, described, opened.meta["contents"], regions, opened)
-    matched = _match_maps(described, regions)
-    try:
-        tiling = tile(regions, accessible, matched, windows)
-    except GenomeError as error:
-        raise (_few_bases(error, opened) if source.accessible == FROM_GENOTYPES else error) from None
-    names = tuple(individual.name for members in chosen.values() for individual in members)
-    used = tuple(dict.fromkeys(window.contig for window in tiling.windows))
-    columns = arrange(chosen, ploidies(opened, names, used), opened)
-    return Genomes(source, windows, opened, tiling, columns, notes(source, opened.meta, matched, tiling.windows))
+    contents = opened.meta["contents"] if windows is not None else _without_ends(opened.meta["contents"])
+    chosen = _choose(source, described.groups or _groups_in_file(source, contents))
+    regions = _regions(source, described, contents)
+    accessible = _accessible(source, described, contents, regions, opened)
+    return Opened(opened, chosen, regions, accessible, _match_maps(described, regions))
+
+
+def _without_ends(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, contigs of unknown length as long as any."""
+    lengths = {name: length or _LONGEST_CONTIG - 1 for name, length in contents["contigs"].items()}
+    return {**contents, "contigs": lengths}
 
 
 def _few_bases(error: GenomeError, opened: store.Store) -> GenomeError:
@@ -119,7 +154,7 @@ def _key(source: GenomeSource, described: _Descriptions) -> str:
     regions = described.regions
     values = {
         "version": store.STORE_VERSION,
-        "files": [_fingerprint(path) for path in source.genotypes],
+        "files": [fingerprint(path) for path in source.genotypes],
         "individuals": [dict(source.populations), source.seed]
         if described.groups is None
         else _names(_choose(source, described.groups)),
@@ -141,42 +176,24 @@ def _names(groups: Groups) -> tuple[str, ...]:
     return tuple(individual.name for members in groups.values() for individual in members)
 
 
-def _fingerprint(path: Path) -> list[Any]:
-    """Path, size, modification time, and a digest of the first and last 64 KiB: cheap for a file of any size."""
-    if not path.exists():
-        raise GenomeError(f"{path}: there is no such file; data.genotypes names it")
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    parts: list[Any] = [str(path.resolve())]
-    for file in files:
-        status = file.stat()
-        parts.append([str(file.relative_to(path)), status.st_size, status.st_mtime_ns])
-    if not path.is_dir():
-        with path.open("rb") as stream:
-            edges = stream.read(_EDGE)
-            stream.seek(max(path.stat().st_size - _EDGE, 0))
-            edges += stream.read(_EDGE)
-        parts.append(hashlib.blake2b(edges, digest_size=16).hexdigest())
-    return parts
-
-
 def _read(
-    source: GenomeSource, described: _Descriptions, windows: WindowSettings, folder: Path, chunk_bytes: int
+    source: GenomeSource, described: _Descriptions, windows: WindowSettings | None, folder: Path, chunk_bytes: int
 ) -> None:
     wanted = None if described.regions is None else described.regions.intervals
     readers = [(path, open_reader(path, wanted)) for path in source.genotypes]
     selection = _check_headers(source, described, readers, windows, chunk_bytes)
     contents = [(path, reader.contents()) for path, reader in readers]
     merged = _merge(contents)
-    regions = _regions(source, described, merged)
+    regions = _regions(source, described, merged if windows is not None else _without_ends(merged))
     matched = _match_maps(described, regions)
     for bed, purpose in _masks(described):
         beds.match(bed, merged["contigs"], purpose)
-    if source.accessible != FROM_GENOTYPES:
+    if windows is not None and source.accessible != FROM_GENOTYPES:
         # The same as afterwards: what leaves no window is said before genotypes are read.
         tile(regions, _accessible(source, described, merged, regions), matched, windows)
     if described.regions is not None:
         selection = replace(selection, regions=regions)
-    files = [{"path": str(path), "format": c.format, "digest": _digest(path)} for path, c in contents]
+    files = [{"path": str(path), "format": c.format, "digest": digest(path)} for path, c in contents]
     spelled = [_spellings(path, content, merged["contigs"]) for path, content in contents]
     chunks = without_duplicates(_all_chunks((reader for _, reader in readers), spelled, selection))
     store.build(folder, chunks, selection.individuals, {"contents": merged, "files": files})
@@ -186,7 +203,7 @@ def _check_headers(
     source: GenomeSource,
     described: _Descriptions,
     readers: Iterable[tuple[Path, Reader]],
-    windows: WindowSettings,
+    windows: WindowSettings | None,
     chunk_bytes: int,
 ) -> Selection:
     """What to read, of all contigs, once every file is known to hold it: a mistake in the last must not cost the
@@ -209,7 +226,8 @@ def _check_headers(
     )
     for _, reader in readers:
         reader.check(selection)
-    _check_enough(source, described, merged, windows)
+    if windows is not None:
+        _check_enough(source, described, merged, windows)
     return selection
 
 
@@ -243,14 +261,6 @@ def _all_chunks(
         own = None if regions is None else {own: regions[name] for own, name in names.items() if name in regions}
         for chunk in reader.chunks(replace(selection, regions=own)):
             yield restrict(replace(chunk, contig=names[chunk.contig]), regions)
-
-
-def _digest(path: Path) -> str | None:
-    """SHA-256 of a file's bytes, recorded for whoever wants to repeat the run; ``None`` for a folder."""
-    if path.is_dir():
-        return None
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _merge(contents: Iterable[tuple[Path, Contents]]) -> dict[str, Any]:

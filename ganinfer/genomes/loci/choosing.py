@@ -1,0 +1,135 @@
+"""Which individuals a table is of, and which SNPs of a locus are taken: both drawn by a seed of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ganinfer.genomes import samples
+from ganinfer.genomes.loci.source import LociChoice, TableSource
+from ganinfer.genomes.samples import Individual
+from ganinfer.genomes.source import GenomeError
+from ganinfer.haplotypes import SampleSet
+from ganinfer.randomness import stream
+
+
+@dataclass(frozen=True, eq=False)
+class Snps:
+    """What a reader found in the individuals chosen, before SNPs of a locus are chosen.
+
+    ``genotypes`` int8 (num_snps, num_chromosomes): 0, 1, -1 missing; ``locus`` int64 (num_snps,) and ``loci`` the names
+    of its numbers; ``numbers`` int64 (num_snps,), what a user finds each SNP by: line, column or position, from 1;
+    ``positions`` int64 (num_snps,) in bases, where they are known; ``left_out`` says what the reader left out, for who
+    finds no variation; ``told`` the same and more as JSON values.
+    """
+
+    genotypes: np.ndarray
+    locus: np.ndarray
+    loci: tuple[str, ...]
+    numbers: np.ndarray
+    phased: bool
+    positions: np.ndarray | None = None
+    left_out: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The individuals taken, in the order of the ``samples``; ``told`` JSON values."""
+
+    samples: tuple[SampleSet, ...]
+    names: tuple[str, ...]
+    told: Mapping[str, Any]
+
+
+def individuals(
+    source: TableSource, sheet: Sequence[Individual] | None, present: Sequence[str], where: str, ploidy: int
+) -> Chosen:
+    """Who is taken of those ``present`` in the files, all of one ploidy.
+
+    ``sheet``: what the files or the experiment say of populations; ``None``: all are of the only population asked for.
+    """
+    if sheet is None and len(source.populations) != 1:
+        raise GenomeError(
+            f"{where}: nothing says who belongs to which population; name a sample sheet in data.samples (columns "
+            "sample and population), or exactly one population in data.populations"
+        )
+    if sheet is None:
+        sheet = [Individual(name, next(iter(source.populations))) for name in present]
+    groups = samples.choose(samples.wanted(sheet, source.populations, where), source.populations, source.seed)
+    sets: list[SampleSet] = []
+    names: list[str] = []
+    for population, members in groups.items():
+        for time, alike in groupby(sorted(members, key=lambda m: m.time), key=lambda m: m.time):
+            same = [m.name for m in alike]
+            sets.append(SampleSet(population, len(same), ploidy, time))
+            names += same
+    told = {
+        "individuals": {population: [m.name for m in members] for population, members in groups.items()},
+        "individuals_left_out": len(present) - len(set(names) & set(present)),
+        "seed": source.seed,
+    }
+    return Chosen(tuple(sets), tuple(names), told)
+
+
+def kept(choice: LociChoice, derived: np.ndarray, called: np.ndarray, num_chromosomes: int) -> np.ndarray:
+    """Whether SNPs with so many derived and called alleles may be taken to stand for their locus."""
+    often = np.asarray(called) >= choice.min_call_rate * num_chromosomes
+    return np.asarray(often & choice.rule.keeps(derived, called))
+
+
+def one_each(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Indices, increasing, of one element of each group, each equally likely."""
+    order = rng.permutation(len(groups))
+    return np.sort(order[np.unique(groups[order], return_index=True)[1]])
+
+
+def apart(positions: np.ndarray, distance: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices, increasing, of elements at least ``distance`` apart, to which none can be added.
+
+    Elements are visited at random. Taken from left to right they would stand right behind long stretches without any,
+    where genealogies are short.
+    """
+    taken: dict[int, tuple[int, int]] = {}
+    for index in rng.permutation(len(positions)).tolist():
+        position = int(positions[index])
+        cell = position // distance
+        near = (taken[c][0] for c in (cell - 1, cell, cell + 1) if c in taken)
+        if all(abs(position - other) >= distance for other in near):
+            taken[cell] = position, index
+    return np.sort(np.array([index for _, index in taken.values()], dtype=np.int64))
+
+
+def choose(
+    choice: LociChoice, locus: np.ndarray, positions: np.ndarray, eligible: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the SNPs taken, in order of their loci, and the loci of these, numbered from 0.
+
+    ``eligible`` (num_snps,): may be taken where not all are.
+    """
+    if choice.by == "distance":
+        parts = [
+            members[apart(positions[members], choice.min_distance, stream(seed, "loci", int(contig)))]
+            for contig, members in _members(locus, eligible)
+        ]
+        taken = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        return taken, np.arange(len(taken), dtype=np.int64)
+    if choice.per_locus == "one":
+        members = np.flatnonzero(eligible)
+        taken = members[one_each(locus[members], stream(seed, "loci"))]
+    else:
+        taken = np.arange(len(locus))
+    taken = taken[np.argsort(locus[taken], kind="stable")]
+    return taken, np.unique(locus[taken], return_inverse=True)[1].astype(np.int64)
+
+
+def _members(locus: np.ndarray, eligible: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Each contig's number and the indices of its eligible SNPs."""
+    members = np.flatnonzero(eligible)
+    members = members[np.argsort(locus[members], kind="stable")]
+    numbers, starts = np.unique(locus[members], return_index=True)
+    return list(zip(numbers.tolist(), np.split(members, starts[1:]), strict=True))

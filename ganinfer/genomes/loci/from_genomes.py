@@ -1,0 +1,106 @@
+"""Genomes taken as loci: each contig is one, or single SNPs far from each other are.
+
+The sites are those that windows would have: the same readers, store, masks and ancestral alleles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer.genomes.dataset import Genomes
+from ganinfer.genomes.loci.choosing import choose, kept
+from ganinfer.genomes.loci.source import LociChoice
+from ganinfer.genomes.opening import Opened, open_sites
+from ganinfer.genomes.source import GenomeSource, WindowSettings
+from ganinfer.genomes.table import RealTable
+from ganinfer.genomes.tiling import Tiling
+from ganinfer.haplotypes import Haplotypes
+from ganinfer.windows import Window, intersect
+
+#: Sites that are unpacked at once.
+_SITES = 20_000
+
+
+def table_of_genomes(source: GenomeSource, choice: LociChoice, seed: int, cache: Path) -> RealTable:
+    """The SNPs that ``choice`` takes. Two passes over the store, so that all genotypes are never held at once."""
+    opened = open_sites(source, None, cache)
+    stretches = tuple(_stretches(opened))
+    # Stretches stand in the place of windows; their settings describe none.
+    genomes = Genomes(
+        source,
+        WindowSettings(),
+        opened.store,
+        Tiling(stretches, {}),
+        opened.columns(w.contig for w in stretches),
+    )
+    contigs = {name: i for i, name in enumerate(dict.fromkeys(w.contig for w in stretches))}
+    numbers: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    eligible: list[np.ndarray] = []
+    for i, window in enumerate(stretches):
+        found = genomes.haplotypes(i)
+        positions.append(found.positions + window.left)
+        numbers.append(np.full(found.num_sites, contigs[window.contig]))
+        eligible.append(_eligible(found, choice))
+    number, position = np.concatenate(numbers), np.concatenate(positions)
+    taken, locus = choose(choice, number, position, np.concatenate(eligible), seed)
+    rows = np.zeros(len(number), dtype=bool)
+    rows[taken] = True  # in order of contig and position, as is `taken`
+    genotypes = _genotypes(genomes, rows, [len(part) for part in positions])
+    sample = genomes.haplotypes(0)
+    told = _told(genomes, choice, list(contigs), number[taken], position[taken], len(number))
+    return RealTable(
+        genomes.samples, Haplotypes(genotypes, locus, sample.carriers, genomes.phased), genomes.phased, told
+    )
+
+
+def _stretches(opened: Opened) -> Iterator[Window]:
+    """All accessible bases, in pieces of so many sites at most."""
+    accessible = opened.regions if opened.accessible is None else opened.accessible
+    for block, (name, intervals) in enumerate(opened.regions.items()):
+        contig = opened.store.contigs.get(name)
+        if contig is None or len(intervals) == 0:
+            continue
+        inner = opened.store.positions[contig.start + _SITES : contig.stop : _SITES].tolist()
+        edges = [int(intervals[0, 0]), *inner, int(intervals[-1, 1])]
+        for left, right in pairwise(edges):
+            inside = intersect(accessible[name], np.array([[left, right]])) - left
+            yield Window(name, left, right, inside, block)
+
+
+def _eligible(haplotypes: Haplotypes, choice: LociChoice) -> np.ndarray:
+    genotypes = haplotypes.genotypes
+    derived, called = (genotypes == 1).sum(axis=1), (genotypes >= 0).sum(axis=1)
+    return kept(choice, derived, called, genotypes.shape[1])
+
+
+def _genotypes(genomes: Genomes, rows: np.ndarray, sizes: list[int]) -> np.ndarray:
+    """Of all sites in order, those of ``rows`` (bool)."""
+    ends = np.cumsum(sizes)[:-1]
+    parts = [genomes.haplotypes(i).genotypes[part] for i, part in enumerate(np.split(rows, ends)) if part.any()]
+    width = sum(s.num_chromosomes for s in genomes.samples)
+    return np.concatenate([np.empty((0, width), dtype=np.int8), *parts])
+
+
+def _told(
+    genomes: Genomes, choice: LociChoice, contigs: list[str], number: np.ndarray, position: np.ndarray, total: int
+) -> dict[str, Any]:
+    told = {
+        **genomes.inputs(),
+        "sites": total,
+        "without_usable_ancestral": genomes.num_unusable,
+        "loci_by": choice.by,
+        "sites_not_taken": total - len(number),
+    }
+    if choice.by == "distance":
+        told["min_distance"] = choice.min_distance
+    if choice.by == "distance" or choice.per_locus == "one":
+        told["chosen"] = {
+            name: (position[number == i] + 1).tolist() for i, name in enumerate(contigs) if (number == i).any()
+        }
+    return told
