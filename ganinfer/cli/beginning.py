@@ -97,7 +97,7 @@ def _check_name(name: str | None) -> None:
     """Before the genomes are read: the experiment and its files are called so."""
     import re
 
-    from ganinfer.experiment.schema import NAME_PATTERN
+    from ganinfer.experiment.sections import NAME_PATTERN
 
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         fail(f"--name {name!r}: must be letters, digits, '.', '_' and '-', beginning with a letter or digit", USAGE)

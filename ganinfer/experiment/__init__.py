@@ -2,7 +2,17 @@
 
 from ganinfer.experiment.document import ExperimentError
 from ganinfer.experiment.loading import check_discriminator, load, loads, simulator, simulator_class, simulator_key
-from ganinfer.experiment.schema import SCHEMA_VERSION, Experiment, RealData, Scenario, SimulatedData, Study, TableSection
+from ganinfer.experiment.schema import (
+    SCHEMA_VERSION,
+    ArrayData,
+    Experiment,
+    RealData,
+    Scenario,
+    SimulatedData,
+    Study,
+    TableData,
+    TableSection,
+)
 from ganinfer.experiment.settings import (
     budget,
     genome_source,
@@ -10,18 +20,22 @@ from ganinfer.experiment.settings import (
     pipeline_settings,
     sample_sets,
     small_design,
+    table_source,
     training_settings,
     window_settings,
 )
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ArrayData",
     "Experiment",
     "ExperimentError",
     "RealData",
     "Scenario",
     "SimulatedData",
     "Study",
+    "TableData",
+    "TableSection",
     "budget",
     "check_discriminator",
     "genome_source",
@@ -34,6 +48,7 @@ __all__ = [
     "simulator_class",
     "simulator_key",
     "small_design",
+    "table_source",
     "training_settings",
     "window_settings",
 ]

@@ -5,14 +5,10 @@ Sizes of samples are individuals, lengths are base pairs, times are generations 
 
 from __future__ import annotations
 
-import glob
-import os
-from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -25,107 +21,35 @@ from pydantic import (
 )
 
 from ganinfer.experiment.document import Document
-
-if TYPE_CHECKING:
-    from ganinfer.genomes import Alignments, SnpArrays, SnpTable
+from ganinfer.experiment.sections import (
+    Count,
+    DataSection,
+    ExistingFile,
+    ExistingFiles,
+    Name,
+    OpenSection,
+    Populations,
+    Section,
+    Seed,
+    Share,
+    as_list,
+    existing,
+)
+from ganinfer.experiment.tables import AlignmentData, ArrayData, TableData, TableSection
 
 SCHEMA_VERSION = 1
-#: What a name used for files and plots may look like.
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
 #: Bases of a window at most: one of a whole chromosome would be simulated for hours, and tells no more than many do.
 MAX_WINDOW = 100_000_000
-
-Count = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) or value is None else [value]
-
-
-def _existing(value: Any, info: ValidationInfo) -> Path:
-    """A path written relative to the experiment's file, made absolute; it must exist."""
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError(f"must be the path of a file, not {value!r}")
-    path = Path((info.context or {}).get("folder", "")) / os.path.expanduser(value)
-    if not os.path.exists(path):  # unlike Path.exists, false for names that no file system could hold
-        raise ValueError(f"no such file: {value} (looked for {path}; paths are relative to the experiment's file)")
-    return path
-
-
-def _existing_files(value: Any, info: ValidationInfo) -> list[Path]:
-    """Like :func:`_existing` for one path or many; ``*`` and ``?`` stand for any characters, in sorted order."""
-    paths: list[Path] = []
-    for item in _as_list(value) or []:
-        if isinstance(item, str) and any(c in item for c in "*?["):
-            found = sorted(glob.glob(item, root_dir=(info.context or {}).get("folder")))
-            if not found:
-                raise ValueError(f"no file matches {item}")
-            paths += [_existing(name, info) for name in found]
-        else:
-            paths.append(_existing(item, info))
-    return paths
-
-
-def _individuals(value: Any) -> Any:
-    """Individuals of each population: ``all``, or a mapping to ``all`` or a number above 0."""
-    if value is None or value == "all":
-        return {}
-    if not isinstance(value, dict) or not value:
-        raise ValueError(f"must be all, or individuals of each population such as {{YRI: 50, CEU: all}}, not {value!r}")
-    for population, number in value.items():
-        whole = isinstance(number, int) and not isinstance(number, bool) and number > 0
-        if number != "all" and not whole:
-            raise ValueError(f"{population}: must be a number of individuals above 0 or all, not {number!r}")
-    return value
 
 
 def _map_files(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, dict):
-        return {contig: _existing(path, info) for contig, path in value.items()}
-    return None if value is None else _existing(value, info)
-
-
-def _words(value: Any) -> Any:
-    """One word of a file or several, for each key."""
-    return {key: _as_list(words) for key, words in value.items()} if isinstance(value, dict) else value
+        return {contig: existing(path, info) for contig, path in value.items()}
+    return None if value is None else existing(value, info)
 
 
 def _accessible(value: Any, info: ValidationInfo) -> Any:
-    return value if value in (None, "from-genotypes") else _existing(value, info)
-
-
-ExistingFile = Annotated[Path, BeforeValidator(_existing)]
-ExistingFiles = Annotated[tuple[Path, ...], BeforeValidator(_existing_files)]
-Populations = Annotated[dict[str, int | Literal["all"]], BeforeValidator(_individuals)]
-Words = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_words)]
-
-
-class Section(BaseModel):
-    """A mapping of the experiment; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
-
-
-class OpenSection(Section):
-    """A mapping whose unknown keys are options of the plugin that it names."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class DataSection(Section):
-    """What real and simulated data have in common: how both sides are looked at."""
-
-    ancestral: str = Field("none", description="INFO key of the ancestral allele, REF, or none: folded")
-    phased: bool | None = Field(None, description="whether haplotypes are used; null: what the genotypes say")
-    singletons: Literal["keep", "drop"] = "keep"
+    return value if value in (None, "from-genotypes") else existing(value, info)
 
 
 class RealData(DataSection):
@@ -138,7 +62,7 @@ class RealData(DataSection):
     accessible: Annotated[Path | Literal["from-genotypes"] | None, BeforeValidator(_accessible)] = None
     exclude: ExistingFiles = ()
     recombination_map: Annotated[dict[str, Path] | Path | None, BeforeValidator(_map_files)] = None
-    filters: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+    filters: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         ("PASS", "."), description="records with any other FILTER value are dropped; any: none is"
     )
     min_depth: Annotated[int, Field(ge=0)] | None = None
@@ -192,117 +116,6 @@ class SimulatedData(DataSection):
 
     simulate: Study
     ancestral: str = "REF"
-
-
-class TableFile(Section):
-    """A text file whose rows are SNPs; see :class:`ganinfer.genomes.SnpTable`."""
-
-    file: ExistingFile
-    delimiter: Literal["tab", "comma", "semicolon", "space", "whitespace"]
-    values: Literal["haplotypes", "genotypes"] = Field(description="what a column is: a chromosome, or a diploid")
-    coding: Words = Field(description="ancestral, derived, missing; or 0, 1, 2, missing: what the file writes for each")
-    header: bool = Field(False, description="whether the first line names the columns")
-    leading: tuple[str, ...] = Field((), description="names of the columns in front; locus tells the locus of a SNP")
-    ploidy: Annotated[int, Field(ge=1, le=2)] = Field(1, description="columns of haplotypes that are one individual's")
-    columns: Words = Field(default_factory=dict, description="columns of each population, such as {A: 1-160}")
-
-    @model_validator(mode="after")
-    def _sound(self) -> TableFile:
-        self.source()
-        return self
-
-    def source(self) -> SnpTable:
-        from ganinfer.genomes import SnpTable
-
-        return SnpTable(**dict(self))
-
-
-class AlignmentFiles(Section):
-    """FASTA or NEXUS files, each a locus; see :class:`ganinfer.genomes.Alignments`."""
-
-    files: ExistingFiles = Field(min_length=1)
-    values: Literal["haplotypes", "genotypes"] = Field(
-        "haplotypes", description="what a sequence is: a chromosome, or a diploid with IUPAC codes"
-    )
-    suffixes: tuple[str, ...] = Field((), description="ends of the names of an individual's two haplotypes")
-    incomplete: Literal["drop", "missing"] = Field("drop", description="columns with gaps or unknown bases")
-    outgroup: str | None = Field(None, description="the sequence with the ancestral bases")
-
-    @model_validator(mode="after")
-    def _sound(self) -> AlignmentFiles:
-        self.source()
-        return self
-
-    def source(self) -> Alignments:
-        from ganinfer.genomes import Alignments
-
-        return Alignments(**dict(self))
-
-
-class ArrayFiles(Section):
-    """NPZ files with SNP and POS, as dnadna writes them; see :class:`ganinfer.genomes.SnpArrays`."""
-
-    files: ExistingFiles = Field(min_length=1)
-    ploidy: Annotated[int, Field(ge=1, le=2)] = Field(1, description="rows of SNP that are one individual's")
-    positions: Literal["absolute", "distances"] = "absolute"
-    length: Count | None = Field(None, description="bases, where positions are shares of it")
-    parameters: ExistingFile | None = Field(None, description="CSV with a row a scenario, for the record")
-
-    @model_validator(mode="after")
-    def _sound(self) -> ArrayFiles:
-        self.source()
-        return self
-
-    def source(self) -> SnpArrays:
-        from ganinfer.genomes import SnpArrays
-
-        return SnpArrays(**dict(self))
-
-
-class TableSection(DataSection):
-    """What all tables of SNPs at unlinked loci have in common: who is in them."""
-
-    samples: ExistingFile | None = Field(None, description="sheet with columns sample, population[, time]")
-    populations: Populations = Field(default_factory=dict)
-    seed: Seed = Field(1, description="chooses individuals, and SNPs of a locus where not all are used")
-    ancestral: Literal["none", "known"] = Field("none", description="known: by the coding, the outgroup or the arrays")
-
-    @abstractmethod
-    def files(self) -> SnpTable | Alignments | SnpArrays:
-        """What the section says of files, in the words of :mod:`ganinfer.genomes`."""
-
-
-class TableData(TableSection):
-    """A text file of SNPs."""
-
-    table: TableFile
-
-    def files(self) -> SnpTable:
-        return self.table.source()
-
-
-class AlignmentData(TableSection):
-    """Alignments of a few loci."""
-
-    alignments: AlignmentFiles
-
-    @model_validator(mode="after")
-    def _outgroup(self) -> AlignmentData:
-        if (self.ancestral == "known") != (self.alignments.outgroup is not None):
-            raise ValueError("ancestral: known and alignments.outgroup go together")
-        return self
-
-    def files(self) -> Alignments:
-        return self.alignments.source()
-
-
-class ArrayData(TableSection):
-    """Arrays of SNPs."""
-
-    npz: ArrayFiles
-
-    def files(self) -> SnpArrays:
-        return self.npz.source()
 
 
 #: The key by which each kind of data is told; genomes have none of them.

@@ -18,7 +18,9 @@ from ganinfer import execution, observed, plugins, simulation, study
 from ganinfer.encodings import ENCODINGS
 from ganinfer.execution import Executor
 from ganinfer.experiment import (
+    ArrayData,
     Experiment,
+    RealData,
     SimulatedData,
     budget,
     genome_source,
@@ -112,14 +114,18 @@ def open_data(experiment: Experiment, workers: Executor, cache: Path) -> RealWin
 def input_digests(experiment: Experiment) -> dict[str, str]:
     """SHA-256 of the files beside the genotypes that the data are made with: sheet, BED files, maps; by path.
 
-    The genotypes' own stand with the genotypes, and models and code in the experiment itself.
+    The genotypes' own stand with the genotypes or the table, and models and code in the experiment itself.
     """
     data = experiment.data
     if isinstance(data, SimulatedData):
         return {}
-    maps = data.recombination_map
-    named = [data.samples, data.regions, data.accessible, *data.exclude]
-    named += maps.values() if isinstance(maps, dict) else [maps]
+    named: list[Any] = [data.samples]
+    if isinstance(data, RealData):
+        maps = data.recombination_map
+        named += [data.regions, data.accessible, *data.exclude]
+        named += maps.values() if isinstance(maps, dict) else [maps]
+    elif isinstance(data, ArrayData):
+        named.append(data.npz.parameters)
     paths = [path for path in named if isinstance(path, Path) and path.is_file()]
     digests = {}
     for path in paths:

@@ -11,7 +11,9 @@ from ganinfer import execution, simulation, tracking
 from ganinfer.encodings import ENCODINGS
 from ganinfer.experiment import (
     Experiment,
+    RealData,
     SimulatedData,
+    TableData,
     check_discriminator,
     pipeline_settings,
     sample_sets,
@@ -69,10 +71,10 @@ def _samples(experiment: Experiment) -> tuple[SampleSet, ...]:
     if isinstance(experiment.data, SimulatedData):
         return sample_sets(experiment.data.simulate)
     if experiment.data.samples is None:
-        return tuple(
-            SampleSet(name, _FEW_INDIVIDUALS if number == "all" else number)
-            for name, number in experiment.data.populations.items()
-        )
+        named = dict(experiment.data.populations)
+        if isinstance(experiment.data, TableData) and not named:
+            named = dict.fromkeys(experiment.data.table.columns, "all")
+        return tuple(SampleSet(name, _FEW_INDIVIDUALS if number == "all" else number) for name, number in named.items())
     from ganinfer.genomes import read_samples
 
     return read_samples(experiment.data.samples, experiment.data.populations)
@@ -80,7 +82,7 @@ def _samples(experiment: Experiment) -> tuple[SampleSet, ...]:
 
 def _check_length(experiment: Experiment) -> None:
     """Before a window is simulated, which takes the longer the longer it is."""
-    if not isinstance(experiment.data, SimulatedData) and experiment.data.regions is not None:
+    if isinstance(experiment.data, RealData) and experiment.data.regions is not None:
         from ganinfer.genomes import check_length
 
         check_length(experiment.data.regions, experiment.windows.length)

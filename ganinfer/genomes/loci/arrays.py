@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import lzma
 import re
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -21,6 +24,12 @@ _SCENARIO = re.compile(r"^scenario_([0-9]+)$")
 _INDEX = "scenario_idx"
 #: Bases: beyond these, positions are no positions.
 _FARTHEST = float(1 << 40)
+#: What NumPy and zipfile raise of files and headers that are damaged.
+_DAMAGE = (
+    OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
+    AttributeError, LookupError, TypeError, SyntaxError, MemoryError, ArithmeticError, struct.error,
+    tokenize.TokenError,
+)  # fmt: skip
 
 
 class SnpArraysReader:
@@ -87,28 +96,31 @@ def _read(path: Path, source: SnpArrays) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
+    _check_kind(path)
     try:
         with np.load(path, allow_pickle=False) as opened:
-            if not isinstance(opened, np.lib.npyio.NpzFile):
-                raise GenomeError(f"{path}: a single array; an NPZ file with SNP and POS is needed")
-            absent = [key for key in ("SNP", "POS") if key not in opened.files]
-            if absent:
-                raise GenomeError(f"{path}: no array {absent[0]}; there are {shorten(opened.files) or 'none'}")
-            return {key: opened[key] for key in ("SNP", "POS")}
-    except GenomeError:
-        raise
-    except ValueError as error:
+            names = list(opened.files)
+            found = {key: opened[key] for key in ("SNP", "POS") if key in names}
+    except _DAMAGE as error:
         if "pickle" in str(error).lower():
             raise GenomeError(
                 f"{path}: holds pickled objects, which could run any code, and is not read; write SNP and POS as "
                 "arrays of numbers"
             ) from None
         raise GenomeError(f"{path}: a damaged NPZ file ({_first_line(error)}); get it again") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise GenomeError(f"{path}: no NPZ file, or a damaged one ({_first_line(error)}); get it again") from None
-    except (AttributeError, KeyError, TypeError, SyntaxError, MemoryError, OverflowError, RecursionError) as error:
-        # What NumPy and zipfile raise of headers that are damaged.
-        raise GenomeError(f"{path}: a damaged NPZ file ({_first_line(error)}); get it again") from None
+    for key in ("SNP", "POS"):
+        if not isinstance(found.get(key), np.ndarray):
+            raise GenomeError(f"{path}: no array {key}; there are {shorten(names) or 'none'}")
+    return found
+
+
+def _check_kind(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    if start == b"\x93NUMPY":
+        raise GenomeError(f"{path}: a single array (NPY); an NPZ file with SNP and POS is needed")
+    if not start.startswith(b"PK"):
+        raise GenomeError(f"{path}: no NPZ file: it begins with {start!r}, an NPZ file with b'PK'")
 
 
 def _first_line(error: BaseException) -> str:

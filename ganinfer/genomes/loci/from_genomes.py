@@ -16,11 +16,12 @@ from ganinfer.genomes.dataset import Genomes
 from ganinfer.genomes.loci.choosing import choose, kept
 from ganinfer.genomes.loci.source import LociChoice
 from ganinfer.genomes.opening import Opened, open_sites
-from ganinfer.genomes.source import GenomeSource, WindowSettings
+from ganinfer.genomes.source import GenomeError, GenomeSource, WindowSettings
+from ganinfer.genomes.summary import left_out
 from ganinfer.genomes.table import RealTable
 from ganinfer.genomes.tiling import Tiling
 from ganinfer.haplotypes import Haplotypes
-from ganinfer.windows import Window, intersect
+from ganinfer.windows import Window, contains, intersect
 
 #: Sites that are unpacked at once.
 _SITES = 20_000
@@ -30,6 +31,10 @@ def table_of_genomes(source: GenomeSource, choice: LociChoice, seed: int, cache:
     """The SNPs that ``choice`` takes. Two passes over the store, so that all genotypes are never held at once."""
     opened = open_sites(source, None, cache)
     stretches = tuple(_stretches(opened))
+    if not any(_num_sites(opened, window) for window in stretches):
+        raise GenomeError(
+            f"{source.genotypes[0]}: no biallelic SNP where there is data; {left_out(opened.store.tally)}"
+        )
     # Stretches stand in the place of windows; their settings describe none.
     genomes = Genomes(
         source,
@@ -71,6 +76,13 @@ def _stretches(opened: Opened) -> Iterator[Window]:
         for left, right in pairwise(edges):
             inside = intersect(accessible[name], np.array([[left, right]])) - left
             yield Window(name, left, right, inside, block)
+
+
+def _num_sites(opened: Opened, window: Window) -> int:
+    contig = opened.store.contigs[window.contig]
+    positions = opened.store.positions[contig.start : contig.stop]
+    first, last = np.searchsorted(positions, [window.left, window.right])
+    return int(contains(window.accessible, positions[first:last] - window.left).sum())
 
 
 def _eligible(haplotypes: Haplotypes, choice: LociChoice) -> np.ndarray:

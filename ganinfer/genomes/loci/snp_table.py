@@ -101,7 +101,7 @@ class SnpTableReader:
         return individuals
 
     def sheet(self) -> list[Individual]:
-        """Individuals by population as the table's ``columns`` say."""
+        """Individuals by population as the table's ``columns`` say, and in their order."""
         size, found = self.table.ploidy, []
         population_of = self.table.population_of
         if population_of and max(population_of) > len(self.columns):
@@ -120,7 +120,8 @@ class SnpTableReader:
                 )
             if (population := of.pop()) is not None:
                 found.append(Individual(name, population))
-        return found
+        order = list(self.table.columns)
+        return sorted(found, key=lambda individual: order.index(individual.population))
 
     def read(self, names: Sequence[str]) -> Snps:
         """All rows, for the individuals named; every value of the file is checked."""
@@ -184,4 +185,4 @@ class SnpTableReader:
 def _bare(cell: str) -> str:
     """Without blanks and a pair of quotes around it."""
     cell = cell.strip()
-    return cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell

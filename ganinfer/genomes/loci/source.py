@@ -89,9 +89,7 @@ def _check_coding(values: str, coding: Mapping[str, Sequence[str]], delimiter: s
             if word in meaning:
                 raise GenomeError(f"coding: {word!r} stands for both {meaning[word]} and {key}; it must mean one thing")
             if word != word.strip() or '"' in word or (DELIMITERS[delimiter] or " ") in word or "\n" in word:
-                raise GenomeError(
-                    f"coding.{key}: {word!r} may hold no {delimiter}, no quotes and no blanks at its ends"
-                )
+                raise GenomeError(f"coding.{key}: {word!r} may hold no {delimiter}, quotes or blanks at its ends")
             if word == "" and delimiter in ("space", "whitespace"):
                 raise GenomeError(f"coding.{key}: nothing at all cannot be told where the delimiter is {delimiter}")
             meaning[word] = key
