@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 
 #: What a name used for files and plots may look like.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -66,7 +66,12 @@ def _words(value: Any) -> Any:
 
 ExistingFile = Annotated[Path, BeforeValidator(existing)]
 ExistingFiles = Annotated[tuple[Path, ...], BeforeValidator(_existing_files)]
-Populations = Annotated[dict[str, int | Literal["all"]], BeforeValidator(_individuals)]
+Populations = Annotated[
+    dict[str, int | Literal["all"]],
+    BeforeValidator(_individuals),
+    # As it may be written: an empty mapping may not.
+    PlainSerializer(lambda value: value or "all", when_used="json"),
+]
 Words = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_words)]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ganinfer import randomness, simulation, storage, study, tracking
 from ganinfer.execution import Executor
-from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator
+from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator, table_source
 from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import chromosomes
 from ganinfer.interfaces import Info
@@ -116,7 +116,9 @@ def open_table(experiment: Experiment) -> RealTable:
         )
         rule = pipeline_settings(experiment, phased=True).rule
         return study.simulate_table(plan, section.snps, experiment.loci.genealogies, rule)
-    raise RunError(f"{experiment.place('data')}: the section loci goes with data.simulate.snps so far")
+    from ganinfer import genomes
+
+    return genomes.open_table(table_source(experiment), assembling.cache_folder())
 
 
 def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> Plan:
