@@ -29,8 +29,8 @@ lint: $(STAMP) ## Style, types and layers
 
 # Whole runs fix TensorFlow's threads for their process, which only works before its first use: they have their own.
 test: $(STAMP) lint ## Lint and the default tests
-	$(BIN)/python -m pytest --ignore=tests/test_runner.py
-	$(BIN)/python -m pytest tests/test_runner.py
+	$(BIN)/python -m pytest --ignore-glob='tests/test_runner*.py'
+	$(BIN)/python -m pytest tests/test_runner.py tests/test_runner_comparison.py
 
 bench: $(STAMP) ## Benchmarks, ratios within one run
 	$(BIN)/python -m tests.bench

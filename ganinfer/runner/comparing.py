@@ -177,7 +177,15 @@ def simulations(plan: Plan, folder: Path, workers: Executor, events: Progress) -
             store = SimulationStore(folder / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose))
             if len(store) < size:
                 events.message(f"Simulating {size - len(store):,} data sets of {scenario.name} to {purpose}")
-            make = partial(comparison.simulated, scenario, plan.table.template, plan.experiment.seed, purpose, workers)
+            make = partial(
+                comparison.simulated,
+                scenario,
+                plan.table.template,
+                plan.experiment.seed,
+                purpose,
+                workers,
+                plan.varied,
+            )
             store.extend(size, make)
             arrays.append(store.arrays(size))
             theta.append(store.theta(size))

@@ -1,0 +1,230 @@
+"""Comparisons of scenarios, small: what they leave, that they can be repeated and resumed, bundles, and what stops them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganinfer import runner
+from ganinfer.experiment import load
+from ganinfer.genomes import RealTable
+from ganinfer.runner import bundling, comparing, predicting
+from ganinfer.runner.assembling import RunError
+from ganinfer.runner.bundling import BundleError
+from ganinfer.storage import StorageError
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+TINY = (
+    "data.simulate.samples={A: 8}",
+    "data.simulate.snps=60",
+    "comparison.simulations=50",
+    "comparison.tests=25",
+    "comparison.folds=2",
+    "comparison.epochs=4",
+    "execution.executor=serial",
+    "execution.threads=1",
+)
+pytestmark = pytest.mark.slow
+
+
+def tiny(*overrides: str):
+    return load(EXPERIMENTS / "expansion-decline.yaml", [*TINY, *overrides])
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def answer(folder: Path) -> dict:
+    return {key: value for key, value in result(folder).items() if key != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def finished(runs):
+    return runner.run(tiny(), runs / "finished")
+
+
+def test_a_comparison_leaves_its_answer(finished):
+    found = result(finished)
+    comparison, names = found["comparison"], list(tiny().scenarios)
+    assert list(comparison["probabilities"]) == names
+    assert sum(comparison["probabilities"].values()) == pytest.approx(1)
+    floor = comparison["calibration"]["floor"]
+    assert floor >= 1 / (50 * len(names) + 2)
+    assert max(comparison["probabilities"].values()) <= 1 - floor * (1 - 1 / len(names)) + 1e-9
+    assert comparison["none_fits"] == all(p < comparing.FITS for p in comparison["prior_predictive_p"].values())
+    assert np.sum(comparison["confusion"]) == 25 * len(names) == comparison["calibration"]["tests"]
+    assert set(comparison["rivals"]) == {"joint-sfs"}
+    assert [point["simulations"] for point in comparison["learning_curve"]] == [12, 25, 50]
+    assert found["best"] == max(comparison["probabilities"], key=comparison["probabilities"].get) == found["chosen"]
+    assert found["parameters"] == found["scenarios"][found["best"]]["parameters"]
+    for values in found["parameters"].values():
+        low, high = values["interval"]
+        assert values["prior"][0] <= low <= values["estimate"] <= high <= values["prior"][1]
+    assert {p.name for p in finished.iterdir()} >= {"report.html", "bundle", "models", "comparison.npz", "data.json"}
+
+
+def test_the_same_again_and_in_processes(finished, runs):
+    again = runner.run(tiny("execution.executor=process", "execution.workers=2"), runs / "again")
+    assert answer(again) == answer(finished)
+
+
+def test_a_broken_off_comparison_goes_on(finished, runs, monkeypatch):
+    folder = runs / "broken"
+    real = comparing.trained_networks
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparing, "trained_networks", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(tiny(), folder)
+    assert len(list((folder / "simulations").iterdir())) == 2 * len(tiny().scenarios)
+    with pytest.raises(StorageError, match="already holds an unfinished comparison; go on with it: --resume"):
+        runner.run(tiny(), folder)
+    monkeypatch.setattr(comparing, "trained_networks", real)
+    runner.run(tiny(), folder, resume=True)
+    assert answer(folder) == answer(finished)
+
+
+def test_a_store_serves_several_runs(finished, runs):
+    store = runs / "store"
+    first = runner.run(tiny(), runs / "first", store=store, compare_only=True)
+    assert "parameters" not in result(first)
+    assert result(first)["comparison"] == result(finished)["comparison"]
+    times = {p: p.stat().st_mtime_ns for p in store.rglob("*.npy")}
+    other = next(name for name in tiny().scenarios if name != result(finished)["best"])
+    second = runner.run(tiny(), runs / "second", store=store, scenario=other)
+    assert {p: p.stat().st_mtime_ns for p in store.rglob("*.npy")} == times
+    assert result(second)["chosen"] == other
+    assert result(second)["best"] == result(finished)["best"]
+    with pytest.raises(StorageError, match="holds simulations that differ in template"):
+        runner.run(tiny("data.simulate.seed=7"), runs / "third", store=store)
+    with pytest.raises(RunError, match="no scenario named 'nowhere'"):
+        runner.run(tiny(), runs / "fourth", scenario="nowhere")
+
+
+# --- bundles ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bundle(runs):
+    return runner.train(tiny(), runs / "bundle")
+
+
+def table(seed: int) -> RealTable:
+    return comparing.open_table(tiny(f"data.simulate.seed={seed}"))
+
+
+def test_a_bundle_judges_in_another_process_what_it_judges_here(bundle, finished, tmp_path):
+    from tests.verification.processes import Program
+
+    (here,) = runner.predict(bundle, [tiny()])
+    assert here["comparison"]["probabilities"].keys() == tiny().scenarios.keys()
+    assert here["none_fits"] in (True, False)
+    words = ["predict", str(bundle), str(EXPERIMENTS / "expansion-decline.yaml"), "--json"]
+    words += [word for text in TINY for word in ("--set", text)]
+    done = Program(*words).wait(timeout=120)
+    (there,) = json.loads(done.stdout)
+    assert there["comparison"] == here["comparison"]
+    assert there["parameters"] == here["parameters"]
+
+
+def test_the_bundle_of_a_run_says_what_the_run_says(finished):
+    """Of the run's own data: the same networks, calibration and references."""
+    (found,) = runner.predict(finished / "bundle", [tiny()])
+    for key in ("probabilities", "prior_predictive_p", "none_fits"):
+        assert found["comparison"][key] == result(finished)["comparison"][key]
+
+
+def test_the_order_of_snps_and_individuals_changes_nothing(bundle):
+    read = bundling.read(bundle)
+    raw = table(3)
+    rng = np.random.default_rng(1)
+    genotypes = raw.haplotypes.genotypes[rng.permutation(raw.haplotypes.num_sites)]
+    order = rng.permutation(8)
+    genotypes = genotypes.reshape(len(genotypes), 8, 2)[:, order].reshape(genotypes.shape)
+    from dataclasses import replace
+
+    changed = replace(raw, haplotypes=replace(raw.haplotypes, genotypes=genotypes))
+    mine, other = (predicting.judge(read, t, folded=tiny().data.ancestral == "none") for t in (raw, changed))
+    for name, probability in mine["comparison"]["probabilities"].items():
+        assert other["comparison"]["probabilities"][name] == pytest.approx(probability, abs=1e-5)
+
+
+def test_all_snps_of_a_larger_table_are_used(bundle):
+    (found,) = runner.predict(bundle, [tiny("data.simulate.snps=150")])
+    assert found["parts"]["number"] == 3
+    assert len(found["parts"]["spread"]) == len(tiny().scenarios)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.simulate.samples={A: 7}"], "trained for 8 A of ploidy 2 individuals, the table has 7 A of ploidy 2"),
+        (["data.simulate.snps=30"], "trained for 60 SNPs, 30 of the table can be used"),
+    ],
+)
+def test_data_of_another_design_are_refused(bundle, overrides, message):
+    with pytest.raises(BundleError, match=message):
+        runner.predict(bundle, [tiny(*overrides)])
+
+
+@pytest.mark.parametrize("how", ["changed", "truncated", "missing", "extra", "version", "outside", "no bundle"])
+def test_a_damaged_bundle_is_refused(bundle, tmp_path, how):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    arrays, about = copy / "arrays.npz", copy / "bundle.json"
+    values = json.loads(about.read_text())
+    if how == "changed":
+        arrays.write_bytes(arrays.read_bytes()[:-4] + b"abcd")
+    elif how == "truncated":
+        arrays.write_bytes(arrays.read_bytes()[:100])
+    elif how == "missing":
+        arrays.unlink()
+    elif how == "extra":
+        (copy / "networks" / "evil.keras").write_bytes(b"x")
+    elif how == "version":
+        about.write_text(json.dumps({**values, "versions": {**values["versions"], "keras": "1.0"}}))
+    elif how == "outside":
+        about.write_text(json.dumps({**values, "files": {**values["files"], "../../x": "0"}}))
+    else:
+        about.unlink()
+    message = {
+        "changed": "is not what was written",
+        "truncated": "is not what was written",
+        "missing": r"is incomplete: arrays\.npz is missing",
+        "extra": r"holds files that do not belong to it: networks/evil\.keras",
+        "version": r"was made with keras 1\.0",
+        "outside": "names a file outside the bundle",
+        "no bundle": "is no bundle",
+    }[how]
+    with pytest.raises(BundleError, match=message):
+        bundling.read(copy)
+
+
+def test_a_killed_training_goes_on_with_the_same_numbers(bundle, runs, monkeypatch):
+    real = comparing.trained_networks
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparing, "trained_networks", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train(tiny(), runs / "later")
+    monkeypatch.setattr(comparing, "trained_networks", real)
+    runner.train(tiny(), runs / "later")
+    first, second = (json.loads((p / "bundle.json").read_text()) for p in (bundle, runs / "later"))
+    assert first["calibration"] == second["calibration"]
+    assert first["tested"] == second["tested"]
+    with pytest.raises(RunError, match="exists already"):
+        runner.train(tiny(), runs / "later")
