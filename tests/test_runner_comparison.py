@@ -1,4 +1,4 @@
-"""Comparisons of scenarios, small: what they leave, that they can be repeated and resumed, bundles, and what stops them."""
+"""Small comparisons of scenarios: what they leave, that they can be repeated and resumed, bundles, what stops them."""
 
 from __future__ import annotations
 
