@@ -91,7 +91,8 @@ def test_single_snps_far_from_each_other(tmp_path, lengths):
     found = table(source, choice, tmp_path, seed=3)
     assert found.haplotypes.positions.tolist() == list(range(found.haplotypes.num_sites))
     assert sum(map(len, found.told["chosen"].values())) == found.haplotypes.num_sites
-    assert all(np.diff(positions).min() >= 100 for positions in found.told["chosen"].values())
+    assert found.haplotypes.num_sites > 5
+    assert all((np.diff(positions) >= 100).all() for positions in found.told["chosen"].values())
     rows = {row.tobytes() for row in everything.haplotypes.genotypes}
     assert all(row.tobytes() in rows for row in found.haplotypes.genotypes)
     derived = (found.haplotypes.genotypes == 1).sum(axis=1)
@@ -109,6 +110,10 @@ def test_one_snp_a_tag(tmp_path):
 
 
 def test_mistakes(tmp_path):
+    good = GenomeSource((random_vcf(tmp_path / "g.vcf"),), populations={"A": "all"})
+    choice = LociChoice(by="distance", min_call_rate=1.0, rule=SiteRule(min_minor_frequency=0.5))
+    with pytest.raises(GenomeError, match=r"g.vcf: no SNP of 180 is left by loci\.min_call_rate, .*loci\.min_distance"):
+        table(good, choice, tmp_path)
     path = write_vcf(tmp_path / "x.vcf", ["1 5 A C 0|0 0|0 0|0", "1 9 A C 1|1 ./. 1|1"])
     source = GenomeSource((path,), populations={"A": "all"})
     with pytest.raises(GenomeError, match="no variable SNP in the individuals chosen"):
@@ -124,14 +129,25 @@ def test_mistakes(tmp_path):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 60), st.integers(0, 5))
-def test_apart(positions, distance, seed):
-    positions = np.array(sorted(positions), dtype=np.int64)
-    taken = apart(positions, distance, np.random.default_rng(seed))
-    chosen = positions[taken]
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 300)), max_size=60), st.integers(1, 60), st.integers(0, 5))
+def test_apart(places, distance, seed):
+    contig, position = np.array(sorted(places), dtype=np.int64).reshape(-1, 2).T
+    taken = apart(contig, position, distance, np.random.default_rng(seed))
     assert taken.tolist() == sorted(set(taken.tolist()))
-    assert all(b - a >= distance for a, b in itertools.pairwise(chosen))
-    assert all(np.abs(position - chosen).min() < distance for position in positions)
+    for number in range(3):
+        chosen = position[taken][contig[taken] == number]
+        assert all(b - a >= distance for a, b in itertools.pairwise(chosen))
+
+
+def test_apart_takes_each_snp_with_the_same_probability():
+    """Dense SNPs and sparse ones, in stretches many times as long as the distance."""
+    sparse, dense = np.arange(0, 100_000, 200), np.arange(100_000, 200_000, 40)
+    position = np.concatenate([sparse, dense])
+    drawn = [apart(np.zeros(len(position)), position, 1000, np.random.default_rng(seed)) for seed in range(100)]
+    counts = np.bincount(np.concatenate(drawn), minlength=len(position)) / 100
+    rates = counts[: len(sparse)].mean(), counts[len(sparse) :].mean()
+    assert rates[0] == pytest.approx(rates[1], rel=0.15)
+    assert np.mean([len(d) for d in drawn]) > 50
 
 
 @settings(max_examples=50, deadline=None)

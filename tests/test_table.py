@@ -186,7 +186,9 @@ def test_the_rule_says_which_snps_may_stand_for_a_locus(tmp_path):
     assert {str(opened(file, choice=choice, seed=seed).told["chosen"]) for seed in range(8)} == {"{'a': [2]}"}
     choice = LociChoice(per_locus="one", rule=SiteRule(min_minor_frequency=0.5), min_call_rate=0.9)
     assert opened(file, choice=choice).told["chosen"] == {"a": [2]}
-    with pytest.raises(GenomeError, match=r"no SNP is left by loci\.min_call_rate"):
+    with pytest.raises(
+        GenomeError, match=r"no SNP of 1 is left by loci\.min_call_rate, loci\.min_minor_frequency and data\.singletons"
+    ):
         opened(table(write(tmp_path / "u", rows[:1]), leading=("locus",)), choice=choice)
 
 

@@ -109,8 +109,8 @@ def documented(folder):
     write(folder / "snps.tsv", codes)
     rows = [[f"rs{i}", f"tag{i // 3}", *rng.choice(["0", "1", "2", "NA", "-9"], 6)] for i in range(30)]
     write(folder / "genotypes.csv", [["snp", "locus", *names], *rows], ",")
-    calls = [" ".join(f"{a}/{b}" for a, b in rng.integers(0, 2, (6, 2))) for _ in range(40)]
-    records = [f"{1 + i // 20} {1 + 9_000 * (i % 20)} A C {call}" for i, call in enumerate(calls)]
+    calls = [" ".join(f"{a}/{b}" for a, b in rng.integers(0, 2, (6, 2))) for _ in range(80)]
+    records = [f"{1 + i // 40} {1 + 20_000 * (i % 40)} A C {call}" for i, call in enumerate(calls)]
     write_vcf(folder / "tags.vcf.gz", records, samples=names, contigs={"1": None, "2": None})
     (folder / "loci").mkdir()
     for locus in range(2):

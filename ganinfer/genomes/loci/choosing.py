@@ -16,6 +16,9 @@ from ganinfer.genomes.source import GenomeError
 from ganinfer.haplotypes import SampleSet
 from ganinfer.randomness import stream
 
+#: Quantile of the numbers of SNPs of stretches above which these are taken for equal: see :func:`apart`.
+_MANY = 0.95
+
 
 @dataclass(frozen=True, eq=False)
 class Snps:
@@ -82,26 +85,37 @@ def kept(choice: LociChoice, derived: np.ndarray, called: np.ndarray, num_chromo
     return np.asarray(often & choice.rule.keeps(derived, called))
 
 
+def nothing_left(choice: LociChoice, total: int) -> str:
+    """That none of so many SNPs is taken, and by which settings."""
+    settings = ["loci.min_call_rate", "loci.min_minor_frequency", "data.singletons"]
+    settings += ["loci.min_distance"] if choice.by == "distance" else []
+    return f"no SNP of {total:,} is left by {', '.join(settings[:-1])} and {settings[-1]}"
+
+
 def one_each(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Indices, increasing, of one element of each group, each equally likely."""
     order = rng.permutation(len(groups))
     return np.sort(order[np.unique(groups[order], return_index=True)[1]])
 
 
-def apart(positions: np.ndarray, distance: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices, increasing, of elements at least ``distance`` apart, to which none can be added.
+def apart(contig: np.ndarray, positions: np.ndarray, distance: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices, increasing, of single SNPs at least ``distance`` apart within a ``contig``, each as likely as any other.
 
-    Elements are visited at random. Taken from left to right they would stand right behind long stretches without any,
-    where genealogies are short.
+    Whoever packs as many as have room fills up stretches that have few SNPs, whose genealogies are short: simulated
+    with SNPs in proportion to length, such data would look a little too young. So a SNP is drawn from stretches of half
+    the distance, which have the whole distance between them, and a stretch with fewer SNPs is taken more rarely. The
+    few with the most, above a quantile, all count as having as many as that.
     """
-    taken: dict[int, tuple[int, int]] = {}
-    for index in rng.permutation(len(positions)).tolist():
-        position = int(positions[index])
-        cell = position // distance
-        near = (taken[c][0] for c in (cell - 1, cell, cell + 1) if c in taken)
-        if all(abs(position - other) >= distance for other in near):
-            taken[cell] = position, index
-    return np.sort(np.array([index for _, index in taken.values()], dtype=np.int64))
+    length = max(distance // 2, 1)
+    period = length + distance - 1
+    shifted = positions + rng.integers(period)
+    inside = np.flatnonzero(shifted % period < length)
+    _, stretch = np.unique(np.stack([contig[inside], shifted[inside] // period]), axis=1, return_inverse=True)
+    sizes = np.bincount(stretch.ravel())
+    most = np.quantile(sizes, _MANY) if len(sizes) else 1.0
+    taken = rng.random(len(sizes)) < sizes / most
+    inside = inside[taken[stretch.ravel()]]
+    return inside[one_each(stretch.ravel()[taken[stretch.ravel()]], rng)]
 
 
 def choose(
@@ -111,25 +125,13 @@ def choose(
 
     ``eligible`` (num_snps,): may be taken where not all are.
     """
+    members = np.flatnonzero(eligible)
     if choice.by == "distance":
-        parts = [
-            members[apart(positions[members], choice.min_distance, stream(seed, "loci", int(contig)))]
-            for contig, members in _members(locus, eligible)
-        ]
-        taken = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-        return taken, np.arange(len(taken), dtype=np.int64)
+        drawn = apart(locus[members], positions[members], choice.min_distance, stream(seed, "loci"))
+        return members[drawn], np.arange(len(drawn), dtype=np.int64)
     if choice.per_locus == "one":
-        members = np.flatnonzero(eligible)
         taken = members[one_each(locus[members], stream(seed, "loci"))]
     else:
         taken = np.arange(len(locus))
     taken = taken[np.argsort(locus[taken], kind="stable")]
     return taken, np.unique(locus[taken], return_inverse=True)[1].astype(np.int64)
-
-
-def _members(locus: np.ndarray, eligible: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Each contig's number and the indices of its eligible SNPs."""
-    members = np.flatnonzero(eligible)
-    members = members[np.argsort(locus[members], kind="stable")]
-    numbers, starts = np.unique(locus[members], return_index=True)
-    return list(zip(numbers.tolist(), np.split(members, starts[1:]), strict=True))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer.genomes.dataset import Genomes
-from ganinfer.genomes.loci.choosing import choose, kept
+from ganinfer.genomes.loci.choosing import choose, kept, nothing_left
 from ganinfer.genomes.loci.source import LociChoice
 from ganinfer.genomes.opening import Opened, open_sites
 from ganinfer.genomes.source import GenomeError, GenomeSource, WindowSettings
@@ -54,6 +54,8 @@ def table_of_genomes(source: GenomeSource, choice: LociChoice, seed: int, cache:
         eligible.append(_eligible(found, choice))
     number, position = np.concatenate(numbers), np.concatenate(positions)
     taken, locus = choose(choice, number, position, np.concatenate(eligible), seed)
+    if not len(taken):
+        raise GenomeError(f"{source.genotypes[0]}: {nothing_left(choice, len(number))}")
     rows = np.zeros(len(number), dtype=bool)
     rows[taken] = True  # in order of contig and position, as is `taken`
     genotypes = _genotypes(genomes, rows, [len(part) for part in positions])

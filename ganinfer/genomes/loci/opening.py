@@ -12,7 +12,7 @@ from ganinfer.genomes import samples
 from ganinfer.genomes.fingerprints import digest
 from ganinfer.genomes.loci.alignments import AlignmentsReader
 from ganinfer.genomes.loci.arrays import SnpArraysReader
-from ganinfer.genomes.loci.choosing import Snps, choose, individuals, kept
+from ganinfer.genomes.loci.choosing import Snps, choose, individuals, kept, nothing_left
 from ganinfer.genomes.loci.from_genomes import table_of_genomes
 from ganinfer.genomes.loci.snp_table import SnpTableReader
 from ganinfer.genomes.loci.source import LociChoice, SnpArrays, SnpTable, TableSource
@@ -59,7 +59,7 @@ def open_table(source: TableSource, cache: Path) -> RealTable:
     positions = snps.numbers if snps.positions is None else snps.positions
     taken, locus = choose(source.choice, snps.locus, positions, eligible, source.seed)
     if not len(taken):
-        raise GenomeError(f"{files[0]}: no SNP is left by loci.min_call_rate, loci.min_minor_frequency and singletons")
+        raise GenomeError(f"{files[0]}: {nothing_left(source.choice, len(snps.locus))}")
     told = {"files": [{"path": str(path), "digest": digest(path)} for path in files], **chosen.told, **snps.told}
     told |= _choice_told(source, snps, taken)
     carriers = chromosomes(chosen.samples)
