@@ -62,9 +62,9 @@ WORDS = st.text("abAB019-./|?", min_size=1, max_size=3)
 @settings(max_examples=60, deadline=None)
 @given(
     tables(), st.sampled_from(list(DELIMITERS)), st.lists(WORDS, min_size=4, max_size=4, unique=True),
-    st.booleans(), st.booleans(), st.booleans(),
+    st.booleans(), st.booleans(), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_what_was_written_is_read(tmp_path_factory, drawn, delimiter, words, header, leading, zipped):
+def test_what_was_written_is_read(tmp_path_factory, drawn, delimiter, words, header, leading, zipped, turned):
     values, codes, loci = drawn
     loci = [name.replace(" ", "") for name in loci]
     keys = {0: "ancestral", 1: "derived"} if values == "haplotypes" else {0: "0", 1: "1", 2: "2"}
@@ -74,10 +74,12 @@ def test_what_was_written_is_read(tmp_path_factory, drawn, delimiter, words, hea
     rows = [[*([f"rs{i}", loci[i]] if leading else []), *(word[int(c)] for c in row)] for i, row in enumerate(codes)]
     if header:
         rows.insert(0, [*(["id", "tag"] if leading else []), *names])
+    rows = list(zip(*rows, strict=True)) if turned else rows
     path = write(tmp_path_factory.mktemp("t") / "t.txt", rows, DELIMITERS[delimiter])
     if zipped:
         path.write_bytes(gzip.compress(path.read_bytes()))
     options = {"header": header, "leading": ("id", "locus") if leading else (), "delimiter": delimiter}
+    options["rows"] = "individuals" if turned else "snps"
     found = opened(table(path, values=values, coding=coding, **options))
     numbers = {name: i for i, name in enumerate(dict.fromkeys(loci))}
     order = np.argsort([numbers[name] for name in loci], kind="stable") if leading else np.arange(len(codes))
@@ -215,7 +217,7 @@ def fails(text, tmp_path, message, source=None, **options):
         ("0\t1\n0\t1\t1\n", {}, "snps.txt, line 2: 3 columns, line 1 has 2; all rows must have as many"),
         ("0\t1\n0\t2\n", {}, "snps.txt, line 2, column 2: '2' is none of the values of data.table.coding"),
         ("a\tb\n0\t1\n", {}, "line 1, column 1: 'a' is none of the values of data.table.coding"),
-        ("a\tb\n0\t1\n", {}, "if the line names the columns, say header: true"),
+        ("a\tb\n0\t1\n", {}, "if the line is of names, say header: true"),
         ("0\t1\t\n0\t1\t\n", {}, "column 3: '' is none of the values"),
         ("0,1\n1,0\n", {}, "line 1: 1 column with the delimiter tab, of which 0 are leading"),
         ("0,1\n1,0\n", {}, "it holds more where the delimiter is comma"),
@@ -226,14 +228,22 @@ def fails(text, tmp_path, message, source=None, **options):
         ("\n \n", {}, "snps.txt: no row; each row is a SNP"),
         ("a\tb\n", {"header": True}, "no row follows the header; each row is a SNP"),
         ("a\ta\n0\t1\n", {"header": True}, "sample a is there twice in the header; names must differ"),
-        ("a\t\n0\t1\n", {"header": True}, "line 1: the name of column 2 is empty"),
+        ("a\t\n0\t1\n", {"header": True}, "snps.txt, line 1, column 2: the name is empty"),
         ("a\tb\tc\n0\t1\n", {"header": True}, "line 1: the header names 3 columns, line 2 has 2; it must name as many"),
         ("a\nx\t0\t1\n", {"header": True, "leading": ("id",)}, "as many (or 2, without the leading ones)"),
         ("a\tb\n0\t1\n", {"header": True, "ploidy": 2}, "columns 1 and 2 are called a and b; with ploidy: 2"),
         ("0\t1\t0\n", {"ploidy": 2}, "3 columns of chromosomes, an odd number; with ploidy: 2 each individual has two"),
-        ("\t0\t1\n", {"leading": ("locus",)}, "snps.txt, line 1: column 1, the locus, is empty"),
+        ("\t0\t1\n", {"leading": ("locus",)}, "snps.txt, line 1, column 1: the locus is empty"),
         ("0\t1\n", {"columns": {"A": ("1-3",)}}, "data.table.columns gives column 3 to A, the rows have 2"),
         ("0\t1\t0\t1\n", {"ploidy": 2, "columns": {"A": ("1",), "B": ("2-4",)}}, "columns 1 and 2 are one"),
+        ("0\t1\n\n0\t1\t1\n", {"rows": "individuals"}, "snps.txt, line 3: 3 columns, line 1 has 2"),
+        ("0\t1\n\n0\t2\n", {"rows": "individuals"}, "snps.txt, line 3, column 2: '2' is none of the values"),
+        ("a\t1\nb\t0\n", {"rows": "individuals"}, "line 1, column 1: 'a' is none"),
+        ("a\t1\nb\t0\n", {"rows": "individuals"}, "if the column is of names, say header: true"),
+        ("a\t1\n\t0\n", {"rows": "individuals", "header": True}, "snps.txt, line 2, column 1: the name is empty"),
+        ("a\nb\n", {"rows": "individuals", "header": True}, "no column follows the header; each column is a SNP"),
+        ("0\t1\n", {"rows": "individuals"}, "snps.txt: 1 row, of which 0 are leading; at least 2 of chromosomes"),
+        ("l\t\n0\t1\n1\t0\n", {"rows": "individuals", "leading": ("locus",)}, "line 1, column 2: the locus is empty"),
         (b"\xff\xfe0\t1\n", {}, "not a text file (UTF-8)"),
         (gzip.compress(b"0\t1\n" * 50)[:-9], {}, "damaged or cut short gzip file"),
     ],
@@ -272,6 +282,7 @@ def test_who_is_who_must_be_said(tmp_path, snps):
     [
         ({"delimiter": "pipe"}, "delimiter must be one of tab, comma, semicolon, space, whitespace, not 'pipe'"),
         ({"values": "alleles", "coding": {}}, "values must be haplotypes or genotypes, not 'alleles'"),
+        ({"rows": "chromosomes"}, "rows must be snps or individuals, not 'chromosomes'"),
         ({"ploidy": 3}, "ploidy must be 1 or 2, not 3"),
         ({"values": "genotypes", "ploidy": 2}, "ploidy is for haplotypes: a column of genotypes is a diploid"),
         ({"leading": ("id", "id")}, "leading names a column twice: id, id"),

@@ -41,6 +41,7 @@ def npz_bytes(save) -> bytes:
 
 FILES = {
     "table": TABLE,
+    "turned": b"id\tx\ty\tz\nlocus\tl1\tl1\tl2\na\t0\t0\t1\nb\t1\tNA\t1\nc\t2\t0\t0\n",
     "gzipped": gzip.compress(TABLE),
     "fasta": FASTA,
     "nexus": NEXUS,
@@ -68,8 +69,9 @@ def attempt(kind: str, content: bytes) -> None:
         signal.signal(signal.SIGALRM, too_long)
         signal.alarm(SECONDS_EACH)
         try:
-            if kind in ("table", "gzipped", "sheet"):
-                file = table(path, values="genotypes", header=True, leading=("id", "locus"))
+            if kind in ("table", "turned", "gzipped", "sheet"):
+                turned = {"rows": "individuals"} if kind == "turned" else {}
+                file = table(path, values="genotypes", header=True, leading=("id", "locus"), **turned)
                 found = opened(file, samples=folder / "sheet", choice=LociChoice(per_locus="one"))
             elif kind in ("fasta", "nexus"):
                 found = opened(Alignments((path,), values="genotypes", incomplete="missing"), samples=folder / "sheet")

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 
 class TableFile(Section):
-    """A text file whose rows are SNPs; see :class:`ganinfer.genomes.SnpTable`."""
+    """A text file whose rows or columns are SNPs; see :class:`ganinfer.genomes.SnpTable`."""
 
     file: ExistingFile
     delimiter: Literal["tab", "comma", "semicolon", "space", "whitespace"]
     values: Literal["haplotypes", "genotypes"] = Field(description="what a column is: a chromosome, or a diploid")
     coding: Words = Field(description="ancestral, derived, missing; or 0, 1, 2, missing: what the file writes for each")
+    rows: Literal["snps", "individuals"] = Field("snps", description="individuals: columns are SNPs, all is turned")
     header: bool = Field(False, description="whether the first line names the columns")
     leading: tuple[str, ...] = Field((), description="names of the columns in front; locus tells the locus of a SNP")
     ploidy: Annotated[int, Field(ge=1, le=2)] = Field(1, description="columns of haplotypes that are one individual's")

@@ -1,4 +1,4 @@
-"""Text files whose rows are SNPs, with delimiter and coding as declared: nothing is guessed."""
+"""Text files of SNPs, a row or a column each, with delimiter and coding as declared: nothing is guessed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ class SnpTableReader:
 
     def __init__(self, table: SnpTable) -> None:
         self.table = table
-        self._rows = list(lines(table.file))
+        self._rows: list[tuple[int, str | list[str]]] = list(lines(table.file))
+        self._turned = [number for number, _ in self._rows] if table.rows == "individuals" else None
+        if self._turned:
+            self._rows = self._turn()
         first = self._rows.pop(0) if self._rows and table.header else None
         if not self._rows:
-            raise GenomeError(f"{table.file}: no row{' follows the header' if first else ''}; each row is a SNP")
+            raise GenomeError(
+                f"{table.file}: no {self._row}{' follows the header' if first else ''}; each {self._row} is a SNP"
+            )
         self._width = self._first_width()
         self.columns = self._names(first)
         per_individual = table.ploidy
@@ -46,14 +51,44 @@ class SnpTableReader:
         """Whether individuals have names, and not only numbers."""
         return self.table.header
 
-    def _cells(self, line: str) -> list[str]:
-        return line.split(DELIMITERS[self.table.delimiter])
+    @property
+    def _row(self) -> str:
+        """What holds a SNP."""
+        return "row" if self._turned is None else "column"
+
+    def _place(self, number: int, across: int | None = None) -> str:
+        """Where a row that holds a SNP stands in the file, and perhaps the value that is so many columns inside it."""
+        if self._turned is None:
+            return f"line {number}" + (f", column {across}" if across else "")
+        return (f"line {self._turned[across - 1]}, " if across else "") + f"column {number}"
+
+    def _cells(self, line: str | list[str]) -> list[str]:
+        return line if isinstance(line, list) else line.split(DELIMITERS[self.table.delimiter])
+
+    def _turn(self) -> list[tuple[int, str | list[str]]]:
+        """Columns in the place of rows."""
+        rows = [self._cells(line) for _, line in self._rows]
+        for (number, _), cells in zip(self._rows, rows, strict=True):
+            self._check_width(f"line {number}", cells, f"line {self._rows[0][0]}", len(rows[0]))
+        return [(i, list(column)) for i, column in enumerate(zip(*rows, strict=True), start=1)]
+
+    def _check_width(self, where: str, cells: Sequence[str], first: str, width: int) -> None:
+        if len(cells) != width:
+            raise GenomeError(
+                f"{self.table.file}, {where}: {len(cells)} columns, {first} has {width}; all rows must have as many "
+                f"(delimiter: {self.table.delimiter})"
+            )
 
     def _first_width(self) -> int:
         number, line = self._rows[0]
         width, leading = len(self._cells(line)), len(self.table.leading)
         if width - leading >= 2:
             return width
+        if isinstance(line, list):
+            raise GenomeError(
+                f"{self.table.file}: {width} row{'s' * (width > 1)}, of which {leading} "
+                f"{'are' if leading != 1 else 'is'} leading; at least 2 of chromosomes or individuals must follow"
+            )
         others = [
             name for name, sign in DELIMITERS.items()
             if name not in (self.table.delimiter, "whitespace") and len(line.split(sign)) - leading >= 2
@@ -65,7 +100,7 @@ class SnpTableReader:
             f"chromosomes or individuals must follow{hint}"
         )
 
-    def _names(self, header: tuple[int, str] | None) -> tuple[str, ...]:
+    def _names(self, header: tuple[int, str | list[str]] | None) -> tuple[str, ...]:
         """Names of the columns without the leading ones; their numbers without a header."""
         leading = len(self.table.leading)
         if header is None:
@@ -79,7 +114,8 @@ class SnpTableReader:
             )
         names = names[leading:] if len(names) == self._width else names
         if "" in names:
-            raise GenomeError(f"{self.table.file}, line {header[0]}: the name of column {names.index('') + 1} is empty")
+            at = names.index("") + 1 + (self._width - len(names))
+            raise GenomeError(f"{self.table.file}, {self._place(header[0], at)}: the name is empty")
         return tuple(names)
 
     def _individuals(self) -> tuple[str, ...]:
@@ -130,11 +166,7 @@ class SnpTableReader:
         rows, loci = bytearray(), []
         for number, line in self._rows:
             cells = self._cells(line)
-            if len(cells) != self._width:
-                raise GenomeError(
-                    f"{table.file}, line {number}: {len(cells)} columns, line {self._rows[0][0]} has {self._width}; "
-                    f"all rows must have as many (delimiter: {table.delimiter})"
-                )
+            self._check_width(f"line {number}", cells, f"line {self._rows[0][0]}", self._width)
             loci.append(self._locus(number, cells))
             values = cells[len(table.leading) :]
             try:
@@ -156,11 +188,11 @@ class SnpTableReader:
 
     def _locus(self, number: int, cells: Sequence[str]) -> str:
         if LOCUS not in self.table.leading:
-            return f"line {number}"
+            return self._place(number)
         column = self.table.leading.index(LOCUS)
         name = _bare(cells[column])
         if not name:
-            raise GenomeError(f"{self.table.file}, line {number}: column {column + 1}, the locus, is empty")
+            raise GenomeError(f"{self.table.file}, {self._place(number, column + 1)}: the locus is empty")
         return name
 
     def _quoted(self, number: int, values: Sequence[str], codes: dict[str, int]) -> bytes:
@@ -172,11 +204,11 @@ class SnpTableReader:
                 at = column + len(self.table.leading)
                 hint = ""
                 if number == self._rows[0][0] and not self.table.header:
-                    hint = "; if the line names the columns, say header: true"
-                elif value == "" and column == len(bare):
+                    hint = f"; if the {'line' if self._turned is None else 'column'} is of names, say header: true"
+                elif value == "" and column == len(bare) and self._turned is None:
                     hint = f"; the line ends with a {self.table.delimiter}"
                 raise GenomeError(
-                    f"{self.table.file}, line {number}, column {at}: {value[:40]!r} is none of the values of "
+                    f"{self.table.file}, {self._place(number, at)}: {value[:40]!r} is none of the values of "
                     f"data.table.coding ({written}){hint}"
                 )
         return bytes(codes[value] for value in bare)

@@ -30,7 +30,7 @@ _RANGE = re.compile(r"^\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?$")
 
 @dataclass(frozen=True)
 class SnpTable:
-    """A text file whose rows are SNPs.
+    """A text file whose rows are SNPs, or ``individuals``: then it is turned before all that is said here of it.
 
     ``values``: a column is a chromosome (``haplotypes``), or a diploid individual (``genotypes``). ``coding`` maps
     ``ancestral``, ``derived`` and perhaps ``missing``, or ``0``, ``1``, ``2`` derived alleles and ``missing``, to the
@@ -47,12 +47,15 @@ class SnpTable:
     leading: tuple[str, ...] = ()
     ploidy: int = 1
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rows: Literal["snps", "individuals"] = "snps"
 
     def __post_init__(self) -> None:
         if self.delimiter not in DELIMITERS:
             raise GenomeError(f"delimiter must be one of {', '.join(DELIMITERS)}, not {self.delimiter!r}")
         if self.values not in CODES:
             raise GenomeError(f"values must be haplotypes or genotypes, not {self.values!r}")
+        if self.rows not in ("snps", "individuals"):
+            raise GenomeError(f"rows must be snps or individuals, not {self.rows!r}")
         if self.ploidy not in (1, 2):
             raise GenomeError(f"ploidy must be 1 or 2, not {self.ploidy}")
         if self.values == "genotypes" and self.ploidy != 1:
