@@ -239,6 +239,8 @@ def fails(text, tmp_path, message, source=None, **options):
         ("0\t1\n\n0\t1\t1\n", {"rows": "individuals"}, "snps.txt, line 3: 3 columns, line 1 has 2"),
         ("0\t1\n\n0\t2\n", {"rows": "individuals"}, "snps.txt, line 3, column 2: '2' is none of the values"),
         ("a\t1\nb\t0\n", {"rows": "individuals"}, "line 1, column 1: 'a' is none"),
+        ("0\t1\t\n1\t0\t\n", {"rows": "individuals"}, "line 1, column 3: '' is none"),
+        ("0\t1\t\n1\t0\t\n", {"rows": "individuals"}, "; the line ends with a tab"),
         ("a\t1\nb\t0\n", {"rows": "individuals"}, "if the column is of names, say header: true"),
         ("a\t1\n\t0\n", {"rows": "individuals", "header": True}, "snps.txt, line 2, column 1: the name is empty"),
         ("a\nb\n", {"rows": "individuals", "header": True}, "no column follows the header; each column is a SNP"),

@@ -205,7 +205,7 @@ class SnpTableReader:
                 hint = ""
                 if number == self._rows[0][0] and not self.table.header:
                     hint = f"; if the {'line' if self._turned is None else 'column'} is of names, say header: true"
-                elif value == "" and column == len(bare) and self._turned is None:
+                elif value == "" and (column == len(bare) if self._turned is None else number == self._rows[-1][0]):
                     hint = f"; the line ends with a {self.table.delimiter}"
                 raise GenomeError(
                     f"{self.table.file}, {self._place(number, at)}: {value[:40]!r} is none of the values of "
