@@ -1,14 +1,14 @@
 """The convolutional network of a course on Kirschner et al. (2022, doi:10.1038/s41467-022-29267-8), for comparison.
 
-As the course gives it (M. F. Perez, Physalia, 2023 to 2025; the paper's own has more layers): SNPs are steps, chromosomes
-are channels, -1 the more frequent allele and +1 the rarer one, missing genotypes 0. Three convolutions over two SNPs, each
-followed by average pooling and batch normalisation, then two dense layers with dropout. The second of them is the
-embedding; class probabilities are the engine's head. With 270 chromosomes, 1,000 SNPs and three classes that makes the
-published 2,287,747 weights.
+As the course gives it (M. F. Perez, Physalia, 2023 to 2025; the paper's own has more layers): SNPs are steps,
+chromosomes are channels, -1 the more frequent allele and +1 the rarer one, missing genotypes 0. Three convolutions over
+two SNPs, each followed by average pooling and batch normalisation, then two dense layers with dropout. The second of
+them is the embedding; class probabilities are the engine's head. With 270 chromosomes, 1,000 SNPs and three classes
+that makes the published 2,287,747 weights.
 
 It reads our SNP table as it is, so polarised SNPs have -1 for the ancestral allele. It is blind neither to the order of
-chromosomes nor to that of SNPs, though neither means anything where loci are unlinked. Unphased individuals are channels
-of dosages scaled to [-1, 1], in which a heterozygote looks like a missing genotype.
+chromosomes nor to that of SNPs, though neither means anything where loci are unlinked. Unphased individuals are
+channels of dosages scaled to [-1, 1], in which a heterozygote looks like a missing genotype.
 """
 
 from __future__ import annotations

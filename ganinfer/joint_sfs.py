@@ -1,8 +1,8 @@
 """The classical rival of the networks: gradient-boosted trees on the binned joint site frequency spectrum.
 
-SNPs at unlinked loci can be put in any order, and so can the chromosomes of a population. What is left of a table then are the
-counts of its SNPs by their allele counts in each population: the joint spectrum says all there is but for what missing
-calls blur.
+SNPs at unlinked loci can be put in any order, and so can the chromosomes of a population. What is left of a table then
+is how many of its SNPs have which allele counts in the populations: the joint spectrum says all there is, but for what
+missing calls and bins blur.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 #: How much wider each bin of allele counts is than the one before it.
 _GROWTH = 1.5
 #: Sites whose bins are held in memory at once.
 _SITES_AT_ONCE = 1_000_000
+#: Small trees, whose splits each look at a tenth of the features: tables are few, and neighbouring bins tell the same.
+_OPTIONS = {"max_leaf_nodes": 8, "max_features": 0.1}
 
 
 class JointSfs:
     """A classifier of SNP tables by :func:`features`, scikit-learn's ``HistGradientBoostingClassifier``.
 
-    ``options`` are that classifier's own. Nothing is saved: fitting again with the same seed gives the same answer.
+    ``options`` are that classifier's own, in place of ours. Nothing is saved: fitting again with the same seed gives
+    the same answer.
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = options
+        self._options = {**_OPTIONS, **options}
         self._classifier: Any = None
         self._settings: dict[str, Any] = {}
 
@@ -53,22 +57,27 @@ class JointSfs:
             raise ValueError(f"labels number two or more scenarios from 0, each with a table; got {there.tolist()}")
         self._settings = {"folded": folded, "sizes": tuple(sizes)}
         self._classifier = HistGradientBoostingClassifier(random_state=seed, **self._options)
-        self._classifier.fit(features(counts, called, **self._settings), labels)
+        spectra = features(counts, called, **self._settings)
+        # Its threads wait for one another at every node of a tree, for minutes where others use the cores, too.
+        with threadpool_limits(1, user_api="openmp"):
+            self._classifier.fit(spectra, labels)
         return self
 
     def probabilities(self, counts: np.ndarray, called: np.ndarray, /) -> np.ndarray:
         """(num_tables, scenarios) of each table; a row sums to 1."""
         assert self._classifier is not None, "fit comes first"
-        return self._classifier.predict_proba(features(counts, called, **self._settings))
+        spectra = features(counts, called, **self._settings)
+        with threadpool_limits(1, user_api="openmp"):
+            return self._classifier.predict_proba(spectra)
 
 
 def features(counts: np.ndarray, called: np.ndarray, /, *, folded: bool, sizes: Sequence[int]) -> np.ndarray:
-    """(num_tables, num_features) float32: shares of SNPs by bins of allele counts, populations one by one, then in pairs.
+    """(num_tables, num_features) float32: shares of SNPs by binned allele counts, of populations and of pairs of them.
 
-    ``counts`` and ``called`` (num_tables, num_snps, num_populations) are those of the encoding ``joint-counts``: derived
-    alleles and called ones; an SNP that nobody is called at is padding. ``folded``: the allele that is rarer in all
-    populations together is counted, whichever ``counts`` counts. ``sizes`` are the populations' chromosomes. A count
-    among fewer calls is scaled to the size, and a SNP that nobody of a population is called at is left out there.
+    ``counts`` and ``called`` (num_tables, num_snps, num_populations) are those of the encoding ``joint-counts``,
+    derived alleles and called ones; a SNP at which nobody is called is padding. ``folded``: the allele that is rarer in
+    all populations together is counted, whichever ``counts`` counts. ``sizes`` are the populations' chromosomes. A
+    count among fewer calls is scaled to the size; where nobody of a population is called, the SNP is left out there.
     """
     counts, called = np.asarray(counts), np.asarray(called)
     if counts.shape != called.shape or counts.ndim != 3 or counts.shape[2] != len(sizes):
