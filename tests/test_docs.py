@@ -258,6 +258,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": schema.Experiment,
     "`data`: genomes": schema.RealData,
     "`windows`": schema.Windows,
+    "`loci`": schema.Loci,
+    "`comparison`": schema.Comparison,
     "`budget`": schema.BudgetSection,
     "`training`": schema.Training,
     "`execution`": schema.Execution,

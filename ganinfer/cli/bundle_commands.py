@@ -45,7 +45,7 @@ def predict(
     file: ExperimentFile,
     tables: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[TABLE]...", help="Other tables, read as FILE says. Default: the one that it names."),
+        typer.Argument(metavar="[TABLE]...", help="Text tables, read as FILE says. Default: the data that it names."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn.")] = 1,
     overrides: Overrides = None,
@@ -69,4 +69,4 @@ def _experiments(file: Path, tables: list[Path], overrides: list[str] | None) ->
     if not tables:
         yield str(file), load(file, overrides)
     for table in tables:
-        yield str(table), load(file, overrides, **{"data.table": table.absolute()})
+        yield str(table), load(file, overrides, **{"data.table.file": table.absolute()})

@@ -15,7 +15,7 @@ from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_s
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling
+from ganinfer.runner import assembling, comparing
 from ganinfer.runner.refusing import refuse
 from ganinfer.runner.running import check_same
 from ganinfer.simulation import Setup, Task, choose_templates, simulate
@@ -25,6 +25,9 @@ _TRIED_DRAWS = 9
 #: Network, emulator and report, beside the simulations: seconds a simulated window, and once a run.
 _TRAINING_SECONDS = 1.5e-3
 _ONCE_SECONDS = 30.0
+#: Of the networks of a comparison: seconds a simulated table and fold.
+_TRAINING_SECONDS_A_SET = 0.05
+_TRIED_TABLES = 3
 
 
 def check(
@@ -37,7 +40,7 @@ def check(
     """
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
-    scenario = assembling.only_scenario(experiment)
+    scenario = "" if experiment.kind == "loci" else assembling.only_scenario(experiment)
     if output is not None:
         storage.check_folder(output, resume=resume)
     if output is not None and resume:
@@ -45,6 +48,8 @@ def check(
     # The default network without options is sure to build; TensorFlow's import would take longer than all the rest.
     network = output is not None or experiment.discriminator != type(experiment.discriminator)()
     refuse(experiment, network=network, resume=resume)
+    if experiment.kind == "loci":
+        return _check_loci(experiment)
     if isinstance(experiment.data, SimulatedData):
         experiment = _smaller_study(experiment)
     with execution.make("serial") as serial:
@@ -91,6 +96,52 @@ def check(
         "execution": _where(experiment),
         "cost": _cost(experiment, parameters, mean, median),
     }
+
+
+def _check_loci(experiment: Experiment) -> dict[str, Any]:
+    """The same of a comparison of scenarios on a table of SNPs."""
+    raw = comparing.open_table(experiment)
+    plan = comparing.planned(experiment, raw)
+    tried = {s.name: assembling.tried_prior(experiment, s.name, s.parameters) for s in plan.scenarios}
+    seconds = {s.name: _seconds_per_table(experiment, plan, s) for s in plan.scenarios}
+    section = experiment.comparison
+    number = section.simulations + section.tests
+    core = sum(number * each for each in seconds.values())
+    workers = _num_workers(experiment)
+    once = section.folds * section.simulations * len(seconds) * _TRAINING_SECONDS_A_SET + _ONCE_SECONDS
+    return {
+        "experiment": experiment.name,
+        **plan.summary,
+        "pipeline": vars(pipeline_settings(experiment, raw.phased)),
+        "scenarios": {
+            s.name: {"parameters": ", ".join(s.parameters.names), "seconds_per_table": seconds[s.name]}
+            for s in plan.scenarios
+        },
+        "warnings": [
+            line for s in plan.scenarios for line in tried[s.name].warnings(experiment.place("scenarios", s.name))
+        ],
+        "execution": _where(experiment),
+        "cost": {
+            "simulated_tables": number * len(seconds),
+            "core_minutes_of_simulation": core / 60,
+            "workers": workers or "as many as the cluster has",
+            "estimated_minutes": (core / workers + once) / 60 if workers else None,
+        },
+    }
+
+
+def _seconds_per_table(experiment: Experiment, plan: comparing.Plan, scenario: Any) -> float:
+    """Seconds of one core to simulate, prepare and encode a table: mean over a few draws of the prior."""
+    draws = scenario.parameters.sample(np.random.default_rng(experiment.seed), _TRIED_TABLES + 1)
+    seconds = []
+    with execution.make("serial", timeout=experiment.execution.timeout) as serial:
+        for seed, vector in enumerate(draws, start=1):
+            values = scenario.parameters.named(vector)
+            task = Task(scenario.setup, values, (plan.table.template,), seed, scenario.label)
+            begun = _core_seconds()
+            list(simulate([task], serial))
+            seconds.append(_core_seconds() - begun)
+    return float(np.mean(seconds[1:]))
 
 
 def _unused_labels(experiment: Experiment, scenario: str, real: RealWindows) -> str | None:
