@@ -24,7 +24,7 @@ import ganinfer
 from ganinfer import experiment
 from ganinfer.cli import app, guard, show, values
 from ganinfer.simulation import SimulationError
-from tests import run_folder
+from tests import compared_folder, run_folder
 from tests.test_runner import TINY
 from tests.verification import same_answer
 
@@ -356,6 +356,37 @@ def test_nested_values_become_indented_lines() -> None:
         "  1  –",
     ]
     assert show.lines(found) == expected
+
+
+def test_a_comparison_is_answered_before_its_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = compared_folder.make(tmp_path / "run")
+    show.result(folder, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(
+        "The most probable scenario is stable (probability 0.900). It fits: 40 % of the data sets"
+    )
+    assert [line.split() for line in lines[2:4]] == [
+        ["scenario", "probability", "prior-predictive", "p", "the", "data"],
+        ["stable", "0.900", "0.4", "fits"],
+    ]
+    assert "the networks name the true scenario in 96.0 %; log loss 0.3 ± 0.03." in lines[7]
+    assert lines[9:11] == ["Parameters of stable:", lines[10]]
+    assert lines[11].split()[:2] == ["N", "9,000"]
+    assert "1,500 data sets simulated in 1 min 30 s" in lines
+    show.result(folder, as_json=True)
+    assert json.loads(capsys.readouterr().out)["comparison"]["none_fits"] is False
+
+
+def test_that_no_scenario_fits_is_the_first_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = compared_folder.make(
+        tmp_path / "run", p_values=[0.01, 0.02, 0.001], alike=True, parameters=False, tests=False
+    )
+    show.result(folder, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("No scenario fits: ")
+    assert lines[1] == "stable and expansion cannot be told apart with such data."
+    assert "Nothing was tested: comparison.tests is 0." in lines
+    assert "Parameters" not in "".join(lines)
 
 
 def test_mappings_that_are_alike_become_a_table() -> None:

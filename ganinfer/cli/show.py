@@ -84,13 +84,12 @@ def result(folder: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), **values}, indent=2))
         return
+    if values.get("comparison"):
+        _compared(values)
     for row in table(_parameter_rows(values)):
         typer.echo(row)
     if values.get("seconds"):
-        total = duration(values["seconds"].get("total") or 0)
-        typer.echo(
-            f"\n{values.get('simulated_windows', 0):,} windows simulated in {total}; stopped: {values['stopped']}"
-        )
+        typer.echo(f"\n{_spent(values)}")
     for name in ("result.json", "report.html", "best.demes.yaml"):
         if (folder / name).exists():
             typer.echo(f"{folder / name}")
@@ -126,6 +125,31 @@ def predictions(answers: Sequence[Mapping[str, Any]]) -> None:
         typer.echo("")
         for line in table(_parameter_rows(answers[0])):
             typer.echo(line)
+
+
+def _compared(values: Mapping[str, Any]) -> None:
+    """Which scenario, before its parameters: the verdict, then what it rests on."""
+    from ganinfer.report import scenarios_told
+
+    for sentence in (scenarios_told.verdict(values), *scenarios_told.alike(values)):
+        typer.echo(sentence)
+    columns = ("scenario", "probability", "prior-predictive p", "the data")
+    typer.echo("")
+    for row in table([dict(zip(columns, row, strict=True)) for row in scenarios_told.rows(values)]):
+        typer.echo(row)
+    if tests := scenarios_told.tests(values):
+        typer.echo(f"\n{tests}")
+    elif not values["comparison"].get("confusion"):
+        typer.echo("\nNothing was tested: comparison.tests is 0.")
+    if values.get("parameters"):
+        typer.echo(f"\nParameters of {values['best']}:")
+
+
+def _spent(values: Mapping[str, Any]) -> str:
+    total = duration(values["seconds"].get("total") or 0)
+    if values.get("comparison"):
+        return f"{values.get('simulated_tables', 0):,} data sets simulated in {total}"
+    return f"{values.get('simulated_windows', 0):,} windows simulated in {total}; stopped: {values['stopped']}"
 
 
 def _parameter_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ganinfer.report import fit_drawn, model_drawn, parameters_drawn, training_drawn
+from ganinfer.report import (
+    comparison_drawn,
+    fit_drawn,
+    model_drawn,
+    parameters_drawn,
+    scenarios_drawn,
+    training_drawn,
+)
 from ganinfer.report.reading import Run
 from ganinfer.report.style import Drawing, applied
 
@@ -26,12 +33,43 @@ FIGURES: dict[str, Callable[[Run], Drawing | str]] = {
 }
 
 
+#: The same of a run that compared scenarios: there is no trajectory, and there are no windows.
+COMPARED: dict[str, Callable[[Run], Drawing | str]] = {
+    "scenarios": scenarios_drawn.scenarios,
+    "clouds": scenarios_drawn.clouds,
+    "confusion": comparison_drawn.confusion,
+    "reliability": comparison_drawn.reliability,
+    "learning_curve": comparison_drawn.learning_curve,
+    "separating": scenarios_drawn.separating,
+    "oddest": scenarios_drawn.oddest,
+    "model": model_drawn.model,
+    "prior_to_posterior": parameters_drawn.prior_to_posterior,
+    "pairs": parameters_drawn.pairs,
+    "training": comparison_drawn.training,
+    "timing": training_drawn.timing,
+}
+
+
+#: What one scenario alone has nothing to show of.
+_OF_SEVERAL = {"confusion", "reliability", "learning_curve", "separating"}
+
+
+def figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
+    """The figures that fit a run: a comparison without estimates has none of parameters."""
+    if not run.comparison:
+        return FIGURES
+    left_out = set() if run.estimates else {"model", "prior_to_posterior", "pairs"}
+    if len(run.comparison["probabilities"]) == 1:
+        left_out |= _OF_SEVERAL
+    return {name: draw for name, draw in COMPARED.items() if name not in left_out}
+
+
 def write_all(run: Run, folder: Path) -> dict[str, Path]:
     """Every figure that can be drawn, as PNG files in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, Path] = {}
     with applied():
-        for name, draw in FIGURES.items():
+        for name, draw in figures_of(run).items():
             drawing = draw(run)
             if isinstance(drawing, Drawing):
                 written[name] = folder / f"{name}.png"

@@ -10,7 +10,7 @@ from ganinfer.report.reading import Run
 from ganinfer.report.style import GREY, POPULATIONS, Drawing, canvas, parameter_axis
 
 #: From this ratio of the oldest to the youngest event on, time is drawn on a logarithmic axis.
-_LOG_TIME = 12.0
+LOG_TIME = 12.0
 
 
 def model(run: Run) -> Drawing | str:
@@ -22,10 +22,10 @@ def model(run: Run) -> Drawing | str:
     graph = run.graph
     figure = canvas(5.2)
     ax = figure.subplots()
-    log_time = _span(graph) >= _LOG_TIME
+    log_time = span(graph) >= LOG_TIME
     colours = {deme.name: POPULATIONS[i % len(POPULATIONS)] for i, deme in enumerate(graph.demes)}
     demesdraw.tubes(graph, ax=ax, colours=colours, log_time=log_time, seed=1, labels="xticks-mid")
-    _scale_bar(ax, graph)
+    scale_bar(ax, graph)
     parameter_axis(ax.yaxis, log_time, 6)
     ax.set_ylabel(f"{graph.time_units} ago{', logarithmic' if log_time else ''}")
     _second_axis(run, ax, log_time)
@@ -33,7 +33,7 @@ def model(run: Run) -> Drawing | str:
         "The model at the estimates, present at the bottom. A tube is as wide as the population is large (diploid "
         "individuals; the bar is the scale), thick lines are splits, thin arrows migration, dashed ones admixture."
     )
-    return Drawing(figure, _described(graph), caption)
+    return Drawing(figure, described(graph), caption)
 
 
 def _second_axis(run: Run, ax: Any, log_time: bool) -> None:
@@ -52,30 +52,33 @@ def _second_axis(run: Run, ax: Any, log_time: bool) -> None:
     twin.set_ylabel(f"{other} ago ({words.short(years)} years a generation)", color=GREY)
 
 
-def _scale_bar(ax: Any, graph: Any) -> None:
+def scale_bar(ax: Any, graph: Any, below: float = 0.13) -> None:
     """A bar of a round number of individuals below the drawing, whose horizontal axis counts individuals."""
     largest = max(max(epoch.start_size, epoch.end_size) for deme in graph.demes for epoch in deme.epochs)
     power = 10.0 ** math.floor(math.log10(largest / 2))
     length = max(step * power for step in (1, 2, 5) if step * power <= largest / 2)
     left, transform = ax.get_xlim()[0], ax.get_xaxis_transform()
-    ax.plot([left, left + length], [-0.13, -0.13], color=GREY, lw=3, transform=transform, clip_on=False)
+    ax.plot([left, left + length], [-below, -below], color=GREY, lw=3, transform=transform, clip_on=False)
     label = f"  {words.short(length)} individuals"
-    ax.text(left + length, -0.13, label, transform=transform, va="center", color=GREY, fontsize=9.5)
+    ax.text(left + length, -below, label, transform=transform, va="center", color=GREY, fontsize=9.5)
 
 
-def _events(graph: Any) -> list[float]:
+def events(graph: Any) -> list[float]:
+    """Times after the present at which anything happens, ascending."""
     times = {epoch.start_time for deme in graph.demes for epoch in deme.epochs}
     times |= {epoch.end_time for deme in graph.demes for epoch in deme.epochs}
     times |= {pulse.time for pulse in graph.pulses}
     return sorted(t for t in times if 0 < t < math.inf)
 
 
-def _span(graph: Any) -> float:
-    times = _events(graph)
+def span(graph: Any) -> float:
+    """How much older the oldest event is than the youngest."""
+    times = events(graph)
     return times[-1] / times[0] if times else 1.0
 
 
-def _described(graph: Any) -> str:
+def described(graph: Any) -> str:
+    """The demes with their origins and sizes in a sentence."""
     parts = []
     for deme in graph.demes:
         sizes = [words.short(float(f"{epoch.start_size:.3g}")) for epoch in deme.epochs]

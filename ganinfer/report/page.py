@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganinfer import __version__
-from ganinfer.report import citing, drawing, fit_drawn, words
+from ganinfer.report import citing, drawing, fit_drawn, scenarios_told, words
 from ganinfer.report.reading import Estimate, ReportError, Run
 from ganinfer.report.style import Drawing, applied
 
@@ -69,6 +69,27 @@ SECTIONS = {
 }
 
 
+#: The same of a run that compared scenarios.
+SCENARIOS = "Scenarios"
+COMPARED = {
+    SCENARIOS: {
+        "scenarios": "What the scenarios tell",
+        "clouds": "The data among simulated data sets",
+        "confusion": "Which scenarios are taken for which",
+        "reliability": "Whether the probabilities mean what they say",
+        "learning_curve": "Whether more simulations would help",
+        "separating": "What tells the scenarios apart",
+        "oddest": "Where the data are most unusual",
+    },
+    "The model": {"model": "Sizes, splits and migration at the estimates"},
+    "The parameters": {
+        "prior_to_posterior": "Before and after seeing the genomes",
+        "pairs": "Which parameters depend on each other",
+    },
+    "The run": {"training": "Training of the networks", "timing": "Where the time went"},
+}
+
+
 def write(run: Run) -> Path:
     """Render the page and put it into the run folder as a whole."""
     target = run.folder / "report.html"
@@ -108,9 +129,11 @@ def render(run: Run) -> str:
         level=f"{100 * run.estimates[0].level:g} %" if run.estimates else "",
         findings=findings(run),
         warnings=run.warnings,
-        adequacy=words.adequacy(run),
-        verdict=(result.get("adequacy") or {}).get("verdict") or "unknown",
-        comparison=comparison(run),
+        adequacy=adequacy(run),
+        verdict=_verdict(run),
+        compared=run.comparison,
+        told=scenarios_told,
+        scenarios=SCENARIOS,
         sections=_sections(run),
         worst=worst(run),
         data=data_tables(run),
@@ -121,11 +144,13 @@ def render(run: Run) -> str:
 
 
 def _sections(run: Run) -> dict[str, list[Figure]]:
+    fitting = drawing.figures_of(run)
     with applied():
-        return {
-            section: [_figure(title, drawing.FIGURES[name], run) for name, title in figures.items()]
-            for section, figures in SECTIONS.items()
+        drawn = {
+            section: [_figure(title, fitting[name], run) for name, title in figures.items() if name in fitting]
+            for section, figures in (COMPARED if run.comparison else SECTIONS).items()
         }
+    return {section: figures for section, figures in drawn.items() if figures}
 
 
 def _figure(title: str, draw: Callable[[Run], Drawing | str], run: Run) -> Figure:
@@ -137,7 +162,9 @@ def _figure(title: str, draw: Callable[[Run], Drawing | str], run: Run) -> Figur
 
 def lead(run: Run) -> str:
     """What was done, in two sentences."""
-    sampled = _sampled(run)
+    if run.comparison:
+        return scenarios_told.lead(run)
+    sampled = words.sampled(run)
     real = f"{run.num_windows:,} windows{_length(run)}" if run.num_windows else "windows"
     origin = "simulated data set with known truth" if "simulate" in (run.experiment.get("data") or {}) else "genomes"
     what = f"The {origin}{f' of {sampled}' if sampled else ''}, {real}"
@@ -155,16 +182,6 @@ def lead(run: Run) -> str:
     generator = (run.experiment.get("generator") or {}).get("name")
     ended = f"The run ended because {words.stopped(run.result.get('stopped'), generator)}."
     return f"{what}, {verb} compared with {done}{f', {took}' if took else ''}. {ended}"
-
-
-def _sampled(run: Run) -> str:
-    samples = (run.data or {}).get("samples") or []
-    counts: dict[str, int] = {}
-    for s in samples:
-        if isinstance(s, Mapping) and "population" in s:
-            counts[str(s["population"])] = counts.get(str(s["population"]), 0) + int(s.get("individuals") or 0)
-    plural = "s" if sum(counts.values()) != 1 else ""
-    return f"{words.listing([f'{n} {p}' for p, n in counts.items()])} individual{plural}" if counts else ""
 
 
 def _length(run: Run) -> str:
@@ -186,7 +203,7 @@ def row(estimate: Estimate, generation_time: float | None) -> Row:
         prior=(words.short(estimate.prior[0]), words.short(estimate.prior[1])) if estimate.prior else None,
         place=(round(100 * place[0], 2), round(100 * place[1], 2), round(100 * place[2], 2)) if place else None,
         informative=estimate.informative,
-        left=f"{100 * estimate.sd_ratio:.2g} %" if estimate.sd_ratio is not None else "",
+        left=words.percent(estimate.sd_ratio) if estimate.sd_ratio is not None else "",
         truth=words.number(estimate.truth, words.resolution(estimate)) if estimate.truth is not None else "",
     )
 
@@ -199,7 +216,7 @@ def findings(run: Run) -> list[str]:
         found.append(
             f"The genomes say little about {words.listing(silent)}: after seeing them the uncertainty is nearly what "
             "the prior allowed before. Do not report such an estimate as a finding; another design (more individuals, "
-            "longer windows, another model) may be able to tell."
+            f"{'more SNPs' if run.comparison else 'longer windows'}, another model) may be able to tell."
         )
     for e in run.estimates:
         sides = [] if e.informative is False or e.prior is None else words.edges(e)
@@ -215,10 +232,20 @@ def findings(run: Run) -> list[str]:
     return found
 
 
-def comparison(run: Run) -> list[tuple[str, str]]:
-    """Scenario and its probability, where several were compared."""
-    values = ((run.result or {}).get("comparison") or {}).get("probabilities") or {}
-    return [(name, f"{p:.3f}" if p is not None else "–") for name, p in values.items()] if len(values) > 1 else []
+def adequacy(run: Run) -> str:
+    """Whether the model can have made the data, in words."""
+    if not run.comparison:
+        return words.adequacy(run)
+    sentence = scenarios_told.adequacy(run.result or {})
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _verdict(run: Run) -> str:
+    """The class of the sentence on adequacy."""
+    if run.comparison:
+        best = (run.result or {})["best"]
+        return {True: "adequate", False: "wrong", None: "unknown"}[scenarios_told.fits(run.result or {}, best)]
+    return ((run.result or {}).get("adequacy") or {}).get("verdict") or "unknown"
 
 
 def worst(run: Run) -> list[str]:
@@ -245,7 +272,7 @@ def data_tables(run: Run) -> dict[str, list[tuple[str, str]]]:
         return {}
     windows = data["windows"] if isinstance(data.get("windows"), Mapping) else {"kept": data.get("windows")}
     records = data["records"] if isinstance(data.get("records"), Mapping) else {}
-    tables = {"Genomes": _genomes(run, data), "Windows": _windows(windows)}
+    tables = {"Genomes": _genomes(run, data), "Windows": _windows(windows), **scenarios_told.snp_table(data)}
     if records:
         dropped = records.get("dropped") or {}
         tables["Records"] = [("read", _count(records.get("read"))), ("kept", _count(records.get("kept")))]
@@ -265,7 +292,7 @@ def _genomes(run: Run, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     rate = data.get("mean_recombination_rate")
     missing = data.get("missing")
     return [
-        ("individuals", _sampled(run)),
+        ("individuals", words.sampled(run)),
         ("files", _files(data.get("genotypes") or [])),
         ("phased", phased),
         ("ancestral alleles", told),

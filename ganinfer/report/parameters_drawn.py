@@ -113,7 +113,7 @@ def prior_to_posterior(run: Run) -> Drawing | str:
     shares = []
     for e in estimates:
         place = words.share_of_prior(e)
-        shares.append(f"{e.name} {100 * (place[2] - place[0]):.2g} %" if place else e.name)
+        shares.append(f"{e.name} {words.percent(place[2] - place[0])}" if place else e.name)
     caption = (
         "Blue: what is believed after seeing the genomes; the line is the estimate, the bar below its interval. Grey: "
         "the prior's range. A narrow peak means that the genomes say much about a parameter, a blue shape as wide as "

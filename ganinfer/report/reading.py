@@ -66,6 +66,8 @@ class Run:
     fit_info: dict[str, Any]
     graph: Any
     absent: Mapping[str, str] = field(default_factory=dict)
+    pictured: dict[str, np.ndarray] | None = None
+    graphs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -76,6 +78,11 @@ class Run:
         """The scenario that the estimates belong to."""
         names = list(self.experiment.get("scenarios") or {})
         return (self.result or {}).get("best") or (names[0] if names else None)
+
+    @property
+    def comparison(self) -> Mapping[str, Any]:
+        """What a run that compared scenarios says of them; empty for any other run."""
+        return (self.result or {}).get("comparison") or {}
 
     @cached_property
     def generation_time(self) -> float | None:
@@ -106,9 +113,17 @@ class Run:
 
     @property
     def truth(self) -> dict[str, float]:
-        """The parameters that made the data, in a simulation study."""
+        """The parameters that made the data, in a simulation study; none where another scenario is the best."""
         values = (self.data or {}).get("truth")
+        if self.comparison and self.true_scenario != self.scenario:
+            return {}
         return {str(k): float(v) for k, v in values.items()} if isinstance(values, Mapping) else {}
+
+    @property
+    def true_scenario(self) -> str | None:
+        """The scenario that made the data, in a simulation study."""
+        section = (self.experiment.get("data") or {}).get("simulate")
+        return section.get("scenario") if isinstance(section, Mapping) else None
 
     @property
     def populations(self) -> tuple[str, ...]:
@@ -168,7 +183,20 @@ def load(folder: Path) -> Run:
         fit_info=_json(folder / "fit.json", absent) or {},
         graph=_graph(folder / "best.demes.yaml", absent),
         absent=absent,
+        **_compared(folder, result, absent),
     )
+
+
+def _compared(folder: Path, result: Mapping[str, Any] | None, absent: dict[str, str]) -> dict[str, Any]:
+    """What only a comparison of scenarios leaves: arrays to draw, and each scenario's graph where it has one."""
+    names = ((result or {}).get("comparison") or {}).get("probabilities") or {}
+    if not names:
+        return {}
+    graphs = {name: _graph(folder / "models" / f"{name}.demes.yaml", absent) for name in names}
+    return {
+        "pictured": _arrays(folder / "comparison.npz", absent),
+        "graphs": {name: graph for name, graph in graphs.items() if graph is not None},
+    }
 
 
 def proposal_spread(trajectory: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganinfer.report.reading import Estimate, Run
@@ -194,6 +194,12 @@ _PARTS = (
     (re.compile(r"haplotypes homozygosity ([^,]+), (.+)"), "haplotype homozygosity in {0} ({1})"),
     (re.compile(r"haplotypes shared ([^,]+),([^,]+), (.+)"), "haplotypes that {0} and {1} share ({2})"),
     (re.compile(r"r2 ([^,]+), (\d+)-(\d+) bp"), "linkage disequilibrium (r²) in {0} between sites {1} to {2} bp apart"),
+    (re.compile(r"diversity (.+), heterozygosity"), "heterozygosity in {0}"),
+    (re.compile(r"diversity (.+), variable SNPs"), "share of SNPs that vary in {0}"),
+    (re.compile(r"diversity (.+), (Fst|dxy)"), "differentiation of {0} ({1})"),
+    (re.compile(r"inbreeding (.+), F"), "inbreeding (F) in {0}"),
+    (re.compile(r"inbreeding (.+), spread of heterozygosity"), "spread of heterozygosity among individuals of {0}"),
+    (re.compile(r"structure (.+), eigenvalue (\d+)"), "structure within {0} (eigenvalue {1})"),
     (re.compile(r"four gametes (.+)"), "share of pairs of neighbouring sites in {0} with all four gametes"),
 )
 
@@ -215,6 +221,22 @@ def statistic(name: str, *, folded: bool = False) -> str:
         if match:
             return phrase.format(*(_WIDTHS.get(group, group) for group in match.groups()))
     return name
+
+
+def sampled(run: Run) -> str:
+    """The sampled individuals of each population as a phrase."""
+    samples = (run.data or {}).get("samples") or []
+    counts: dict[str, int] = {}
+    for s in samples:
+        if isinstance(s, Mapping) and "population" in s:
+            counts[str(s["population"])] = counts.get(str(s["population"]), 0) + int(s.get("individuals") or 0)
+    plural = "s" if sum(counts.values()) != 1 else ""
+    return f"{listing([f'{n} {p}' for p, n in counts.items()])} individual{plural}" if counts else ""
+
+
+def percent(share: float) -> str:
+    """A share in percent: two digits, and whole from 10 % on."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
 
 
 def signed(value: Any) -> str:

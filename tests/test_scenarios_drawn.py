@@ -1,0 +1,307 @@
+"""The report of compared scenarios: its verdict first, its figures whole for few and many scenarios."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ganinfer import report
+from ganinfer.report import comparison_drawn, drawing, page, reading, scenarios_drawn, scenarios_told
+from ganinfer.report.style import Drawing, applied
+from ganinfer.runner import comparing
+from tests import compared_folder, run_folder
+from tests.test_report import assert_stands_alone, parsed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compared_folder.make(tmp_path_factory.mktemp("compared") / "run", rivals=["joint-sfs"])
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five scenarios of long names, of which none fits and two are alike."""
+    path = tmp_path_factory.mktemp("five") / "run"
+    return compared_folder.make(path, compared_folder.LONG, p_values=[0.001, 0.02, 0.0002, 0.01, 0.001], alike=True)
+
+
+def changed(path: Path, **values: Any) -> Path:
+    """The folder with other values in the comparison of its result."""
+    result = json.loads((path / "result.json").read_text())
+    result["comparison"] |= values
+    (path / "result.json").write_text(json.dumps(result))
+    return path
+
+
+def drawn(path: Path, name: str) -> Drawing:
+    with applied():
+        found = drawing.COMPARED[name](reading.load(path))
+    assert isinstance(found, Drawing), found
+    return found
+
+
+def texts(found: Drawing) -> list[str]:
+    from matplotlib.text import Text
+
+    return [text.get_text() for text in found.figure.findobj(Text) if text.get_text()]
+
+
+def overlapping(labels: list[Any], figure: Any) -> list[tuple[str, str]]:
+    """Pairs of labels that cover each other once drawn."""
+    figure.draw_without_rendering()
+    boxes = [(label.get_text(), label.get_window_extent()) for label in labels if label.get_text()]
+    return [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
+
+
+# The page
+
+
+def test_the_verdict_comes_first_and_the_page_is_whole(folder: Path) -> None:
+    report.write_report(folder)
+    found = parsed(folder)
+    assert_stands_alone(found)
+    assert len(found.images) == len(drawing.COMPARED)
+    text = found.words
+    sentence = "The most probable scenario is stable (probability 0.900). It fits: 40 % of the data sets"
+    assert text.index(sentence) < text.index("was compared with")
+    assert "(prior-predictive p = 0.4)" in text
+    assert "expansion 0.050 0.02 does not fit" in text
+    assert "The parameters of stable, the most probable scenario." in text
+    assert "N 9,000 7,200 to 10,800 diploid individuals 8,800 20 %" in text
+    assert "Not shown" not in text
+    assert text.index("prior-predictive p the data") < text.index("The parameters of stable")
+
+
+def test_that_none_fits_is_said_before_any_probability(five: Path) -> None:
+    report.write_report(five)
+    text = parsed(five).words
+    place = text.index("No scenario fits: the data lie outside what every one of them simulates.")
+    assert place < text.index("0.900")
+    assert '<p class="banner none">' in (five / "report.html").read_text()
+    assert "the least bad scenario: none fits, so do not interpret them" in text
+    alike = "constant-size and expansion-of-both-lineages-before-the-last-ice-age cannot be told apart with such data"
+    assert f"{alike}: in 76 of 192 tests (40 %) one was taken for the other." in text
+    assert "expansion_of_the_zonal_lineage_only_with_migration 0.025 < 0.001 does not fit" in text
+
+
+def test_the_most_probable_need_not_fit(tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run", p_values=[0.001, 0.3, 0.2])
+    said = scenarios_told.verdict(reading.load(path).result or {})
+    assert "But it does not fit: 0.1 % of the data sets simulated under stable" in said
+    assert said.endswith("Of the others, expansion and bottleneck would fit.")
+
+
+def test_the_lead_counts_what_was_compared(folder: Path) -> None:
+    said = page.lead(reading.load(folder))
+    assert said == (
+        "A simulated data set with known truth (scenario stable) of 20 A and 15 B individuals and 1,150 SNPs at 1,000 "
+        "loci was compared with 1,500 data sets simulated under 3 scenarios, within 1 min 30 s."
+    )
+
+
+def test_the_data_are_a_table_of_snps(folder: Path) -> None:
+    tables = page.data_tables(reading.load(folder))
+    assert list(tables) == ["Genomes", "SNPs"]
+    assert dict(tables["SNPs"]) == {
+        "read": "1,200",
+        "loci": "1,000",
+        "used": "1,150",
+        "left out: called too rarely": "50",
+    }
+    assert dict(tables["Genomes"])["missing genotypes"] == "14 %"
+
+
+def test_a_comparison_alone_has_no_estimates(tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run", parameters=False, models=False, tests=False)
+    report.write_report(path)
+    found = parsed(path)
+    assert_stands_alone(found)
+    assert "This run only compared scenarios; it estimated no parameters." in found.words
+    assert "The parameters" not in found.words
+    assert "Not shown: no scenario's simulator has a demographic graph to draw." in found.words
+    assert found.words.count("Not shown: the run kept no data sets to test on") == 2
+    assert "Not shown: there is no learning curve" in found.words
+
+
+def test_one_scenario_is_only_asked_whether_it_fits(tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run", ["only"])
+    report.write_report(path)
+    found = parsed(path)
+    assert_stands_alone(found)
+    assert "There is one scenario, only. It fits: 40 % of the data sets" in found.words
+    assert "simulated under 1 scenario, within" in found.words
+    assert "taken for" not in found.words
+    assert set(drawing.COMPARED) - set(report.figures(path)) == {
+        "confusion",
+        "reliability",
+        "learning_curve",
+        "separating",
+    }
+
+
+def test_the_truth_of_another_scenario_is_not_that_of_the_best(tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run")
+    assert reading.load(path).truth == {"N": 8765.0, "T": 2100.0}
+    text = (path / "experiment.yaml").read_text().replace("scenario: stable", "scenario: bottleneck")
+    (path / "experiment.yaml").write_text(text)
+    assert reading.load(path).truth == {}
+
+
+def test_what_is_damaged_is_said(tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run")
+    for name in ("comparison.npz", "training.parquet", "models/stable.demes.yaml"):
+        (path / name).write_bytes(b"{ damaged")
+    report.write_report(path)
+    found = parsed(path)
+    assert found.words.count("Not shown: comparison.npz cannot be read") == 3
+    assert "no graph to draw" in texts(drawn(path, "scenarios"))
+
+
+def test_other_runs_are_not_told_of_scenarios(tmp_path: Path) -> None:
+    path = run_folder.make(tmp_path / "run", minimal=True)
+    report.write_report(path)
+    assert "Scenarios" not in parsed(path).words
+    assert drawing.figures_of(reading.load(path)) is drawing.FIGURES
+
+
+def test_reader_and_writer_agree_on_what_fits() -> None:
+    assert scenarios_told.FITS == comparing.FITS
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.99999, "> 0.999"), (1e-9, "< 0.001"), (0.9955, "0.996"), (None, "–"), (float("nan"), "–")],
+)
+def test_no_probability_is_0_or_1(value: float | None, text: str) -> None:
+    assert scenarios_told.probability(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.001, "0.001"), (0.0009, "< 0.001"), (1.0, "1"), (0.392, "0.39")])
+def test_p_values(value: float, text: str) -> None:
+    assert scenarios_told.p_value(value) == text
+
+
+# The figures
+
+
+@pytest.mark.parametrize("names", [("a", "bottleneck"), compared_folder.SHORT, compared_folder.LONG])
+def test_every_figure_is_drawn_with_words(names: tuple[str, ...], tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run", names, rivals=["joint-sfs", "abc-random-forest"])
+    written = report.figures(path)
+    assert list(written) == list(drawing.COMPARED)
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in written.values())
+    for name in written:
+        found = drawn(path, name)
+        assert len(found.alternative) > 20
+        assert len(found.caption) > 20
+
+
+LABELS: dict[str, Callable[[Any], list[Any]]] = {
+    "scenarios": lambda figure: [text for ax in figure.axes for text in (ax._left_title, *ax.texts)],
+    "confusion": lambda figure: [*figure.axes[0].get_yticklabels(), *figure.axes[1].get_yticklabels()],
+    "separating": lambda figure: [*figure.axes[0].get_yticklabels(), *(ax.xaxis.label for ax in figure.axes)],
+    "oddest": lambda figure: [*figure.axes[0].get_yticklabels(), *figure.legends[0].get_texts()],
+    "clouds": lambda figure: [*figure.legends[0].get_texts(), *(ax.xaxis.label for ax in figure.axes)],
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_long_names_do_not_cover_each_other(name: str, five: Path) -> None:
+    found = drawn(five, name)
+    with applied():
+        assert overlapping(LABELS[name](found.figure), found.figure) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("short", ["short"]),
+        ("expansion_of_the_zonal_lineage", ["expansion_of_", "the_zonal_", "lineage"]),
+        ("no-end-of-parts-in-this-name-here", ["no-end-of-", "parts-in-this-", "name-here"]),
+        ("unbreakableunbreakable", ["unbreakableunb", "reakable"]),
+        ("a b " * 12, ["a b a b a b a", "b a b a b a b", "a b a b a b a…"]),
+    ],
+)
+def test_names_are_wrapped_where_words_end(text: str, lines: list[str]) -> None:
+    assert scenarios_drawn.wrapped(text, 14).split("\n") == lines
+
+
+def test_scenarios_share_their_time_and_have_their_own_colours(folder: Path) -> None:
+    found = drawn(folder, "scenarios")
+    assert len({ax.get_ylim() for ax in found.figure.axes}) == 1
+    assert len({ax._left_title.get_color() for ax in found.figure.axes}) == 3
+    assert "probability 0.900" in texts(found)
+
+
+def test_the_data_are_a_star_for_each_network(folder: Path, tmp_path: Path) -> None:
+    statistics, networks = drawn(folder, "clouds").figure.axes
+    assert [len(ax.lines[0].get_xdata()) for ax in (statistics, networks)] == [1, 5]
+    assert "by classical statistics, the data lie nearest to stable" in drawn(folder, "clouds").alternative
+    two = drawn(compared_folder.make(tmp_path / "run", ("a", "b")), "clouds")
+    assert two.figure.axes[1].get_ylabel() == "simulated data sets"
+    assert "bars count the simulated data sets" in two.caption
+
+
+def test_the_confusion_has_counts_shares_and_rivals(folder: Path) -> None:
+    found = drawn(folder, "confusion")
+    assert "96\n96 %" in texts(found)
+    assert "288 of 300 right" in found.alternative
+    assert "joint-sfs, trained on the same simulations" in found.caption
+    assert [label.get_text() for label in found.figure.axes[1].get_yticklabels()] == ["networks", "joint-sfs"]
+
+
+def test_empty_classes_have_no_point(folder: Path) -> None:
+    found = drawn(folder, "reliability")
+    points = found.figure.axes[0].containers[0].lines[0]
+    assert len(points.get_xdata()) == 8
+    assert np.isfinite(points.get_ydata()).all()
+    for part in ("4 % on average", "Log loss 0.3 ± 0.03", "divided by 1.3", "guessing by 0.2 %"):
+        assert part in found.caption
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        (
+            (0.5, 0.4, 0.3),
+            "From 200 to 400 data sets a scenario the log loss still fell by 0.1: more simulations would",
+        ),
+        ((0.5, 0.31, 0.3), "changed by −0.01, within the tests' own error (0.042): more simulations promise little"),
+        ((0.5, 0.3, 0.4), "rose by 0.1: more simulations alone would not help"),
+    ],
+)
+def test_the_last_step_says_whether_more_would_help(losses: tuple[float, ...], said: str, tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run")
+    changed(path, learning_curve=compared_folder.curve(losses))
+    assert said in drawn(path, "learning_curve").caption
+
+
+def test_separating_statistics_are_in_order_with_the_data_beside(folder: Path) -> None:
+    found = drawn(folder, "separating")
+    widths = [bar.get_width() for bar in found.figure.axes[0].patches]
+    assert widths == sorted(widths, reverse=True)
+    assert len(widths) == 10
+    assert "most of all structure within B (eigenvalue 1), 95 %" in found.alternative
+
+
+def test_the_oddest_statistics_are_the_best_scenarios(folder: Path) -> None:
+    found = drawn(folder, "oddest")
+    assert "SNPs with minor-allele count 0 in A and 4 to 8 in B, +6.50 standard deviations" in found.alternative
+    assert "they say what the scenario lacks" in found.caption
+
+
+def test_training_has_a_line_a_fold_and_kind(folder: Path) -> None:
+    found = drawn(folder, "training")
+    assert [len(ax.lines) for ax in found.figure.axes] == [10, 10]
+    assert found.alternative == "Losses of 5 networks over 30 epochs."
+
+
+def test_wilsons_interval_lies_within_0_and_1() -> None:
+    low, high = comparison_drawn._wilson(np.array([0.0, 0.5, 1.0]), np.array([1.0, 100.0, 20.0]))
+    assert ((low >= -1e-12) & (high <= 1 + 1e-12)).all()
+    np.testing.assert_allclose((low[1], high[1]), (0.404, 0.596), atol=1e-3)  # as R's prop.test without correction
