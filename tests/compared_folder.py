@@ -25,6 +25,7 @@ _STATISTICS = (
     "diversity A-B, Fst",
     "inbreeding A, F",
     "structure B, eigenvalue 1",
+    "missing A, by individual",
 )
 _MODEL = """
 time_units: generations
@@ -51,6 +52,7 @@ def make(
     p_values: Sequence[float] | None = None,
     alike: bool = False,
     parameters: bool = True,
+    chosen: str | None = None,
     rivals: Sequence[str] = (),
     tests: bool = True,
     models: bool = True,
@@ -63,7 +65,9 @@ def make(
         run.write_text("experiment.yaml", _EXPERIMENT.format(name=names[0]))
         run.write_json("data.json", _DATA)
         run.write_json("warnings.json", {"warnings": []})
-        run.write_json("result.json", _result(names, values, alike, parameters, rivals, tests))
+        run.write_json(
+            "result.json", _result(names, values, alike, parameters, rivals, tests) | {"chosen": chosen or names[0]}
+        )
         run.write_arrays("comparison.npz", _pictured(names, rng))
         run.write_table("training.parquet", _training(rng))
         if models:
@@ -156,7 +160,6 @@ def _scores(accuracy: float, log_loss: float) -> dict[str, object]:
         "log_loss": log_loss,
         "log_loss_error": 0.03,
         "expected_calibration_error": 0.04,
-        "confusion": None,
     }
 
 

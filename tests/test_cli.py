@@ -370,7 +370,7 @@ def test_a_comparison_is_answered_before_its_parameters(tmp_path: Path, capsys: 
         ["stable", "0.900", "0.4", "fits"],
     ]
     assert "the networks name the true scenario in 96.0 %; log loss 0.3 ± 0.03." in lines[7]
-    assert lines[9:11] == ["Parameters of stable:", lines[10]]
+    assert lines[9] == "The parameters of stable, the most probable scenario."
     assert lines[11].split()[:2] == ["N", "9,000"]
     assert "1,500 data sets simulated in 1 min 30 s" in lines
     show.result(folder, as_json=True)

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from ganinfer import report
-from ganinfer.report import comparison_drawn, drawing, page, reading, scenarios_drawn, scenarios_told
+from ganinfer.haplotypes import SampleSet, chromosomes
+from ganinfer.report import comparison_drawn, drawing, page, reading, scenarios_drawn, scenarios_told, words
 from ganinfer.report.style import Drawing, applied
 from ganinfer.runner import comparing
+from ganinfer.table_statistics import TableStatistics
 from tests import compared_folder, run_folder
 from tests.test_report import assert_stands_alone, parsed
 
@@ -128,6 +130,16 @@ def test_a_comparison_alone_has_no_estimates(tmp_path: Path) -> None:
     assert "Not shown: there is no learning curve" in found.words
 
 
+def test_another_scenario_may_be_chosen(tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run", chosen="bottleneck")
+    report.write_report(path)
+    text = parsed(path).words
+    assert "The most probable scenario is stable" in text
+    assert "The parameters of bottleneck, which was asked for; the most probable scenario is stable." in text
+    assert "2 % of the data sets simulated under bottleneck" in text
+    assert reading.load(path).truth == {}  # the data were made under stable
+
+
 def test_one_scenario_is_only_asked_whether_it_fits(tmp_path: Path) -> None:
     path = compared_folder.make(tmp_path / "run", ["only"])
     report.write_report(path)
@@ -184,6 +196,12 @@ def test_no_probability_is_0_or_1(value: float | None, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.001, "0.001"), (0.0009, "< 0.001"), (1.0, "1"), (0.392, "0.39")])
 def test_p_values(value: float, text: str) -> None:
     assert scenarios_told.p_value(value) == text
+
+
+def test_every_statistic_of_tables_has_words() -> None:
+    samples = (SampleSet("A", 5), SampleSet("B-north", 4))
+    names = TableStatistics(chromosomes(samples)).names
+    assert [name for name in names if words.statistic(name) == name] == []
 
 
 # The figures
@@ -286,7 +304,7 @@ def test_separating_statistics_are_in_order_with_the_data_beside(folder: Path) -
     widths = [bar.get_width() for bar in found.figure.axes[0].patches]
     assert widths == sorted(widths, reverse=True)
     assert len(widths) == 10
-    assert "most of all structure within B (eigenvalue 1), 95 %" in found.alternative
+    assert "most of all how unevenly calls are missing in A, by individual, 95 %" in found.alternative
 
 
 def test_the_oddest_statistics_are_the_best_scenarios(folder: Path) -> None:

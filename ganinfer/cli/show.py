@@ -142,7 +142,7 @@ def _compared(values: Mapping[str, Any]) -> None:
     elif not values["comparison"].get("confusion"):
         typer.echo("\nNothing was tested: comparison.tests is 0.")
     if values.get("parameters"):
-        typer.echo(f"\nParameters of {values['best']}:")
+        typer.echo(f"\n{scenarios_told.whose(values)}")
 
 
 def _spent(values: Mapping[str, Any]) -> str:

@@ -236,15 +236,17 @@ def adequacy(run: Run) -> str:
     """Whether the model can have made the data, in words."""
     if not run.comparison:
         return words.adequacy(run)
-    sentence = scenarios_told.adequacy(run.result or {})
+    result = run.result or {}
+    sentence = scenarios_told.adequacy(result, scenarios_told.chosen(result))
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _verdict(run: Run) -> str:
     """The class of the sentence on adequacy."""
     if run.comparison:
-        best = (run.result or {})["best"]
-        return {True: "adequate", False: "wrong", None: "unknown"}[scenarios_told.fits(run.result or {}, best)]
+        result = run.result or {}
+        fitting = scenarios_told.fits(result, scenarios_told.chosen(result))
+        return {True: "adequate", False: "wrong", None: "unknown"}[fitting]
     return ((run.result or {}).get("adequacy") or {}).get("verdict") or "unknown"
 
 

@@ -77,7 +77,8 @@ class Run:
     def scenario(self) -> str | None:
         """The scenario that the estimates belong to."""
         names = list(self.experiment.get("scenarios") or {})
-        return (self.result or {}).get("best") or (names[0] if names else None)
+        result = self.result or {}
+        return result.get("chosen") or result.get("best") or (names[0] if names else None)
 
     @property
     def comparison(self) -> Mapping[str, Any]:

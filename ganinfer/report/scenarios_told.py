@@ -62,7 +62,7 @@ def _of_fit(result: Mapping[str, Any], best: str) -> str:
     fitting = fits(result, best)
     if fitting is None:
         return "Whether it fits the data was not looked at."
-    sentence = adequacy(result)
+    sentence = adequacy(result, best)
     if fitting:
         return f"It fits: {sentence}."
     others = [name for name in result["comparison"]["probabilities"] if fits(result, name)]
@@ -70,14 +70,31 @@ def _of_fit(result: Mapping[str, Any], best: str) -> str:
     return f"But it does not fit: {sentence}.{rest}"
 
 
-def adequacy(result: Mapping[str, Any]) -> str:
-    """How unusual the data are under the best scenario, as the end of a sentence."""
-    p = _p_value(result, result["best"])
+def chosen(result: Mapping[str, Any]) -> str:
+    """The scenario whose parameters the run estimated: the best, or the one that was asked for."""
+    return str(result.get("chosen") or result["best"])
+
+
+def whose(result: Mapping[str, Any]) -> str:
+    """Whose parameters the estimates are, and what to think of it."""
+    name = chosen(result)
+    if name != result["best"]:
+        rank = f"which was asked for; the most probable scenario is {result['best']}"
+    elif none_fits(result):
+        rank = "the least bad scenario: none fits, so do not interpret them"
+    else:
+        rank = "the most probable scenario"
+    return f"The parameters of {name}, {rank}."
+
+
+def adequacy(result: Mapping[str, Any], scenario: str) -> str:
+    """How unusual the data are under a scenario, as the end of a sentence."""
+    p = _p_value(result, scenario)
     if p is None:
         return "whether it could have made such data was not looked at"
     told = f"= {p_value(p)}" if p >= 0.001 else p_value(p)
     return (
-        f"{words.percent(p)} of the data sets simulated under {result['best']} are as unusual for it as the real one, "
+        f"{words.percent(p)} of the data sets simulated under {scenario} are as unusual for it as the real one, "
         f"or more (prior-predictive p {told})"
     )
 
