@@ -90,6 +90,8 @@ _DATA = {
         {"population": "B", "individuals": 15, "ploidy": 2, "time": 0},
     ],
     "truth": {"N": 8765.0, "T": 2100.0},
+    "files": [{"path": "/data/snps.tsv", "digest": "fad2" * 16}],
+    "snps_not_taken": 300,
     "snps": 1200,
     "loci": 1000,
     "used_snps": 1150,

@@ -108,14 +108,16 @@ def test_the_lead_counts_what_was_compared(folder: Path) -> None:
 
 def test_the_data_are_a_table_of_snps(folder: Path) -> None:
     tables = page.data_tables(reading.load(folder))
-    assert list(tables) == ["Genomes", "SNPs"]
+    assert list(tables) == ["Individuals", "SNPs"]
     assert dict(tables["SNPs"]) == {
-        "read": "1,200",
+        "in the table": "1,200",
         "loci": "1,000",
         "used": "1,150",
+        "of the loci, not taken": "300",
         "left out: called too rarely": "50",
     }
-    assert dict(tables["Genomes"])["missing genotypes"] == "14 %"
+    assert dict(tables["Individuals"])["missing genotypes"] == "14 %"
+    assert dict(tables["Individuals"])["files"] == "snps.tsv"
 
 
 def test_a_comparison_alone_has_no_estimates(tmp_path: Path) -> None:

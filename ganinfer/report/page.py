@@ -274,7 +274,8 @@ def data_tables(run: Run) -> dict[str, list[tuple[str, str]]]:
         return {}
     windows = data["windows"] if isinstance(data.get("windows"), Mapping) else {"kept": data.get("windows")}
     records = data["records"] if isinstance(data.get("records"), Mapping) else {}
-    tables = {"Genomes": _genomes(run, data), "Windows": _windows(windows), **scenarios_told.snp_table(data)}
+    about = "Genomes" if data.get("snps") is None else "Individuals"
+    tables = {about: _genomes(run, data), "Windows": _windows(windows), **scenarios_told.snp_table(data)}
     if records:
         dropped = records.get("dropped") or {}
         tables["Records"] = [("read", _count(records.get("read"))), ("kept", _count(records.get("kept")))]
@@ -295,7 +296,7 @@ def _genomes(run: Run, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     missing = data.get("missing")
     return [
         ("individuals", words.sampled(run)),
-        ("files", _files(data.get("genotypes") or [])),
+        ("files", _files(data.get("genotypes") or data.get("files") or [])),
         ("phased", phased),
         ("ancestral alleles", told),
         ("missing genotypes", f"{100 * missing:.2g} %" if missing is not None else ""),

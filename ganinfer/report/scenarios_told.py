@@ -169,6 +169,8 @@ def snp_table(data: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
     if data.get("snps") is None:
         return {}
     dropped = data.get("dropped") or {}
-    lines = [(name, data.get(key)) for name, key in (("read", "snps"), ("loci", "loci"), ("used", "used_snps"))]
+    not_taken = data.get("snps_not_taken", data.get("sites_not_taken"))
+    lines = [("in the table", data.get("snps")), ("loci", data.get("loci")), ("used", data.get("used_snps"))]
+    lines += [("of the loci, not taken", not_taken or None)]
     lines += [(f"left out: {reason}", number) for reason, number in dropped.items() if number]
     return {"SNPs": [(name, f"{number:,}") for name, number in lines if isinstance(number, int)]}
