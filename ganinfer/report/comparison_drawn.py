@@ -253,6 +253,8 @@ def training(run: Run) -> Drawing | str:
 
 
 def _losses(ax: Any, table: Table, trained: str, validated: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     shown = []
     for k, fold in enumerate(np.unique(table["fold"])):
         mine = np.flatnonzero(table["fold"] == fold)
@@ -268,6 +270,7 @@ def _losses(ax: Any, table: Table, trained: str, validated: str) -> None:
     if values.min() > 0 and values.max() / values.min() > 10:
         ax.set_yscale("log")
     parameter_axis(ax.yaxis, ax.get_yscale() == "log")
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
 
 
 def _training_legend(figure: Any, folds: np.ndarray) -> None:
