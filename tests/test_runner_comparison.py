@@ -133,7 +133,12 @@ def test_a_bundle_judges_in_another_process_what_it_judges_here(bundle, finished
     assert here["none_fits"] in (True, False)
     words = ["predict", str(bundle), str(EXPERIMENTS / "expansion-decline.yaml"), "--json"]
     words += [word for text in TINY for word in ("--set", text)]
-    done = subprocess.run([sys.executable, "-m", "ganinfer", *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "from ganinfer.cli import main; main()", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     (there,) = json.loads(done.stdout)
     assert there["comparison"] == here["comparison"]
     assert there["parameters"] == here["parameters"]
