@@ -37,13 +37,12 @@ _DRAWS = 2_000
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """One story: how it is simulated, its parameters, its prior ``weight``; ``label`` repeats its simulations."""
+    """One story: how it is simulated, its parameters, and its prior ``weight``."""
 
     name: str
     setup: Setup
     parameters: Parameters
     weight: float = 1.0
-    label: str = ""
 
 
 def simulated(
@@ -70,7 +69,6 @@ def simulated(
             scenario.parameters.named(vector),
             (remissed(template, scenario.setup, number) if varied else template,),
             number,
-            scenario.label,
         )
         for vector, number in zip(theta, seeds, strict=True)
     ]
@@ -152,14 +150,14 @@ def normal_scores(parameters: Parameters, theta: np.ndarray) -> np.ndarray:
 class Trained:
     """Networks, one a fold, and what each says of the data sets of its own fold.
 
-    ``fold`` (n,); ``outcome`` out of fold, embeddings left out; ``calibration`` fitted on it; ``rows`` of training.
+    ``fold`` (n,) of each; ``logits`` (n, scenarios) and ``predicted`` by scenario, see
+    :class:`ganinfer.training.scenarios.Outcome`; ``calibration`` fitted on them; ``rows`` of training.
     """
 
     networks: list[ScenarioNetwork]
     fold: np.ndarray
     logits: np.ndarray
     predicted: tuple[np.ndarray, ...]
-    embedding: np.ndarray
     calibration: Calibration
     rows: list[dict[str, float]] = field(default_factory=list)
 
@@ -193,8 +191,7 @@ def train(
 
     logits = restored([o.logits for o in outcomes])
     predicted = tuple(restored([o.predicted[i] for o in outcomes]) for i in range(len(fresh[0].sizes)))
-    embedding = restored([o.embedding for o in outcomes])
-    return Trained(fresh, fold, logits, predicted, embedding, calibration.fit(logits, sets.scenario), rows)
+    return Trained(fresh, fold, logits, predicted, calibration.fit(logits, sets.scenario), rows)
 
 
 def judged(trained: Trained, arrays: Mapping[str, Any], weights: Sequence[float]) -> tuple[np.ndarray, list[Outcome]]:

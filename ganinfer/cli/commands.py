@@ -81,7 +81,10 @@ def run(
 @guarded
 def simulate(
     file: ExperimentFile,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="A new folder.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="A new folder.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Instead: tables for `run --store`, old or new.")
+    ] = None,
     scenario: Annotated[str | None, typer.Option(help="Which scenario, where there are several.")] = None,
     theta: Annotated[
         list[str] | None,
@@ -103,6 +106,15 @@ def simulate(
     from ganinfer.cli import show, values
 
     experiment = load(file, overrides)
+    if (output is None) == (store is None):
+        raise typer.BadParameter("give either --output FOLDER, or for tables of SNPs --store FOLDER")
+    if store is not None:
+        from ganinfer import progress, runner
+
+        with progress.make(json_lines=as_json) as events:
+            runner.simulate_into(experiment, store, seed=seed, progress=events)
+        return
+    assert output is not None
     name = values.scenario(experiment, scenario)
     parameters = values.theta(experiment, name, theta or [])
     from ganinfer import runner

@@ -1,8 +1,9 @@
 """From an experiment to its answer: the engine's layers put together, for the command line and for Python."""
 
 from ganinfer.runner.checking import check
+from ganinfer.runner.comparing import simulate_into
 from ganinfer.runner.exporting import simulate
 from ganinfer.runner.predicting import predict, train
 from ganinfer.runner.running import run
 
-__all__ = ["check", "predict", "run", "simulate", "train"]
+__all__ = ["check", "predict", "run", "simulate", "simulate_into", "train"]

@@ -198,7 +198,6 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
         arrays["fold"],
         arrays["logits"],
         predicted,
-        np.empty((len(arrays["fold"]), 0)),
         Calibration(**about["calibration"]),
     )
     theta = tuple(np.empty((int((arrays["scenario"] == i).sum()), 0)) for i in range(len(scenarios)))

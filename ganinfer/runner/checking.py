@@ -28,6 +28,8 @@ _ONCE_SECONDS = 30.0
 #: Of the networks of a comparison: seconds a simulated table and fold.
 _TRAINING_SECONDS_A_SET = 0.05
 _TRIED_TABLES = 3
+#: What is told of a table at such length that it stays in data.json.
+_LONG = ("chosen", "individuals", "inputs")
 
 
 def check(
@@ -111,7 +113,7 @@ def _check_loci(experiment: Experiment) -> dict[str, Any]:
     once = section.folds * section.simulations * len(seconds) * _TRAINING_SECONDS_A_SET + _ONCE_SECONDS
     return {
         "experiment": experiment.name,
-        **plan.summary,
+        **{key: value for key, value in plan.summary.items() if key not in _LONG},
         "pipeline": vars(pipeline_settings(experiment, raw.phased)),
         "scenarios": {
             s.name: {"parameters": ", ".join(s.parameters.names), "seconds_per_table": seconds[s.name]}
@@ -137,7 +139,7 @@ def _seconds_per_table(experiment: Experiment, plan: comparing.Plan, scenario: A
     with execution.make("serial", timeout=experiment.execution.timeout) as serial:
         for seed, vector in enumerate(draws, start=1):
             values = scenario.parameters.named(vector)
-            task = Task(scenario.setup, values, (plan.table.template,), seed, scenario.label)
+            task = Task(scenario.setup, values, (plan.table.template,), seed)
             begun = _core_seconds()
             list(simulate([task], serial))
             seconds.append(_core_seconds() - begun)

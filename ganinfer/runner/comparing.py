@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import chromosomes
 from ganinfer.interfaces import Info
 from ganinfer.pipeline import PipelineSettings
-from ganinfer.progress import Progress
+from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, bundling, recording, results
 from ganinfer.runner.assembling import RunError
 from ganinfer.storage import SIMULATIONS, SimulationStore
@@ -137,8 +139,7 @@ def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> 
     for name, written in experiment.scenarios.items():
         setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, size)
         _, parameters = assembling.checked_parameters(experiment, name, raw.samples)
-        label = assembling.label(experiment, name)
-        scenarios.append(comparison.Scenario(name, setup, parameters, written.weight, label))
+        scenarios.append(comparison.Scenario(name, setup, parameters, written.weight))
     real = simulation.encode(scenarios[0].setup, [table.haplotypes], 1)
     summary = {
         **raw.summary(),
@@ -193,17 +194,43 @@ def simulations(plan: Plan, folder: Path, workers: Executor, events: Progress) -
     return parts["learn"], parts["test"], {"simulate": time.monotonic() - begun}
 
 
+def simulate_into(
+    experiment: Experiment, store: Path, *, seed: int | None = None, progress: Progress | None = None
+) -> Path:
+    """Simulate what a run of ``experiment`` would, into the folder ``store``: runs with it begin where this ended."""
+    events = progress or Silent()
+    experiment = experiment if seed is None else experiment.model_copy(update={"seed": seed})
+    if experiment.kind != "loci":
+        raise RunError("--store keeps tables of SNPs: windows are simulated by the run; --output writes some")
+    with assembling.executor(experiment) as workers:
+        simulations(planned(experiment, open_table(experiment)), store, workers, events)
+    return store
+
+
 def _key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
-    versions = assembling.versions()
+    """What simulations depend on, and by what name other ones differ; names of files do not matter."""
+    versions, setup = assembling.versions(), scenario.setup
+    told = json.dumps(_without_names({"simulator": setup.simulator, "options": setup.options}), sort_keys=True)
     return {
         "scenario": scenario.name,
-        "setup": scenario.setup.digest,
+        "model": hashlib.sha256(told.encode()).hexdigest(),
+        "samples": [asdict(s) for s in setup.samples],
+        "pipeline": asdict(setup.pipeline),
+        "encodings": [name for name, _ in setup.encoders],
         "template": plan.table.template.digest,
         "purpose": purpose,
         "varied": plan.varied,
         "seed": plan.experiment.seed,
         "versions": {name: versions.get(name) for name in ("ganinfer", "msprime", "numpy")},
     }
+
+
+def _without_names(value: Any) -> Any:
+    """JSON values without the names of files whose text stands there."""
+    if not isinstance(value, Mapping):
+        return value
+    dropped = {"file"} if "text" in value else set()
+    return {k: _without_names(v) for k, v in value.items() if k not in dropped}
 
 
 def trained_networks(plan: Plan, simulated: Any, tests: Any, events: Progress) -> tuple[Any, list[dict[str, float]]]:

@@ -17,9 +17,12 @@ def completed(experiment: Experiment) -> dict[str, Any]:
     is what only the data or the machine decide: ``data.phased``, ``execution.workers``.
     """
     from ganinfer.training import TrainingSettings
+    from ganinfer.training.scenarios import ScenarioSettings
 
     values = experiment.resolved()
     values["training"] = asdict(TrainingSettings(**training_settings(experiment)))
+    trainer = asdict(ScenarioSettings())
+    values["comparison"] |= {k: trainer[k] for k, v in values["comparison"].items() if v is None}
     generator, network = experiment.generator, experiment.discriminator
     values["generator"] |= _unwritten(plugins.load("generators", generator.name), generator.options)
     plugin = plugins.load("discriminators", network.name)

@@ -63,6 +63,8 @@ def simulate(
     ``num_windows`` default: as many as the data have; ``proposal_seed`` repeats one proposal of a run instead: the
     same templates, the same seed. ``format`` is ``vcf`` or ``trees``. All files appear at once, or none.
     """
+    if experiment.kind == "loci":
+        raise RunError("--output writes windows; tables of SNPs are simulated into a store: --store FOLDER")
     if output.exists() and not output.is_dir():
         raise RunError(f"{output} is a file: choose another --output")
     if output.exists() and any(output.iterdir()):
