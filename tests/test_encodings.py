@@ -195,5 +195,5 @@ def test_one_missing_allele_hides_an_unphased_genotype():
 
 
 def test_an_unknown_encoding_names_the_known_ones():
-    with pytest.raises(ValueError, match="unknown encoding 'snps'; there are snp-matrix, joint-counts, classical"):
+    with pytest.raises(ValueError, match="unknown encoding 'snps'; there are snp-matrix, snp-table, joint-counts, "):
         make("snps", context())
