@@ -292,7 +292,7 @@ def checked_observations(
             windows.append(_converted(observation, template, design.samples, index))
             problem = _problem(windows[-1], template.length, carriers) if rules else None
             if problem is None and rules and isinstance(template, LociTemplate):
-                problem = _wrong_loci(windows[-1], template)
+                problem = wrong_loci(windows[-1], template)
             if problem:
                 raise ObservationError(f"yielded nonsense for template {index}: {problem}")
         done += len(batch)
@@ -314,7 +314,8 @@ def _kept(observation: Observation) -> Observation:
     return replace(observation, genotypes=genotypes, positions=positions)
 
 
-def _wrong_loci(haplotypes: Haplotypes, template: LociTemplate) -> str | None:
+def wrong_loci(haplotypes: Haplotypes, template: LociTemplate) -> str | None:
+    """What keeps an observation from being a table of its template's loci."""
     if not np.array_equal(haplotypes.positions, template.locus):
         return f"positions must be the template's loci, one for each of its {len(template.locus):,} SNPs"
     highest = haplotypes.genotypes.max(initial=0)

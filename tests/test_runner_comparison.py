@@ -234,3 +234,14 @@ def test_a_killed_training_goes_on_with_the_same_numbers(bundle, runs, monkeypat
     assert first["tested"] == second["tested"]
     with pytest.raises(RunError, match="exists already"):
         runner.train(tiny(), runs / "later")
+
+
+def test_a_finished_comparison_goes_on_with_more_simulations(runs):
+    """As if they had been made at once; what was there is not simulated again."""
+    folder = runner.run(tiny("comparison.rivals=[]", "comparison.tests=0"), runs / "more")
+    times = {p: p.stat().st_mtime_ns for p in (folder / "simulations").rglob("*.npy")}
+    more = tiny("comparison.rivals=[]", "comparison.tests=0", "comparison.simulations=100")
+    runner.run(more, folder, resume=True)
+    assert times.items() <= {p: p.stat().st_mtime_ns for p in (folder / "simulations").rglob("*.npy")}.items()
+    at_once = runner.run(more, runs / "at-once")
+    assert answer(folder) == answer(at_once)

@@ -54,7 +54,7 @@ def test_design_and_parameters_can_be_given():
         ("toy-cornered", None, {"prior corners"}),
         ("toy-broken", None, {"interface"}),
         ("toy-old", None, {"interface"}),
-        ("toy-other", None, {"interface"}),
+        ("toy-other", None, {"loci", "prior corners"}),
         ("toy-picky", None, {"interface"}),
         ("toy-no-parameters", None, {"interface"}),
     ],
@@ -212,3 +212,39 @@ def test_the_kit_needs_neither_pytest_nor_tensorflow(toys):
         "assert testing.check_simulator('toy').ok and testing.check_generator('toy-prior').ok"
     )
     subprocess.run([sys.executable, "-c", code, str(toys)], check=True)
+
+
+@pytest.mark.parametrize("name", ["demes", "msprime"])
+def test_simulators_of_loci_keep_the_contract(name):
+    from ganinfer.testing.simulators import example_loci
+
+    report = testing.check_simulator(name, design=example_loci({"A": 4}))
+    assert report.ok, str(report)
+
+
+def test_a_simulator_of_loci_alone_is_checked_on_loci():
+    text = """
+import numpy as np
+from ganinfer.haplotypes import Haplotypes, chromosomes
+from ganinfer.parameters import Parameter, Parameters
+
+
+class Coins:
+    api_version, produces = "1", "loci"
+    parameters = Parameters((Parameter("p", 0.1, 0.9),))
+    example = {"samples": {"A": 5}}
+
+    def simulate(self, theta, design, seed):
+        rng = np.random.default_rng(seed)
+        for template in design.templates:
+            shape = (len(template.locus), design.num_chromosomes)
+            genotypes = (rng.random(shape) < theta["p"]).astype(np.int8)
+            yield Haplotypes(genotypes, template.locus, chromosomes(design.samples))
+"""
+    code = {"file": "coins.py", "class": "Coins", "text": text}
+    report = testing.check_simulator(code)
+    assert report.ok, str(report)
+    wrong = testing.check_simulator(
+        {**code, "text": text.replace("template.locus, chrom", "template.locus[::-1], chrom")}
+    )
+    assert not wrong.ok

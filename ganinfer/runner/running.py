@@ -224,7 +224,7 @@ def _nothing_left(problem: Any, stopped: str) -> str:
 # --- the experiment -----------------------------------------------------------------------------------------------
 
 #: What may differ between a run and its resumption: how much it may spend, and where it runs.
-_MAY_CHANGE = ("budget", "execution", "tracking", "name")
+_MAY_CHANGE = ("budget", "comparison", "execution", "tracking", "name")
 
 
 def check_same(experiment: Experiment, folder: Path) -> None:

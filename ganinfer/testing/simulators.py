@@ -15,7 +15,7 @@ import numpy as np
 
 from ganinfer import plugins, simulation
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
-from ganinfer.interfaces import API_VERSION, Design, WindowTemplate, kinds
+from ganinfer.interfaces import API_VERSION, Design, LociTemplate, SiteRule, WindowTemplate, kinds
 from ganinfer.parameters import Parameters
 from ganinfer.testing.report import Case, ContractError, NotApplicableError, require
 from ganinfer.windows import RecombinationMap
@@ -73,7 +73,9 @@ class SimulatorCase(Case):
     def design(self) -> Design:
         if self._design is not None:
             return self._design
-        return example_design(self._example.get("samples", {"A": 3, "B": 2}))
+        individuals = self._example.get("samples", {"A": 3, "B": 2})
+        serves_windows = "windows" in kinds(self.simulator)
+        return example_design(individuals) if serves_windows else example_loci(individuals)
 
     @cached_property
     def theta(self) -> dict[str, float]:
@@ -137,6 +139,13 @@ class SimulatorCase(Case):
 
     def check_chromosomes(self) -> None:
         self._require_rule("chromosomes")
+
+    def check_loci(self) -> None:
+        if self.design.kind != "loci":
+            raise NotApplicableError("it simulates windows")
+        for index, (observation, template) in enumerate(zip(self.observations, self.design.templates, strict=True)):
+            problem = simulation.wrong_loci(observation, template)
+            require(problem is None, f"template {index}: {problem}")
 
     def check_same_seed(self) -> None:
         _require_same(self._simulate(_SEEDS[0]), self.observations, "the same seed gave other observations")
@@ -214,6 +223,18 @@ def example_design(individuals: Mapping[str, int]) -> Design:
         WindowTemplate(20_000, recombination=_map(20_000)),
     )
     return Design(samples, templates)
+
+
+def example_loci(individuals: Mapping[str, int]) -> Design:
+    """The same individuals, and two tables: one SNP a locus with every call there, and two with some calls missing."""
+    samples = tuple(SampleSet(population, n) for population, n in individuals.items())
+    missing = np.zeros((12, sum(s.num_chromosomes for s in samples)), dtype=bool)
+    missing[::3, :2] = True
+    templates = (
+        LociTemplate(np.arange(20)),
+        LociTemplate(np.repeat(np.arange(6), 2), np.packbits(missing, axis=1), "by-length", SiteRule(folded=True)),
+    )
+    return Design(samples, templates, "loci")
 
 
 def _map(length: int) -> RecombinationMap:
