@@ -29,7 +29,7 @@ def test_sound_simulators_pass(name):
 def test_an_instance_passes_what_can_be_asked_of_it():
     report = testing.check_simulator(plugins.load("simulators", "toy")(scale=0.5))
     assert report.ok, str(report)
-    assert set(report.skipped) == {"options", "fresh process"}
+    assert set(report.skipped) == {"options", "loci", "fresh process"}
 
 
 def test_a_simulator_in_a_file_passes(tmp_path):

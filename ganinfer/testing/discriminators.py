@@ -30,7 +30,8 @@ CLAIMS = ("chromosomes", "padding")
 class DiscriminatorCase(Case):
     """A module with ``build``, and windows of two populations to try it on.
 
-    A plugin says which encodings it needs in ``encodings`` (default: all of windows) and what changes nothing in ``invariant``.
+    A plugin says which encodings it needs in ``encodings`` (default: all of windows), and what changes nothing in
+    ``invariant``.
     """
 
     kind = "discriminators"
