@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import plugins, simulation, storage
+from ganinfer import plugins, scenarios, simulation, storage
 from ganinfer.calibration import Calibration
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import LociTemplate, SiteRule
@@ -185,14 +185,14 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
     encoders: tuple[tuple[str, Mapping[str, Any]], ...] = tuple((name, {}) for name in about["encodings"])
     size = int(about["num_snps"])
     setup = simulation.Setup("", {}, samples, pipeline, encoders, max(size, 1), size, kind="loci")
-    scenarios = tuple(
-        comparison.Scenario(s["name"], setup, Parameters(tuple(map(_parameter, s["parameters"]))), s["weight"])
+    made = tuple(
+        scenarios.Scenario(s["name"], setup, Parameters(tuple(map(_parameter, s["parameters"]))), s["weight"])
         for s in about["scenarios"]
     )
     sets = networks.DataSets(
         {comparison.STATISTICS: arrays[comparison.STATISTICS]}, arrays["scenario"], arrays["targets"]
     )
-    predicted = tuple(arrays[f"predicted-{i}"] for i in range(len(scenarios)))
+    predicted = tuple(arrays[f"predicted-{i}"] for i in range(len(made)))
     trained = comparison.Trained(
         networks.load(folder / _NETWORKS),
         arrays["fold"],
@@ -200,8 +200,8 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
         predicted,
         Calibration(**about["calibration"]),
     )
-    theta = tuple(np.empty((int((arrays["scenario"] == i).sum()), 0)) for i in range(len(scenarios)))
-    return Bundle(about, scenarios, template, comparison.Simulations(sets, theta), trained)
+    theta = tuple(np.empty((int((arrays["scenario"] == i).sum()), 0)) for i in range(len(made)))
+    return Bundle(about, made, template, comparison.Simulations(sets, theta), trained)
 
 
 def _parameter(values: Mapping[str, Any]) -> Parameter:

@@ -102,6 +102,7 @@ def check(
 
 def _check_loci(experiment: Experiment) -> dict[str, Any]:
     """The same of a comparison of scenarios on a table of SNPs."""
+    assembling.import_training(experiment)  # the network says which arrays it needs
     raw = comparing.open_table(experiment)
     plan = comparing.planned(experiment, raw)
     tried = {s.name: assembling.tried_prior(experiment, s.name, s.parameters) for s in plan.scenarios}

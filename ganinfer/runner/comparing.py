@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import randomness, simulation, storage, study, tracking
+from ganinfer import randomness, scenarios, simulation, storage, study, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator, table_source
 from ganinfer.genomes import PreparedTable, RealTable, prepared
@@ -61,7 +61,7 @@ class Plan:
     experiment: Experiment
     table: PreparedTable
     real: Mapping[str, np.ndarray]
-    scenarios: tuple[Any, ...]
+    scenarios: tuple[scenarios.Scenario, ...]
     summary: Mapping[str, Any]
     varied: bool = False
 
@@ -125,8 +125,6 @@ def open_table(experiment: Experiment) -> RealTable:
 
 def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> Plan:
     """The table prepared, the scenarios with what they simulate; raises :class:`RunError` for what cannot be."""
-    from ganinfer import comparison
-
     section = experiment.loci
     assert section is not None
     settings = pipeline_settings(experiment, raw.phased)
@@ -135,19 +133,19 @@ def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> 
     if size == 0:
         raise RunError(f"no SNP of the table is left: {_dropped(table)}")
     encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment), *_ALWAYS)))
-    scenarios = []
+    made = []
     for name, written in experiment.scenarios.items():
         setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, size)
         _, parameters = assembling.checked_parameters(experiment, name, raw.samples)
-        scenarios.append(comparison.Scenario(name, setup, parameters, written.weight))
-    real = simulation.encode(scenarios[0].setup, [table.haplotypes], 1)
+        made.append(scenarios.Scenario(name, setup, parameters, written.weight))
+    real = simulation.encode(made[0].setup, [table.haplotypes], 1)
     summary = {
         **raw.summary(),
         "used_snps": size,
         "dropped": dict(table.dropped),
         "inputs": assembling.input_digests(experiment),
     }
-    return Plan(experiment, table, real, tuple(scenarios), summary, varied)
+    return Plan(experiment, table, real, tuple(made), summary, varied)
 
 
 def _dropped(table: PreparedTable) -> str:
@@ -170,16 +168,26 @@ def simulations(plan: Plan, folder: Path, workers: Executor, events: Progress) -
     from ganinfer import comparison
 
     begun = time.monotonic()
+    parts: dict[str, Any] = {}
+    for purpose, size, stores in _filled(plan, folder, workers, events):
+        arrays, theta = [s.arrays(size) for s in stores], [s.theta(size) for s in stores]
+        parts[purpose] = comparison.Simulations.joined(plan.scenarios, arrays, theta)
+    return parts["learn"], parts.get("test"), {"simulate": time.monotonic() - begun}
+
+
+def _filled(
+    plan: Plan, folder: Path, workers: Executor, events: Progress
+) -> Iterator[tuple[str, int, list[SimulationStore]]]:
+    """What data sets are for, how many there are of each scenario, and the scenarios' stores once they hold them."""
     section = plan.experiment.comparison
-    parts = {}
     for purpose, size in (("learn", section.simulations), ("test", section.tests)):
-        arrays, theta = [], []
+        stores = []
         for scenario in plan.scenarios if size else ():
             store = SimulationStore(folder / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose))
             if len(store) < size:
                 events.message(f"Simulating {size - len(store):,} data sets of {scenario.name} to {purpose}")
             make = partial(
-                comparison.simulated,
+                scenarios.simulated,
                 scenario,
                 plan.table.template,
                 plan.experiment.seed,
@@ -188,10 +196,9 @@ def simulations(plan: Plan, folder: Path, workers: Executor, events: Progress) -
                 plan.varied,
             )
             store.extend(size, make)
-            arrays.append(store.arrays(size))
-            theta.append(store.theta(size))
-        parts[purpose] = comparison.Simulations.joined(plan.scenarios, arrays, theta) if size else None
-    return parts["learn"], parts["test"], {"simulate": time.monotonic() - begun}
+            stores.append(store)
+        if size:
+            yield purpose, size, stores
 
 
 def simulate_into(
@@ -202,8 +209,10 @@ def simulate_into(
     experiment = experiment if seed is None else experiment.model_copy(update={"seed": seed})
     if experiment.kind != "loci":
         raise RunError("--store keeps tables of SNPs: windows are simulated by the run; --output writes some")
+    assembling.import_training(experiment)  # the network says which arrays it needs
     with assembling.executor(experiment) as workers:
-        simulations(planned(experiment, open_table(experiment)), store, workers, events)
+        for _ in _filled(planned(experiment, open_table(experiment)), store, workers, events):
+            pass
     return store
 
 
@@ -441,7 +450,7 @@ def _rivals(plan: Plan, simulated: Any, tests: Any, trained: Any) -> dict[str, A
     if tests is None or "joint-sfs" not in plan.experiment.comparison.rivals:
         return {}
     carriers = chromosomes(plan.scenarios[0].setup.samples)
-    settings = {"folded": plan.scenarios[0].setup.pipeline.folded, "sizes": carriers.sizes}
+    settings: dict[str, Any] = {"folded": plan.scenarios[0].setup.pipeline.folded, "sizes": carriers.sizes}
 
     def counts(sets: Any, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return sets.arrays["counts"][index], sets.arrays["called"][index]
