@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ class Bundle:
     def setup(self) -> simulation.Setup:
         setup: simulation.Setup = self.scenarios[0].setup
         return setup
+
+    @cached_property
+    def references(self) -> list[Any]:
+        """What each scenario's simulations look like (see :mod:`ganinfer.adequacy`)."""
+        from ganinfer import comparison
+
+        return list(comparison.references(self.simulations, self.trained))
 
     @property
     def num_snps(self) -> int:

@@ -95,9 +95,8 @@ def judge(bundle: Bundle, table: RealTable, folded: bool, seed: int = 1) -> dict
     arrays = _encoded(bundle, ready, seed)
     weights = [s.weight for s in bundle.scenarios]
     probabilities, outcomes = comparison.judged(bundle.trained, arrays, weights)
-    found = comparison.references(bundle.simulations, bundle.trained)
     each = [
-        comparison.verdicts(found, arrays[comparison.STATISTICS][row], outcomes, row)
+        comparison.verdicts(bundle.references, arrays[comparison.STATISTICS][row], outcomes, row)
         for row in range(len(probabilities))
     ]
     p_values = np.median([[v.p_value for v in row] for row in each], axis=0)
