@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit, log_softmax
 
 _LOG_TEMPERATURE = 5.0
 
@@ -33,11 +31,15 @@ class Calibration:
 
 
 def _mixed(logits: np.ndarray, floor: float) -> np.ndarray:
-    return (1 - floor) * np.exp(log_softmax(logits, axis=-1)) + floor / logits.shape[-1]
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (1 - floor) * shifted / shifted.sum(axis=-1, keepdims=True) + floor / logits.shape[-1]
 
 
 def fit(logits: np.ndarray, scenario: np.ndarray) -> Calibration:
     """From ``logits`` (n, scenarios) of data sets whose true ``scenario`` (n,) is known."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     least = 1 / (len(scenario) + 2)
     rows = np.arange(len(scenario))
 

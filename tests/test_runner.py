@@ -474,7 +474,7 @@ def test_check_says_what_a_run_would_cost(name):
     found = runner.check(experiment)
     assert found.keys() >= {"experiment", "simulation_study", "pipeline", "parameters", "cost"}
     assert found["experiment"] == name
-    assert found["pipeline"] == {"phased": True, "folded": False, "singletons": "keep"}
+    assert found["pipeline"] == {"phased": True, "folded": False, "singletons": "keep", "min_minor_frequency": 0.0}
     assert found["parameters"][0]["name"] in {"Ne", "N1"}
     cost = found["cost"]
     assert cost["workers"] == 1
