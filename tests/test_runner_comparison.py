@@ -31,6 +31,8 @@ TINY = (
     "execution.executor=serial",
     "execution.threads=1",
 )
+#: No tests, so no learning curve and no rivals either: half the time.
+PLAIN = ("comparison.tests=0",)
 pytestmark = pytest.mark.slow
 
 
@@ -56,6 +58,11 @@ def finished(runs):
     return runner.run(tiny(), runs / "finished")
 
 
+@pytest.fixture(scope="module")
+def plain(runs):
+    return runner.run(tiny(*PLAIN), runs / "plain")
+
+
 def test_a_comparison_leaves_its_answer(finished):
     found = result(finished)
     comparison, names = found["comparison"], list(tiny().scenarios)
@@ -76,12 +83,12 @@ def test_a_comparison_leaves_its_answer(finished):
     assert {p.name for p in finished.iterdir()} >= {"report.html", "bundle", "models", "comparison.npz", "data.json"}
 
 
-def test_the_same_again_and_in_processes(finished, runs):
-    again = runner.run(tiny("execution.executor=process", "execution.workers=2"), runs / "again")
-    assert answer(again) == answer(finished)
+def test_the_same_again_and_in_processes(plain, runs):
+    again = runner.run(tiny(*PLAIN, "execution.executor=process", "execution.workers=2"), runs / "again")
+    assert answer(again) == answer(plain)
 
 
-def test_a_broken_off_comparison_goes_on(finished, runs, monkeypatch):
+def test_a_broken_off_comparison_goes_on(plain, runs, monkeypatch):
     folder = runs / "broken"
     real = comparing.trained_networks
 
@@ -90,31 +97,31 @@ def test_a_broken_off_comparison_goes_on(finished, runs, monkeypatch):
 
     monkeypatch.setattr(comparing, "trained_networks", killed)
     with pytest.raises(KeyboardInterrupt):
-        runner.run(tiny(), folder)
-    assert len(list((folder / "simulations").iterdir())) == 2 * len(tiny().scenarios)
+        runner.run(tiny(*PLAIN), folder)
+    assert len(list((folder / "simulations").iterdir())) == len(tiny().scenarios)
     with pytest.raises(StorageError, match="already holds an unfinished comparison; go on with it: --resume"):
-        runner.run(tiny(), folder)
+        runner.run(tiny(*PLAIN), folder)
     monkeypatch.setattr(comparing, "trained_networks", real)
-    runner.run(tiny(), folder, resume=True)
-    assert answer(folder) == answer(finished)
+    runner.run(tiny(*PLAIN), folder, resume=True)
+    assert answer(folder) == answer(plain)
 
 
-def test_a_store_serves_several_runs(finished, runs):
+def test_a_store_serves_several_runs(plain, runs):
     store = runs / "store"
-    runner.simulate_into(tiny("comparison.tests=0"), store)
-    first = runner.run(tiny(), runs / "first", store=store, compare_only=True)
+    runner.simulate_into(tiny(*PLAIN, "comparison.simulations=20"), store)
+    first = runner.run(tiny(*PLAIN), runs / "first", store=store, compare_only=True)
     assert "parameters" not in result(first)
-    assert result(first)["comparison"] == result(finished)["comparison"]
+    assert result(first)["comparison"] == result(plain)["comparison"]
     times = {p: p.stat().st_mtime_ns for p in store.rglob("*.npy")}
-    other = next(name for name in tiny().scenarios if name != result(finished)["best"])
-    second = runner.run(tiny(), runs / "second", store=store, scenario=other)
+    other = next(name for name in tiny().scenarios if name != result(plain)["best"])
+    second = runner.run(tiny(*PLAIN), runs / "second", store=store, scenario=other)
     assert {p: p.stat().st_mtime_ns for p in store.rglob("*.npy")} == times
     assert result(second)["chosen"] == other
-    assert result(second)["best"] == result(finished)["best"]
+    assert result(second)["best"] == result(plain)["best"]
     with pytest.raises(StorageError, match="holds simulations that differ in template"):
-        runner.run(tiny("data.simulate.snps=61"), runs / "third", store=store)
+        runner.run(tiny(*PLAIN, "data.simulate.snps=61"), runs / "third", store=store)
     with pytest.raises(RunError, match="no scenario named 'nowhere'"):
-        runner.run(tiny(), runs / "fourth", scenario="nowhere")
+        runner.run(tiny(*PLAIN), runs / "fourth", scenario="nowhere")
 
 
 # --- bundles ------------------------------------------------------------------------------------------------------
@@ -146,11 +153,11 @@ def test_a_bundle_judges_in_another_process_what_it_judges_here(bundle, finished
     assert there["parameters"] == here["parameters"]
 
 
-def test_the_bundle_of_a_run_says_what_the_run_says(finished):
+def test_the_bundle_of_a_run_says_what_the_run_says(plain):
     """Of the run's own data: the same networks, calibration and references."""
-    (found,) = runner.predict(finished / "bundle", [tiny()])
+    (found,) = runner.predict(plain / "bundle", [tiny()])
     for key in ("probabilities", "prior_predictive_p", "none_fits"):
-        assert found["comparison"][key] == result(finished)["comparison"][key]
+        assert found["comparison"][key] == result(plain)["comparison"][key]
 
 
 def test_the_order_of_snps_and_individuals_changes_nothing(bundle):
@@ -236,12 +243,12 @@ def test_a_killed_training_goes_on_with_the_same_numbers(bundle, runs, monkeypat
         runner.train(tiny(), runs / "later")
 
 
-def test_a_finished_comparison_goes_on_with_more_simulations(runs):
+def test_a_finished_comparison_goes_on_with_more_simulations(plain, runs):
     """As if they had been made at once; what was there is not simulated again."""
-    folder = runner.run(tiny("comparison.rivals=[]", "comparison.tests=0"), runs / "more")
+    folder = runs / "more"
+    shutil.copytree(plain, folder)
     times = {p: p.stat().st_mtime_ns for p in (folder / "simulations").rglob("*.npy")}
-    more = tiny("comparison.rivals=[]", "comparison.tests=0", "comparison.simulations=100")
+    more = tiny(*PLAIN, "comparison.simulations=100")
     runner.run(more, folder, resume=True)
     assert times.items() <= {p: p.stat().st_mtime_ns for p in (folder / "simulations").rglob("*.npy")}.items()
-    at_once = runner.run(more, runs / "at-once")
-    assert answer(folder) == answer(at_once)
+    assert answer(folder) == answer(runner.run(more, runs / "at-once"))
