@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test lint docs bench verify clean
+.PHONY: help install run test test-units test-runs lint docs bench verify clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 12
@@ -27,9 +27,14 @@ lint: $(STAMP) ## Style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Whole runs fix TensorFlow's threads for their process, which only works before its first use: they have their own.
 test: $(STAMP) lint ## Lint and the default tests
+	$(MAKE) --no-print-directory --jobs 2 test-units test-runs
+
+test-units:
 	$(BIN)/python -m pytest --ignore-glob='tests/test_runner*.py'
+
+# Whole runs fix TensorFlow's threads for their process, which only works before its first use: they have their own.
+test-runs:
 	$(BIN)/python -m pytest tests/test_runner.py tests/test_runner_comparison.py
 
 bench: $(STAMP) ## Benchmarks, ratios within one run
