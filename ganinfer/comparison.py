@@ -34,10 +34,9 @@ _DRAWS = 2_000
 
 @dataclass(eq=False)
 class Simulations:
-    """Data sets of all scenarios, in their order: ``sets`` with the ``theta`` (n, p) of each scenario."""
+    """Data sets of all scenarios, in their order."""
 
     sets: DataSets
-    theta: tuple[np.ndarray, ...]
 
     @classmethod
     def joined(
@@ -53,7 +52,11 @@ class Simulations:
         for i, (scenario, vectors) in enumerate(zip(scenarios, theta, strict=True)):
             targets[number == i, : len(scenario.parameters)] = normal_scores(scenario.parameters, vectors)
         stacked = {name: Stacked([part for one in arrays for part in one[name]]) for name in arrays[0]}
-        return cls(DataSets(stacked, number, targets), tuple(np.asarray(t) for t in theta))
+        return cls(DataSets(stacked, number, targets))
+
+    @property
+    def num_scenarios(self) -> int:
+        return int(self.sets.scenario[-1]) + 1
 
     def of(self, scenario: int) -> np.ndarray:
         """Indices of a scenario's data sets."""
@@ -97,10 +100,8 @@ def deal(scenario: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold
 
 
-def train(
-    fresh: list[ScenarioNetwork], sets: DataSets, settings: ScenarioSettings, seed: int, heard: Any = None
-) -> Trained:
-    """Train each network on the data sets outside its fold, calibrate what they say inside; ``heard`` hears folds."""
+def train(fresh: list[ScenarioNetwork], sets: DataSets, settings: ScenarioSettings, seed: int) -> Trained:
+    """Train each network on the data sets outside its fold, and calibrate what they say inside."""
     fold = deal(sets.scenario, len(fresh), seed)
     rows: list[dict[str, float]] = []
     outcomes: list[Outcome] = []
@@ -108,8 +109,6 @@ def train(
         rng = randomness.stream(seed, "train scenarios", network.fold)
         rows += networks.train(network, sets, np.flatnonzero(fold != network.fold), settings, rng)
         outcomes.append(networks.evaluate(network, sets.arrays, np.flatnonzero(fold == network.fold)))
-        if heard is not None:
-            heard(network.fold)
     order = np.argsort(np.concatenate([np.flatnonzero(fold == n.fold) for n in fresh]))
 
     def restored(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -141,7 +140,7 @@ def references(simulations: Simulations, trained: Trained) -> list[Reference]:
     """What each scenario's data sets look like, the networks' words out of fold."""
     statistics = simulations.statistics()
     found = []
-    for i in range(len(simulations.theta)):
+    for i in range(simulations.num_scenarios):
         mine = simulations.of(i)
         found.append(Reference(statistics[mine], guide(trained.logits[mine], trained.predicted[i][mine])))
     return found
@@ -186,7 +185,12 @@ def posterior(
     unit = np.clip(ndtr(np.concatenate(parts)), _UNIT_MARGIN, 1 - _UNIT_MARGIN)
     draws = scenario.parameters.from_unit(unit)
     possible = scenario.parameters.possible(draws)
-    return draws[possible] if possible.any() else draws
+    if not possible.any():
+        # The regression leads out of where models are possible; the simulations themselves are all inside.
+        seen = outcomes[0].predicted[index][row, : len(scenario.parameters)]
+        nearest = np.argsort(((known - seen) ** 2).sum(axis=1))[:_LEAST_ACCEPTED]
+        return scenario.parameters.from_unit(ndtr(target[nearest]))
+    return draws[possible]
 
 
 def _adjusted(
@@ -236,7 +240,9 @@ def discriminant_axes(values: np.ndarray, scenario: np.ndarray, num_axes: int = 
     found = left[:, strength > 1e-9 * max(strength.max(initial=0.0), 1e-300)][:, :num_axes]
     rest = scaled - scaled @ found @ found.T
     fill = np.linalg.svd(rest, full_matrices=False)[2][: num_axes - found.shape[1]].T
-    return mean, np.concatenate([found, fill], axis=1) / spread[:, None]
+    axes = np.concatenate([found, fill], axis=1)
+    # Of a single value there is one axis; along the others everything lies in one place.
+    return mean, np.pad(axes, ((0, 0), (0, num_axes - axes.shape[1]))) / spread[:, None]
 
 
 def learning_curve(
@@ -251,11 +257,11 @@ def learning_curve(
     ``fresh``: untrained networks, one for every point of the curve; the last is trained on all there are.
     """
     sets = simulations.sets
-    most = min(len(simulations.of(i)) for i in range(len(simulations.theta)))
+    most = min(len(simulations.of(i)) for i in range(simulations.num_scenarios))
     points = []
     for k, network in enumerate(fresh):
         size = max(most >> (len(fresh) - 1 - k), 10)
-        index = np.concatenate([simulations.of(i)[:size] for i in range(len(simulations.theta))])
+        index = np.concatenate([simulations.of(i)[:size] for i in range(simulations.num_scenarios)])
         networks.train(network, sets, index, settings, randomness.stream(seed, "learning curve", k))
         logits = networks.evaluate(network, tests.sets.arrays).logits
         half = np.arange(len(logits)) % 2 == 0

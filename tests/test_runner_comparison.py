@@ -124,6 +124,19 @@ def test_a_store_serves_several_runs(plain, runs):
         runner.run(tiny(*PLAIN), runs / "fourth", scenario="nowhere")
 
 
+def test_a_single_scenario_is_judged_and_inferred(runs, tmp_path):
+    """Nothing to compare it with: whether it fits, its parameters, and a report."""
+    text = (EXPERIMENTS / "expansion-decline.yaml").read_text()
+    for file in EXPERIMENTS.glob("expansion-decline-expansion.*"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / "one.yaml").write_text(text.partition("  decline:")[0])
+    found = result(runner.run(load(tmp_path / "one.yaml", TINY), runs / "one"))
+    assert found["comparison"]["probabilities"] == {"expansion": 1.0}
+    assert found["comparison"]["rivals"] == {}
+    assert 0 < found["comparison"]["prior_predictive_p"]["expansion"] <= 1
+    assert found["parameters"].keys() == {"N_past", "N", "T"}
+
+
 # --- bundles ------------------------------------------------------------------------------------------------------
 
 

@@ -208,8 +208,7 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
         predicted,
         Calibration(**about["calibration"]),
     )
-    theta = tuple(np.empty((int((arrays["scenario"] == i).sum()), 0)) for i in range(len(made)))
-    return Bundle(about, made, template, comparison.Simulations(sets, theta), trained)
+    return Bundle(about, made, template, comparison.Simulations(sets), trained)
 
 
 def _parameter(values: Mapping[str, Any]) -> Parameter:

@@ -19,11 +19,10 @@ from ganinfer import randomness, scenarios, simulation, storage, study, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator, table_source
 from ganinfer.genomes import PreparedTable, RealTable, prepared
-from ganinfer.haplotypes import chromosomes
 from ganinfer.interfaces import Info
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, bundling, recording, results
+from ganinfer.runner import assembling, bundling, recording, results, scoring
 from ganinfer.runner.assembling import RunError
 from ganinfer.storage import SIMULATIONS, SimulationStore
 
@@ -31,8 +30,6 @@ from ganinfer.storage import SIMULATIONS, SimulationStore
 _ALWAYS = ("joint-counts", "table-statistics")
 #: A scenario whose simulations look as odd as the data more rarely than this does not fit.
 FITS = 0.05
-#: Scenarios that tests take for each other more often than this cannot be told apart with such data.
-_ALIKE = 0.25
 #: Simulated data sets of each scenario that are drawn.
 _SHOWN = 400
 #: Points of the learning curve: all simulations, and halves of halves.
@@ -302,11 +299,11 @@ def _answer(
         "prior_predictive_p": {n: v.p_value for n, v in zip(names, verdicts, strict=True)},
         "none_fits": all(v.p_value < FITS for v in verdicts),
         "simulations": plan.experiment.comparison.simulations,
-        **tested(plan, tests, trained),
+        **scoring.tested(plan, tests, trained),
         "learning_curve": list(curve),
-        "rivals": _rivals(plan, simulated, tests, trained),
+        "rivals": scoring.rivals(plan, simulated, tests, trained),
     }
-    said["alike"] = alike(names, said["confusion"])
+    said["alike"] = scoring.alike(names, said["confusion"])
     info = {}
     for i, scenario in enumerate(plan.scenarios if not wanted.compare_only else ()):
         rng = randomness.stream(plan.experiment.seed, "posterior", scenario.name)
@@ -330,7 +327,7 @@ def _write(
     folder.write_table("training.parquet", {k: np.array([r[k] for r in rows]) for k in rows[0]})
     folder.write_arrays("comparison.npz", answer.arrays)
     _write_models(plan, folder)
-    folder.write_json("warnings.json", {"warnings": [*warned(answer.said), *tracker.warnings]})
+    folder.write_json("warnings.json", {"warnings": [*scoring.warned(answer.said), *tracker.warnings]})
     estimates = {n: results.parameter_results(parameters[n], i, experiment.level) for n, i in answer.info.items()}
     result = results.compared(
         answer.best,
@@ -411,106 +408,3 @@ def _write_models(plan: Plan, folder: storage.RunFolder) -> None:
             warnings.simplefilter("ignore")
             text = demes.dumps(graph(scenario.parameters.named(middle)))
             folder.write_text(f"models/{scenario.name}.demes.yaml", text)
-
-
-def tested(plan: Plan, tests: Any, trained: Any) -> dict[str, Any]:
-    """How good the networks are on data sets that they never saw, and how they were calibrated."""
-    from ganinfer import calibration, comparison
-
-    fitted = asdict(trained.calibration)
-    if tests is None:
-        return {"confusion": None, "calibration": {**fitted, "method": "temperature with a floor"}}
-    equal = [1.0] * len(plan.scenarios)
-    probabilities, _ = comparison.judged(trained, tests.sets.arrays, equal)
-    scenario = tests.sets.scenario
-    bins = calibration.reliability(probabilities, scenario)
-    scores = scored(probabilities, scenario)
-    return {
-        "confusion": scores.pop("confusion"),
-        "calibration": {
-            **fitted,
-            "method": "temperature with a floor",
-            "tests": len(scenario),
-            **scores,
-            "reliability": {
-                "edges": bins.edges.tolist(),
-                "count": bins.count.tolist(),
-                "predicted": bins.predicted.tolist(),
-                "observed": bins.observed.tolist(),
-            },
-        },
-    }
-
-
-def _rivals(plan: Plan, simulated: Any, tests: Any, trained: Any) -> dict[str, Any]:
-    """The classical rivals on the same data sets, in the same folds, calibrated in the same way."""
-    from ganinfer import calibration
-    from ganinfer.joint_sfs import JointSfs
-
-    if tests is None or "joint-sfs" not in plan.experiment.comparison.rivals:
-        return {}
-    carriers = chromosomes(plan.scenarios[0].setup.samples)
-    settings: dict[str, Any] = {"folded": plan.scenarios[0].setup.pipeline.folded, "sizes": carriers.sizes}
-
-    def counts(sets: Any, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return sets.arrays["counts"][index], sets.arrays["called"][index]
-
-    label, fold = simulated.sets.scenario, trained.fold
-    everything = np.arange(len(tests.sets))
-    logits = np.empty((len(label), len(plan.scenarios)))
-    judged = []
-    for k in np.unique(fold):
-        rival = JointSfs()
-        learn, own = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        rival.fit(*counts(simulated.sets, learn), label[learn], seed=plan.experiment.seed, **settings)
-        logits[own] = _logarithms(rival.probabilities(*counts(simulated.sets, own)))
-        judged.append(_logarithms(rival.probabilities(*counts(tests.sets, everything))))
-    fitted = calibration.fit(logits, label)
-    probabilities = np.mean([fitted.probabilities(each) for each in judged], axis=0)
-    return {"joint-sfs": scored(probabilities, tests.sets.scenario)}
-
-
-def _logarithms(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities, 1e-12))
-
-
-def scored(probabilities: np.ndarray, scenario: np.ndarray) -> dict[str, Any]:
-    """How good probabilities (n, scenarios) are where the true ``scenario`` (n,) is known."""
-    from ganinfer import calibration
-
-    return {
-        "accuracy": float((probabilities.argmax(axis=1) == scenario).mean()),
-        "log_loss": calibration.log_loss(probabilities, scenario),
-        "log_loss_error": calibration.log_loss_error(probabilities, scenario),
-        "expected_calibration_error": calibration.expected_calibration_error(probabilities, scenario),
-        "confusion": calibration.confusion(probabilities, scenario).tolist(),
-    }
-
-
-def alike(names: Sequence[str], confusion: Sequence[Sequence[int]] | None) -> list[list[str]]:
-    """Pairs of scenarios that tests take for each other too often."""
-    if confusion is None:
-        return []
-    table = np.asarray(confusion, dtype=float)
-    pairs = []
-    for i in range(len(names)):
-        for j in range(i):
-            swapped = table[i, j] + table[j, i]
-            both = table[i, i] + table[j, j] + swapped
-            if both and swapped / both > _ALIKE:
-                pairs.append([names[j], names[i]])
-    return pairs
-
-
-def warned(said: Mapping[str, Any]) -> list[str]:
-    """What a reader has to know before the probabilities, in sentences."""
-    out = []
-    if said["none_fits"]:
-        p = ", ".join(f"{n} {v:.3g}" for n, v in said["prior_predictive_p"].items())
-        out.append(
-            "No scenario fits: the data lie outside what each of them simulates (prior-predictive p: "
-            f"{p}). The probabilities say only which is the least bad."
-        )
-    for first, second in said["alike"]:
-        out.append(f"With such data {first} and {second} are too alike to tell apart: tests take one for the other.")
-    return out

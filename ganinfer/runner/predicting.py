@@ -16,7 +16,7 @@ from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import Haplotypes
 from ganinfer.interfaces import Info
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, bundling, comparing, results
+from ganinfer.runner import assembling, bundling, comparing, results, scoring
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.bundling import Bundle, BundleError
 from ganinfer.runner.comparing import FITS
@@ -53,7 +53,7 @@ def train(
         plan = comparing.planned(experiment, comparing.open_table(experiment), varied=True)
         simulated, tests, _ = comparing.simulations(plan, store, workers, events)
         trained, _ = comparing.trained_networks(plan, simulated, None, events)
-        tested = comparing.tested(plan, tests, trained)
+        tested = scoring.tested(plan, tests, trained)
         bundling.write(output, plan, simulated, trained, tested)
     return output
 

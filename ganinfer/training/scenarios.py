@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class ScenarioSettings:
 
     At most ``epochs`` passes in steps of ``batch`` data sets; the learning rate falls to a twentieth along a cosine.
     The weights are those of the epoch with the lowest loss on ``validation``, a share of the data sets that does not
-    train. ``smoothing`` of the scenarios' labels keeps the logits finite.
+    train.
     """
 
     epochs: int = 40
@@ -46,7 +46,6 @@ class ScenarioSettings:
     weight_decay: float = 1e-3
     regressor_weight: float = 0.2
     validation: float = 0.1
-    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "learning_rate"):
@@ -169,7 +168,7 @@ def train(
                 step(arrays, tf.constant(data.scenario[chosen], tf.int32), targets, tf.constant(rate, tf.float32))
             )
         classifier, regressor = np.mean([[float(x) for x in pair] for pair in losses], axis=0)
-        validation = _validation_loss(network, data, held, settings)
+        validation = _validation_loss(network, data, held)
         row = {"fold": network.fold, "epoch": epoch + 1, "loss_classifier": classifier, "loss_regressor": regressor}
         rows.append({**row, "validation": validation[0], "validation_regressor": validation[1]})
         total = validation[0] + settings.regressor_weight * validation[1]
@@ -188,7 +187,7 @@ def _compiled_step(network: ScenarioNetwork, optimizer: Any, settings: ScenarioS
     def step(arrays: Any, scenario: Any, targets: Any, rate: Any) -> Any:
         with tf.GradientTape() as tape:
             embedding = tf.cast(network.trunk(arrays, training=True), tf.float32)
-            classifier = _classifier_loss(network.classifier(embedding, training=True), scenario, settings.smoothing)
+            classifier = _classifier_loss(network.classifier(embedding, training=True), scenario)
             predicted = [r(embedding, training=True) for r in network.regressors]
             regressor = _regressor_loss(predicted, scenario, targets, network.sizes)
             loss = classifier + settings.regressor_weight * regressor
@@ -205,10 +204,8 @@ def _compiled_step(network: ScenarioNetwork, optimizer: Any, settings: ScenarioS
     return tf.function(step, input_signature=specs)
 
 
-def _classifier_loss(logits: Any, scenario: Any, smoothing: float) -> Any:
-    size = logits.shape[-1]
-    labels = tf.one_hot(scenario, size) * (1 - smoothing) + smoothing / size
-    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels, logits))
+def _classifier_loss(logits: Any, scenario: Any) -> Any:
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(scenario, logits))
 
 
 def _regressor_loss(predicted: Sequence[Any], scenario: Any, targets: Any, sizes: Sequence[int]) -> Any:
@@ -226,13 +223,11 @@ def _regressor_loss(predicted: Sequence[Any], scenario: Any, targets: Any, sizes
     return total / tf.maximum(number, 1.0)
 
 
-def _validation_loss(
-    network: ScenarioNetwork, data: DataSets, held: np.ndarray, settings: ScenarioSettings
-) -> tuple[float, float]:
+def _validation_loss(network: ScenarioNetwork, data: DataSets, held: np.ndarray) -> tuple[float, float]:
     outcome = evaluate(network, data.arrays, held)
     scenario = tf.constant(data.scenario[held], tf.int32)
     targets = tf.constant(np.nan_to_num(data.targets[held]).astype(np.float32))
-    classifier = _classifier_loss(tf.constant(outcome.logits), scenario, settings.smoothing)
+    classifier = _classifier_loss(tf.constant(outcome.logits), scenario)
     regressor = _regressor_loss([tf.constant(p) for p in outcome.predicted], scenario, targets, network.sizes)
     return float(classifier), float(regressor)
 
@@ -291,7 +286,3 @@ def load(folder: Path) -> list[ScenarioNetwork]:
 
 def _names(sizes: Sequence[int]) -> list[str]:
     return ["trunk", "classifier", *(f"regressor-{i}" for i in range(len(sizes)))]
-
-
-def settings_dict(settings: ScenarioSettings) -> dict[str, Any]:
-    return asdict(settings)
