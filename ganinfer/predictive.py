@@ -43,7 +43,7 @@ def predict(problem: Problem, posterior: np.ndarray, executor: Executor) -> Fit:
     num_proposals = _num_proposals(len(problem.observed))
     rng = randomness.stream(problem.seed, "predictive")
     theta = posterior[rng.choice(len(posterior), num_proposals, replace=len(posterior) < num_proposals)]
-    names = _classical_names(problem)
+    names = classical_names(problem)
     carriers = chromosomes(problem.setup.samples)
     totals = problem.observed.spectra
     simulated, spectra = [], {key: np.zeros_like(total) for key, total in totals.items()}
@@ -117,7 +117,7 @@ def _real_standard_error(real: np.ndarray, block: np.ndarray, simulated: np.ndar
     return np.where(held < _FEW_BLOCKS, pooled, own)
 
 
-def _classical_names(problem: Problem) -> list[str]:
+def classical_names(problem: Problem) -> list[str]:
     spec = encoding_specs(problem.setup).get("classical")
     return [] if spec is None else list(spec.details["names"])
 

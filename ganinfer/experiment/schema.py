@@ -187,10 +187,12 @@ class Comparison(Section):
     """How scenarios are compared: from ``simulations`` of each, and what the answer is tested on.
 
     ``tests`` further simulations of each scenario are never trained on or calibrated with; ``folds`` networks share
-    the work, each calibrated on what the others were trained on.
+    the work, each calibrated on what the others were trained on. Of windows, simulations are whole genomes, drawn from
+    ``windows`` fresh windows of each scenario at its solution.
     """
 
     simulations: Annotated[int, Field(ge=20)] = 1_000
+    windows: Annotated[int, Field(ge=320)] = 8_000
     tests: Annotated[int, Field(ge=0)] = 200
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     epochs: Count | None = None

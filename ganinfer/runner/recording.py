@@ -19,6 +19,8 @@ from ganinfer.runner import assembling, results, rounds
 
 History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
+#: The tag by which MLflow shows a run under another.
+_PARENT = "mlflow.parentRunId"
 #: Files of a run that MLflow is given, beside the report, its figures and the networks.
 _ARTIFACTS = (
     "result.json",
@@ -174,24 +176,28 @@ def start_tracking(
     folder: storage.RunFolder,
     simulators: str,
     before: str | None = None,
+    parent: storage.RunFolder | None = None,
 ) -> tracking.Tracker:
     """A new MLflow run, or the one that this folder began; ``before`` began here and left nothing to go on with.
 
-    ``complete`` is the experiment with every default, ``data`` what data.json says, ``simulators`` their titles.
+    ``complete`` is the experiment with every default, ``data`` what data.json says, ``simulators`` their titles;
+    ``parent`` the folder of a run that this one is a part of.
     """
     run_id = tracked(folder.path)
     params = {k: v for k, v in complete.items() if k != "tracking"}
+    part = f"{parent.path.name}/" if parent else ""
     tracker = tracking.open_tracker(
         experiment.tracking.uri,
-        folder.path.parent,
+        (parent or folder).path.parent,
         experiment.tracking.experiment,
-        folder.path.name,
+        f"{part}{folder.path.name}",
         params,
         {
             "ganinfer.folder": str(folder.path),
             "ganinfer.simulator": simulators,
             "ganinfer.discriminator": experiment.discriminator.name,
             "ganinfer.seed": experiment.seed,
+            **({_PARENT: tracked(parent.path)} if parent else {}),
             **{f"version.{name}": v for name, v in assembling.versions().items()},
             **{f"sha256.{name}": digest for name, digest in _digests(data).items()},
         },

@@ -41,14 +41,14 @@ def refuse(experiment: Experiment, *, network: bool, resume: bool = False, scena
     MLflow is away. What only the genomes can tell is left to those who read them.
     """
     windows = experiment.kind == "windows"
-    scenarios = [assembling.only_scenario(experiment, scenario)] if windows else list(experiment.scenarios)
+    scenarios = list(experiment.scenarios) if scenario is None else [assembling.only_scenario(experiment, scenario)]
     check_addresses(experiment, resume=resume)
     samples = _samples(experiment)
     few = tuple(replace(s, num_individuals=min(s.num_individuals, _FEW_INDIVIDUALS)) for s in samples)
     few = few or (SampleSet("population", _FEW_INDIVIDUALS),)
     parameters = {name: assembling.checked_parameters(experiment, name, samples)[1] for name in scenarios}
-    if windows:
-        assembling.round_plan(experiment, parameters[scenarios[0]])
+    for name in scenarios if windows else ():
+        assembling.round_plan(experiment, parameters[name])
     _check_encodings(experiment)
     if windows:
         _check_length(experiment)

@@ -16,21 +16,27 @@ _ALIKE = 0.25
 
 def tested(plan: Any, tests: Any, trained: Any) -> dict[str, Any]:
     """How good the networks are on data sets that they never saw, and how they were calibrated."""
-    from ganinfer import calibration, comparison
+    from ganinfer import comparison
 
-    fitted = asdict(trained.calibration)
     if tests is None:
-        return {"confusion": None, "calibration": {**fitted, "method": "temperature with a floor"}}
-    equal = [1.0] * len(plan.scenarios)
-    probabilities, _ = comparison.judged(trained, tests.sets.arrays, equal)
-    scenario = tests.sets.scenario
+        return judged(trained.calibration, None, None)
+    probabilities, _ = comparison.judged(trained, tests.sets.arrays, [1.0] * len(plan.scenarios))
+    return judged(trained.calibration, probabilities, tests.sets.scenario)
+
+
+def judged(fitted: Any, probabilities: np.ndarray | None, scenario: np.ndarray | None) -> dict[str, Any]:
+    """``confusion`` and ``calibration`` of result.json, from what was fitted and what it says of tests."""
+    from ganinfer import calibration
+
+    told = {**asdict(fitted), "method": "temperature with a floor"}
+    if probabilities is None or scenario is None or not len(scenario):
+        return {"confusion": None, "calibration": told}
     bins = calibration.reliability(probabilities, scenario)
     scores = scored(probabilities, scenario)
     return {
         "confusion": scores.pop("confusion"),
         "calibration": {
-            **fitted,
-            "method": "temperature with a floor",
+            **told,
             "tests": len(scenario),
             **scores,
             "reliability": {

@@ -27,10 +27,21 @@ from ganinfer.storage.replacing import StorageError, remove, replace, told
 
 #: What a comparison of scenarios has simulated so far.
 SIMULATIONS = "simulations"
+#: Where a comparison of scenarios on windows has a run of each.
+SCENARIOS = "scenarios"
 _ROUND = re.compile(r"[0-9]{4,}")
 _TEMPORARY = re.compile(r"\..*\.tmp")
 #: What a run that completed no round may leave; anything else in a folder belongs to somebody.
-_LEFTOVERS = ("rounds", "experiment.yaml", "data.json", "warnings.json", "mlflow.json", "mlflow-pending.json", "cache")
+_LEFTOVERS = (
+    "rounds",
+    "experiment.yaml",
+    "data.json",
+    "warnings.json",
+    "mlflow.json",
+    "mlflow-pending.json",
+    "cache",
+    SCENARIOS,
+)
 
 
 class RunFolder:
@@ -68,6 +79,7 @@ class RunFolder:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         simulated = (self.path / SIMULATIONS).exists()
+        simulated = simulated or _has_parts(self.path)
         if error is not None and self._fresh and self.last_round() is None and not simulated:
             self._tidy(fresh=True)  # nothing was finished that could be gone on with
         self.close()
@@ -226,6 +238,11 @@ def completed_rounds(path: Path) -> list[int]:
     return sorted(int(e.name) for e in rounds.iterdir() if _ROUND.fullmatch(e.name) and (e / "round.json").is_file())
 
 
+def _has_parts(path: Path) -> bool:
+    """Whether a run of a single scenario under ``path`` has completed a round."""
+    return any(completed_rounds(part) for part in path.glob(f"{SCENARIOS}/*"))
+
+
 def _check_contents(path: Path, *, resume: bool) -> None:
     """Raise unless ``path`` may be given to a new run, or to a resumed one."""
     if path.exists() and not path.is_dir():
@@ -240,7 +257,7 @@ def _check_contents(path: Path, *, resume: bool) -> None:
     go_on = f"go on with it: --resume --output {path}; or choose another folder: --output"
     if "result.json" in names:
         raise StorageError(f"output folder {path} already holds a finished run; {go_on}")
-    if SIMULATIONS in names:
+    if SIMULATIONS in names or _has_parts(path):
         raise StorageError(f"output folder {path} already holds an unfinished comparison; {go_on}")
     if rounds:
         held = f"an unfinished run ({len(rounds)} complete rounds)"

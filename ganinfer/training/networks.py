@@ -156,6 +156,10 @@ class FoldNetwork:
         embedding = self.trunk(arrays, training=False)
         return embedding, self.critic(embedding, training=False)[:, 0]
 
+    def recentre(self, targets: np.ndarray) -> None:
+        """Let the regressor count in units of ``targets`` (groups, parameters); what it predicts stays the same."""
+        self.head.recentre(targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6))
+
     def step(self, *arguments: Any) -> Any:
         """One step of the optimiser; see ``_training_step`` for the arguments. Returns both losses."""
         if self._step is None:
@@ -252,8 +256,9 @@ def _training_step(network: FoldNetwork) -> Callable[..., Any]:
         with tf.GradientTape() as tape:
             embedding = tf.cast(network.cut.embed(arrays, training=True), tf.float32)
             logits = network.critic(embedding, training=True)[:, 0]
-            critic = _critic_loss(logits[num_simulated:], logits[:num_simulated])
-            regressor = _regressor_loss(network, embedding[:num_simulated], group, targets)
+            critic = critic_loss(logits[num_simulated:], logits[:num_simulated])
+            mean, log_size = grouped(embedding[:num_simulated], group, targets)
+            regressor = _regressor_loss(network, mean, log_size, targets)
             loss = weights[1] * critic + weights[2] * regressor
         network.optimizer.learning_rate.assign(weights[0])
         network.optimizer.apply(tape.gradient(loss, network.variables), network.variables)
@@ -262,17 +267,22 @@ def _training_step(network: FoldNetwork) -> Callable[..., Any]:
     return step
 
 
-def _critic_loss(real: Any, simulated: Any) -> Any:
+def critic_loss(real: Any, simulated: Any) -> Any:
     """Binary cross-entropy in which both sides weigh the same."""
     return 0.5 * (tf.reduce_mean(tf.nn.softplus(-real)) + tf.reduce_mean(tf.nn.softplus(simulated)))
 
 
-def _regressor_loss(network: FoldNetwork, embedding: Any, group: Any, targets: Any) -> Any:
-    """Minus the mean Gaussian log-likelihood of a parameter, in units of the proposals' spread."""
+def grouped(embedding: Any, group: Any, targets: Any) -> tuple[Any, Any]:
+    """Mean embedding (groups, width) of the windows of each ``group``, and the logarithm of its size (groups, 1)."""
     num_groups = tf.shape(targets)[0]
     size = tf.math.unsorted_segment_sum(tf.ones_like(group, tf.float32), group, num_groups)
     mean = tf.math.unsorted_segment_sum(embedding, group, num_groups) / size[:, None]
-    predicted = network.regressor([mean, tf.math.log(size)[:, None]], training=True)
+    return mean, tf.math.log(size)[:, None]
+
+
+def _regressor_loss(network: FoldNetwork, mean: Any, log_size: Any, targets: Any) -> Any:
+    """Minus the mean Gaussian log-likelihood of a parameter, in units of the proposals' spread."""
+    predicted = network.regressor([mean, log_size], training=True)
     centre, log_sd = tf.split(predicted, 2, axis=-1)
     head = network.head
     residual = ((targets - head.centre) / head.spread - centre) * tf.exp(-log_sd)

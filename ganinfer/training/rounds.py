@@ -28,7 +28,7 @@ def train(
     """Train every network, in place, on the windows outside its fold; the same ``rng`` gives the same weights."""
     info = TrainingInfo()
     for network in networks:
-        sample = _sample(network, simulated, real, settings)
+        sample = sample_for(network, simulated, real, settings)
         per_epoch = -(-len(sample.groups) // settings.batch)
         for epoch in range(settings.epochs):
             losses = []
@@ -42,12 +42,12 @@ def train(
             row = {"fold": network.fold, "step": (epoch + 1) * per_epoch, "loss_critic": critic}
             info.rows.append({**row, "loss_regressor": regressor, "auc": np.nan})
         network.rounds += 1
-        info.rows[-1]["auc"] = _out_of_fold_auc(network, simulated, real, rng)
+        info.rows[-1]["auc"] = out_of_fold_auc(network, simulated, real, rng)
     return info
 
 
 @dataclass(eq=False)
-class _Sample:
+class Sample:
     """What one network is trained on: ``groups`` of places in ``used`` simulated windows, and ``used`` real ones.
 
     ``raw`` the trunk's inputs that are read as they are, by name; ``computed`` what its fixed part made of the others.
@@ -76,7 +76,7 @@ class _Sample:
         return arrays, tf.constant(group), tf.constant(self.targets[chosen].astype(np.float32))
 
 
-def _sample(network: FoldNetwork, simulated: Windows, real: Windows, settings: TrainingSettings) -> _Sample:
+def sample_for(network: FoldNetwork, simulated: Windows, real: Windows, settings: TrainingSettings) -> Sample:
     assert simulated.proposal is not None
     assert simulated.targets is not None
     groups = _groups(simulated, network.fold, settings)
@@ -87,7 +87,7 @@ def _sample(network: FoldNetwork, simulated: Windows, real: Windows, settings: T
             f"outside its fold to train on; both must be there"
         )
     targets = simulated.targets[simulated.proposal[[g[0] for g in groups]]]
-    network.head.recentre(targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6))
+    network.recentre(targets)
     used = np.concatenate(groups)
     if network.rounds == 0:
         some = used[np.linspace(0, len(used) - 1, min(len(used), 2 * _AUC_WINDOWS)).astype(int)]
@@ -95,7 +95,7 @@ def _sample(network: FoldNetwork, simulated: Windows, real: Windows, settings: T
         network.forget()
     places = np.split(np.arange(len(used)), np.cumsum([len(g) for g in groups])[:-1])
     computed = _computed(network, simulated, used), _computed(network, real, real_index)
-    return _Sample((simulated, real), (used, real_index), places, targets, network.cut.raw, computed)
+    return Sample((simulated, real), (used, real_index), places, targets, network.cut.raw, computed)
 
 
 def _computed(network: FoldNetwork, windows: Windows, index: np.ndarray) -> dict[str, np.ndarray]:
@@ -147,7 +147,7 @@ def _with_variance(values: np.ndarray, kept: Sequence[int]) -> np.ndarray:
     return (values + constant * sign).astype(np.float32)
 
 
-def _out_of_fold_auc(network: FoldNetwork, simulated: Windows, real: Windows, rng: np.random.Generator) -> float:
+def out_of_fold_auc(network: FoldNetwork, simulated: Windows, real: Windows, rng: np.random.Generator) -> float:
     logits = []
     for windows in (real, simulated):
         index = np.flatnonzero(windows.fold == network.fold)

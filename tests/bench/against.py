@@ -138,12 +138,12 @@ class Default:
     """A run of the shipped default, round by round, by the engine's own loop. It simulates in this process."""
 
     def __init__(self, loaded: Any, folder: Path):
-        from ganinfer.runner import assembling, running
+        from ganinfer.runner import assembling, inferring
 
         self._workers = assembling.executor(loaded)
         real = assembling.open_data(loaded, self._workers, folder)
-        where: Any = SimpleNamespace(path=folder)
-        self._problem, _ = running._problem(loaded, assembling.only_scenario(loaded), real, where)
+        scenario = assembling.only_scenario(loaded)
+        self._problem, _ = inferring.problem_of(loaded, scenario, real, folder / "cache")
         self.parameters = self._problem.parameters
         self.planned_rounds = len(self._problem.plan)
         self.num_windows = 0

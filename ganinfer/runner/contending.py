@@ -1,0 +1,264 @@
+"""A run on windows with several scenarios: each is matched to the data, then they are compared at their solutions.
+
+The folder ``scenarios/NAME`` of each is a run of its own, as ``--scenario NAME`` makes it; what the chosen one's holds
+stands in the run's folder too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import storage, tracking
+from ganinfer.execution import Executor
+from ganinfer.experiment import Experiment
+from ganinfer.observed import RealWindows
+from ganinfer.progress import Progress
+from ganinfer.runner import assembling, inferring, recording, results, scoring
+from ganinfer.runner.comparing import FITS, Wanted
+
+#: What a scenario's run leaves that the run of all has too, of the chosen one.
+_CHOSEN = (
+    "posterior.parquet",
+    "trajectory.parquet",
+    "proposals.parquet",
+    "training.parquet",
+    "metrics.parquet",
+    "fit.npz",
+    "fit.json",
+    "best.demes.yaml",
+    "bundle",
+)
+#: Simulated genomes of each scenario that are drawn.
+_SHOWN = 400
+#: Fewer effective draws than this make an evidence uncertain.
+_FEW_DRAWS = 50.0
+
+
+def contend(
+    experiment: Experiment,
+    complete: Mapping[str, Any],
+    real: RealWindows,
+    wanted: Wanted,
+    folder: storage.RunFolder,
+    before: str | None,
+    workers: Executor,
+    events: Progress,
+    clock: recording.Clock,
+) -> None:
+    """Infer every scenario's parameters and compare the scenarios; everything goes to ``folder`` and to MLflow."""
+    problems = _problems(experiment, real, folder.path / "cache")
+    summary = inferring.data_summary(experiment, problems[0][0], real, problems[0][1])
+    folder.write_json("data.json", summary)
+    for sentence in problems[0][1]:
+        events.message(sentence)
+    titles = ", ".join(dict.fromkeys(problem.setup.title for problem, _ in problems))
+    tracker = recording.start_tracking(experiment, complete, summary, folder, titles, before)
+    try:
+        parts = []
+        for problem, _ in problems:
+            events.message(f"Scenario {problem.scenario}")
+            parts.append(_part(experiment, complete, problem, summary, folder, workers, events))
+        begun = time.monotonic()
+        outcome = _contest(experiment, [p for p, _ in problems], parts, folder, workers, events)
+        seconds = _seconds(parts, time.monotonic() - begun)
+        _write(experiment, [p for p, _ in problems], parts, outcome, wanted, folder, seconds, tracker, clock)
+    except BaseException as error:
+        tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        raise
+    for sentence in tracker.warnings:
+        events.message(sentence)
+    events.finished(storage.read_json(folder.path / "result.json"))
+
+
+def _problems(experiment: Experiment, real: RealWindows, cache: Path) -> list[tuple[Any, list[str]]]:
+    """Each scenario's problem, and what its arrays leave out; the real windows are encoded once."""
+    found: list[tuple[Any, list[str]]] = []
+    for name in experiment.scenarios:
+        seen = found[0][0].observed if found else None
+        found.append(inferring.problem_of(experiment, name, real, cache, seen))
+    return found
+
+
+def _part(
+    experiment: Experiment,
+    complete: Mapping[str, Any],
+    problem: Any,
+    summary: Mapping[str, Any],
+    whole: storage.RunFolder,
+    workers: Executor,
+    events: Progress,
+) -> Path:
+    """The run of one scenario, begun, gone on with or already there; its folder."""
+    from ganinfer.runner.running import EXPERIMENT, dump_yaml
+
+    path = whole.path / storage.SCENARIOS / problem.scenario
+    before = recording.tracked(path)
+    with ExitStack() as stack:
+        folder = stack.enter_context(storage.RunFolder.create(path, resume=(path / "rounds").exists()))
+        own = {**complete, "scenarios": {problem.scenario: complete["scenarios"][problem.scenario]}}
+        folder.write_text(EXPERIMENT, dump_yaml(own))
+        folder.write_json("data.json", summary)
+        tracker = recording.start_tracking(experiment, own, summary, folder, problem.setup.title, before, parent=whole)
+        try:
+            inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
+        except BaseException as error:
+            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+            raise
+    return path
+
+
+def _contest(
+    experiment: Experiment,
+    problems: Sequence[Any],
+    parts: Sequence[Path],
+    folder: storage.RunFolder,
+    workers: Executor,
+    events: Progress,
+) -> Any:
+    from ganinfer.contest import ContestSettings, contest
+
+    section = experiment.comparison
+    posteriors = []
+    for part in parts:
+        table = storage.read_table(part / "posterior.parquet")
+        posteriors.append(np.stack([np.asarray(column, dtype=float) for column in table.values()], axis=1))
+    return contest(
+        problems,
+        posteriors,
+        [experiment.scenarios[p.scenario].weight for p in problems],
+        ContestSettings(section.windows, section.simulations, section.tests),
+        workers,
+        folder.path / "cache" / "contest",
+        events.message,
+    )
+
+
+def _seconds(parts: Sequence[Path], comparing: float) -> dict[str, float]:
+    spent = [storage.read_json(part / "result.json")["seconds"] for part in parts]
+    names = ("simulate", "train", "move")
+    return {**{name: sum(s.get(name, 0.0) for s in spent) for name in names}, "compare": comparing}
+
+
+def _write(
+    experiment: Experiment,
+    problems: Sequence[Any],
+    parts: Sequence[Path],
+    outcome: Any,
+    wanted: Wanted,
+    folder: storage.RunFolder,
+    seconds: Mapping[str, float],
+    tracker: tracking.Tracker,
+    clock: recording.Clock,
+) -> None:
+    names = [p.scenario for p in problems]
+    said = _said(experiment, names, outcome)
+    best = names[int(np.argmax(outcome.probabilities))]
+    chosen = parts[names.index(best)]
+    for name in _CHOSEN if not wanted.compare_only else ():
+        if (chosen / name).exists():
+            folder.write_file(name, lambda path, source=chosen / name: _copy(source, path))  # type: ignore[misc]
+    for name, part in zip(names, parts, strict=True):
+        if (part / "best.demes.yaml").exists():
+            folder.write_text(f"models/{name}.demes.yaml", (part / "best.demes.yaml").read_text())
+    folder.write_arrays("comparison.npz", _pictured(problems, outcome))
+    own = storage.read_json(chosen / "warnings.json")["warnings"]
+    folder.write_json("warnings.json", {"warnings": [*scoring.warned(said), *_uncertain(outcome, names), *own]})
+    found = [storage.read_json(part / "result.json") for part in parts]
+    estimates = {} if wanted.compare_only else {n: f["parameters"] for n, f in zip(names, found, strict=True)}
+    result = results.compared(
+        best,
+        best,
+        said,
+        estimates,
+        simulated=0,
+        seconds={**seconds, "total": clock.seconds()},
+        seed=experiment.seed,
+        versions=assembling.versions(),
+    )
+    windows = sum(f["simulated_windows"] for f in found) + outcome.num_windows
+    stopped = found[names.index(best)]["stopped"]
+    folder.write_json("result.json", {**result, "simulated_windows": windows, "stopped": stopped})
+    _track(said, tracker)
+    recording.write_report(folder, tracker)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _said(experiment: Experiment, names: Sequence[str], outcome: Any) -> dict[str, Any]:
+    """The comparison of result.json."""
+    p_values = {n: v.p_value for n, v in zip(names, outcome.verdicts, strict=True)}
+    said = {
+        "probabilities": dict(zip(names, outcome.probabilities.tolist(), strict=True)),
+        "prior_predictive_p": p_values,
+        "none_fits": all(p < FITS for p in p_values.values()),
+        "log_evidence": {n: e.log_value for n, e in zip(names, outcome.evidence, strict=True)},
+        "dispersion": outcome.dispersion,
+        "simulations": experiment.comparison.simulations,
+        **scoring.judged(outcome.calibration, *outcome.tests["networks"]),
+        "learning_curve": [],
+        "rivals": {n: scoring.scored(*pair) for n, pair in outcome.tests.items() if n != "networks" and len(pair[1])},
+    }
+    said["alike"] = scoring.alike(names, said["confusion"])
+    return said
+
+
+def _uncertain(outcome: Any, names: Sequence[str]) -> list[str]:
+    """Sentences on an evidence that rests on few draws, or on data that even the closest scenario misses."""
+    out = []
+    few = [n for n, e in zip(names, outcome.evidence, strict=True) if e.effective < _FEW_DRAWS]
+    if few:
+        out.append(
+            f"The evidence of {', '.join(few)} rests on few draws: the emulator around its solution and the data "
+            "disagree. A larger comparison.windows may bring them together."
+        )
+    if outcome.dispersion > 1:
+        out.append(
+            f"Even the closest scenario lies {outcome.dispersion:.1f} times as far from the real means as noise "
+            "explains, in variance; the probabilities count that as noise."
+        )
+    return out
+
+
+def _track(said: Mapping[str, Any], tracker: tracking.Tracker) -> None:
+    values = {f"probability/{name}": p for name, p in said["probabilities"].items()}
+    values |= {f"prior_predictive_p/{name}": p for name, p in said["prior_predictive_p"].items()}
+    tested_on = ("accuracy", "log_loss", "expected_calibration_error", "temperature", "floor")
+    values |= {name: said["calibration"][name] for name in tested_on if name in said["calibration"]}
+    tracker.metrics(values, 0)
+
+
+def _pictured(problems: Sequence[Any], outcome: Any) -> dict[str, np.ndarray]:
+    """What the report draws; see :func:`ganinfer.runner.comparing.pictured`."""
+    from ganinfer import comparison
+    from ganinfer.predictive import classical_names
+
+    shown = [part[:_SHOWN] for part in outcome.genomes]
+    scenario = np.repeat(np.arange(len(shown)), [len(part) for part in shown])
+    everything = np.repeat(np.arange(len(outcome.genomes)), [len(part) for part in outcome.genomes])
+    classical = np.concatenate([part.classical for part in outcome.genomes])
+    along = np.concatenate([part.means for part in outcome.genomes])
+    offset, axes = comparison.discriminant_axes(classical, everything)
+    middle, network_axes = comparison.discriminant_axes(along, everything)
+    return {
+        "scenario": scenario,
+        "statistics_cloud": (np.concatenate([part.classical for part in shown]) - offset) @ axes,
+        "statistics_real": (outcome.classical - offset) @ axes,
+        "network_cloud": (np.concatenate([part.means for part in shown]) - middle) @ network_axes,
+        "network_real": ((outcome.judges.real - middle) @ network_axes)[None],
+        "z": np.stack([v.z for v in outcome.verdicts]),
+        "separation": comparison.separation(classical, everything),
+        "names": np.array(classical_names(problems[0])),
+        "scenarios": np.array([p.scenario for p in problems]),
+    }
