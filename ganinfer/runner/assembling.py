@@ -71,7 +71,7 @@ def executor(experiment: Experiment) -> Executor:
 
 
 def only_scenario(experiment: Experiment, wanted: str | None = None) -> str:
-    """The scenario to infer: the one ``wanted``, the only one, or that of a study's truth."""
+    """The one scenario to look at: the one ``wanted``, the only one, or that of a study's truth."""
     names = list(experiment.scenarios)
     if wanted is not None:
         if wanted not in names:
@@ -82,8 +82,7 @@ def only_scenario(experiment: Experiment, wanted: str | None = None) -> str:
     if isinstance(experiment.data, SimulatedData):
         return experiment.data.simulate.scenario
     raise RunError(
-        f"the experiment has {len(names)} scenarios ({', '.join(names)}), and windows are not compared yet: --scenario "
-        "names the one to infer"
+        f"the experiment has {len(names)} scenarios ({', '.join(names)}): --scenario names the one that is meant"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_s
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling, comparing
+from ganinfer.runner import assembling, comparing, impossible
 from ganinfer.runner.refusing import refuse
 from ganinfer.runner.running import check_same
 from ganinfer.simulation import Setup, Task, choose_templates, simulate
@@ -42,7 +43,6 @@ def check(
     """
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
-    scenario = "" if experiment.kind == "loci" else assembling.only_scenario(experiment)
     if output is not None:
         storage.check_folder(output, resume=resume)
     if output is not None and resume:
@@ -56,32 +56,67 @@ def check(
         experiment = _smaller_study(experiment)
     with execution.make("serial") as serial:
         real = assembling.open_data(experiment, serial, assembling.cache_folder(output))
-    _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
-    tried = assembling.tried_prior(experiment, scenario, parameters)
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
     if not isinstance(experiment.data, SimulatedData):
         observed.split_folds(np.array([real.windows[i].block for i in chosen]), num_folds(experiment), experiment.seed)
+    looks = [_looked_at(experiment, name, real, chosen) for name in experiment.scenarios]
+    return {
+        "experiment": experiment.name,
+        **_told_of(experiment, real, chosen),
+        "unseen_sites": looks[0].unseen,
+        "pipeline": vars(pipeline_settings(experiment, real.phased)),
+        **(_of_one(looks[0]) if len(looks) == 1 else {"scenarios": {look.scenario: _in_short(look) for look in looks}}),
+        "warnings": [
+            line for look in looks for line in look.tried.warnings(experiment.place("scenarios", look.scenario))
+        ],
+        "execution": _where(experiment),
+        "cost": _cost(experiment, looks),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What was found of one scenario: ``mean`` and ``median`` seconds of a core a window, see :func:`_cost`."""
+
+    scenario: str
+    parameters: Parameters
+    tried: impossible.Tried
+    unseen: list[str]
+    mean: float
+    median: float
+
+
+def _looked_at(experiment: Experiment, scenario: str, real: RealWindows, chosen: np.ndarray) -> _Look:
+    _, parameters = assembling.checked_parameters(experiment, scenario, real.samples)
+    tried = assembling.tried_prior(experiment, scenario, parameters)
     setup, unseen = assembling.fitted_setup(
         experiment, scenario, real, chosen, ("snp-matrix", "joint-counts", assembling.CLASSICAL)
     )
+    templates = [real.templates[i] for i in chosen]
+    mean, median = _seconds_per_window(experiment, scenario, setup, templates, parameters)
+    return _Look(scenario, parameters, tried, unseen, mean, median)
+
+
+def _told_of(experiment: Experiment, real: RealWindows, chosen: np.ndarray) -> dict[str, Any]:
+    """The data: what was read, what is used, and what may be a slip of the pen."""
     summary = dict(real.summary())
     if len(chosen) < len(real.windows):
         blocks = {real.windows[i].block for i in chosen}
         summary["windows"] = {**summary["windows"], "used": len(chosen), "blocks_used": len(blocks)}
-    if unused := _unused_labels(experiment, scenario, real):
-        summary["notes"] = [*summary.get("notes", []), unused]
+    unused = [_unused_labels(experiment, name, real) for name in experiment.scenarios]
+    if any(unused):
+        summary["notes"] = [*summary.get("notes", []), *filter(None, unused)]
     individuals = summary.pop("individuals", None)
     if isinstance(experiment.data, SimulatedData):
-        summary = {"simulation_study": {k: summary[k] for k in ("truth", "samples")}}
-    elif individuals:
-        summary = {"individuals": {name: len(members) for name, members in individuals.items()}, **summary}
-    templates = [real.templates[i] for i in chosen]
-    mean, median = _seconds_per_window(experiment, scenario, setup, templates, parameters)
+        return {"simulation_study": {k: summary[k] for k in ("truth", "samples")}}
+    if individuals:
+        return {"individuals": {name: len(members) for name, members in individuals.items()}, **summary}
+    return summary
+
+
+def _of_one(look: _Look) -> dict[str, Any]:
+    """The parameters of an experiment's only scenario, and how much of their prior is possible."""
     return {
-        "experiment": experiment.name,
-        **summary,
-        "unseen_sites": unseen,
-        "pipeline": vars(pipeline_settings(experiment, real.phased)),
         "parameters": [
             {
                 "name": p.name,
@@ -91,12 +126,17 @@ def check(
                 "prior": p.density.kind,
                 "unit": p.unit,
             }
-            for p in parameters
+            for p in look.parameters
         ],
-        "prior": {"tried_draws": tried.num_draws, "impossible_share": tried.share},
-        "warnings": tried.warnings(experiment.place("scenarios", scenario)),
-        "execution": _where(experiment),
-        "cost": _cost(experiment, parameters, mean, median),
+        "prior": {"tried_draws": look.tried.num_draws, "impossible_share": look.tried.share},
+    }
+
+
+def _in_short(look: _Look) -> dict[str, Any]:
+    return {
+        "parameters": ", ".join(look.parameters.names),
+        "impossible_share": look.tried.share,
+        "milliseconds_per_simulated_window": 1000 * look.median,
     }
 
 
@@ -202,24 +242,27 @@ def _where(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _cost(experiment: Experiment, parameters: Parameters, mean: float, median: float) -> dict[str, Any]:
+def _cost(experiment: Experiment, looks: Sequence[_Look]) -> dict[str, Any]:
     """What the simulations cost, and how long the run takes on this machine while nothing else runs there.
 
     The first round is spread over the prior, whose most costly corners later ones leave: these are counted at the
     median. How many workers a cluster has is known once it is asked, which only a run does.
     """
-    plan = assembling.round_plan(experiment, parameters)
-    sizes = [r.num_proposals * r.num_windows for r in plan]
-    windows = sum(sizes)
-    seconds = (sizes[0] * mean + (windows - sizes[0]) * median) / windows
+    windows, seconds, compared = 0, 0.0, len(looks) > 1
+    for look in looks:
+        plan = assembling.round_plan(experiment, look.parameters)
+        sizes = [r.num_proposals * r.num_windows for r in plan]
+        later = sum(sizes[1:]) + (experiment.comparison.windows if compared else 0)
+        windows += sizes[0] + later
+        seconds += sizes[0] * look.mean + later * look.median
     workers = _num_workers(experiment)
-    once = windows * _TRAINING_SECONDS + _ONCE_SECONDS
+    once = windows * _TRAINING_SECONDS + _ONCE_SECONDS * (len(looks) + compared)
     return {
-        "milliseconds_per_simulated_window": 1000 * seconds,
+        "milliseconds_per_simulated_window": 1000 * seconds / windows,
         "simulated_windows": windows,
-        "core_minutes_of_simulation": windows * seconds / 60,
+        "core_minutes_of_simulation": seconds / 60,
         "workers": workers or "as many as the cluster has",
-        "estimated_minutes": (windows * seconds / workers + once) / 60 if workers else None,
+        "estimated_minutes": (seconds / workers + once) / 60 if workers else None,
     }
 
 

@@ -46,6 +46,8 @@ def run(
     if experiment.kind == "loci":
         wanted = comparing.Wanted(scenario, compare_only, store)
         return _compared(experiment, output, wanted, resume, events, clock)
+    if store is not None:
+        raise RunError("--store keeps tables of SNPs; the windows of a run stay in its own folder")
     if scenario is None and len(experiment.scenarios) > 1:
         return _contended(experiment, output, comparing.Wanted(None, compare_only, None), resume, events, clock)
     scenario = assembling.only_scenario(experiment, scenario)
