@@ -35,8 +35,11 @@ def _mixed(logits: np.ndarray, floor: float) -> np.ndarray:
     return (1 - floor) * shifted / shifted.sum(axis=-1, keepdims=True) + floor / logits.shape[-1]
 
 
-def fit(logits: np.ndarray, scenario: np.ndarray) -> Calibration:
-    """From ``logits`` (n, scenarios) of data sets whose true ``scenario`` (n,) is known."""
+def fit(logits: np.ndarray, scenario: np.ndarray, *, coolest: float = 0.0) -> Calibration:
+    """From ``logits`` (n, scenarios) of data sets whose true ``scenario`` (n,) is known.
+
+    ``coolest``: the least temperature. Where no data set is mistaken for another, any small one fits.
+    """
     from scipy.optimize import minimize
     from scipy.special import expit
 
@@ -49,6 +52,7 @@ def fit(logits: np.ndarray, scenario: np.ndarray) -> Calibration:
 
     def meant(x: np.ndarray) -> tuple[float, float]:
         temperature = float(np.exp(np.clip(x[0], -_LOG_TEMPERATURE, _LOG_TEMPERATURE)))
+        temperature = max(temperature, coolest)
         return temperature, least + (1 - least) * float(expit(x[1]))
 
     starts = [(0.0, -6.0), (1.0, -6.0), (0.0, -3.0)]

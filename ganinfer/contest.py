@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from scipy.special import logsumexp
 from ganinfer import calibration, randomness
 from ganinfer.adequacy import Reference, Verdict
 from ganinfer.evidence import (
+    JUDGE,
+    LEARN,
     Block,
     Contender,
     Evidence,
@@ -29,18 +32,21 @@ from ganinfer.evidence import (
     dispersion,
     evidence,
     genomes,
+    judging_windows,
     look,
     widened,
 )
 from ganinfer.execution import Executor
+from ganinfer.generators.local import score_axes
+from ganinfer.generators.pools import Pool
 from ganinfer.inference import CLASSICAL, Problem, tasks
 from ganinfer.simulation import encoding_specs, simulate
 from ganinfer.training import Stacked, TrainingInfo, Windows, contending, embed
 
 #: Windows of each fresh proposal.
 _WINDOWS = 16
-#: What fresh windows are for.
-_SIDES = ("learn", "judge")
+#: Proposals whose windows are embedded together.
+_TOGETHER = 32
 #: Draws of each scenario's posterior under which genomes are judged.
 _PARTICLES = 400
 #: Logits beyond this many are far apart, and far apart is the same as very far apart.
@@ -49,18 +55,32 @@ _SOFT = 6.0
 
 @dataclass(frozen=True)
 class ContestSettings:
-    """``windows``: fresh ones of each scenario, half to learn from; ``genomes`` drawn of each scenario to calibrate on,
-    and ``tests`` more to test on.
+    """``windows``: fresh ones of each scenario to judge by, ``None`` for as many as the real ones need; ``genomes``
+    drawn of each scenario to calibrate on, and ``tests`` more to test on.
     """
 
-    windows: int = 8_000
+    windows: int | None = None
     genomes: int = 1_000
     tests: int = 200
 
-    @property
-    def proposals(self) -> int:
-        """Of each scenario, to learn from or to judge by."""
-        return max(self.windows // (2 * _WINDOWS), 1)
+    def proposals(self, problems: Sequence[Problem]) -> dict[str, int]:
+        """Proposals of each scenario by what they are for."""
+        judge = self.windows or judging_windows(len(problems[0].observed))
+        learn = problems[0].network.settings.windows // len(problems)
+        return {"learn": max(learn // _WINDOWS, 1), "judge": max(judge // _WINDOWS, 1)}
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """How a scenario was matched: ``posterior`` (n, p) draws, and the windows of all its rounds.
+
+    ``theta`` (k, p) proposals; ``proposal`` (m,) index into them and classical ``statistics`` (m, d) of windows.
+    """
+
+    posterior: np.ndarray
+    theta: np.ndarray
+    proposal: np.ndarray
+    statistics: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,32 +145,40 @@ class Outcome:
 
 def contest(
     problems: Sequence[Problem],
-    posteriors: Sequence[np.ndarray],
+    solutions: Sequence[Solution],
     weights: Sequence[float],
     settings: ContestSettings,
     executor: Executor,
     cache: Path,
     told: Callable[[str], None],
 ) -> Outcome:
-    """Compare scenarios that have ``posteriors``, a (n, p) array each; ``weights`` are their prior probabilities.
+    """Compare scenarios that were matched to the real windows; ``weights`` are their prior probabilities.
 
     ``problems`` differ in their scenarios only. ``cache``: a folder for arrays, removed at the end; ``told`` hears
     what is being done.
     """
+    first, sizes = problems[0], settings.proposals(problems)
+    pairs = list(zip(problems, solutions, strict=True))
+    told(f"Simulating {sizes['learn'] * _WINDOWS:,} windows of each scenario to learn from")
     try:
-        fresh = [_simulated(p, d, settings, executor, cache, told) for p, d in zip(problems, posteriors, strict=True)]
+        learn = [_kept(p, _proposed(p, s, "learn", sizes), executor, cache / p.scenario) for p, s in pairs]
         told("Training networks to tell the scenarios apart")
-        networks, info = _trained(problems, fresh)
-        blocks = _blocks(problems[0], fresh, networks)
-        classical = [f.classical("judge") for f in fresh]
+        networks, info = _trained(problems, learn)
+        seen = {"learn": [_columns(first, networks, part.arrays) for part in learn]}
     finally:
         shutil.rmtree(cache, ignore_errors=True)
+    told(f"Simulating {sizes['judge'] * _WINDOWS:,} windows of each scenario to judge by")
+    proposed = [_proposed(p, s, "judge", sizes) for p, s in pairs]
+    seen["judge"] = [_judging(p, theta, networks, executor) for (p, _), theta in zip(pairs, proposed, strict=True)]
     contenders = [
-        Contender(p.scenario, p.parameters, d, f.theta["learn"], f.theta["judge"])
-        for p, d, f in zip(problems, posteriors, fresh, strict=True)
+        Contender(p.scenario, p.parameters, s.posterior, part.theta, theta)
+        for (p, s), part, theta in zip(pairs, learn, proposed, strict=True)
     ]
     told("Comparing the scenarios")
-    return _judged(problems[0], contenders, blocks, classical, weights, settings, networks, info)
+    given = _score_axes(pairs)
+    blocks = _blocks(first, contenders, seen, networks, given)
+    classical = [columns[0] for columns in seen["judge"]]
+    return _judged(first, contenders, blocks, classical, weights, settings, networks, info)
 
 
 # --- simulation and networks --------------------------------------------------------------------------------------
@@ -158,51 +186,36 @@ def contest(
 
 @dataclass(frozen=True, eq=False)
 class _Fresh:
-    """A scenario's fresh windows: ``theta`` (k, p) and encoded ``arrays`` (k * w, ...) by purpose."""
+    """A scenario's fresh windows to learn from: ``theta`` (k, p) and encoded ``arrays`` (k * w, ...)."""
 
-    theta: dict[str, np.ndarray]
-    arrays: dict[str, dict[str, np.ndarray]]
-
-    def classical(self, purpose: str) -> np.ndarray:
-        """(k, w, d) classical statistics."""
-        values = np.asarray(self.arrays[purpose][CLASSICAL], dtype=float)
-        return values.reshape(len(self.theta[purpose]), _WINDOWS, -1)
+    theta: np.ndarray
+    arrays: dict[str, np.ndarray]
 
 
-def _simulated(
-    problem: Problem,
-    posterior: np.ndarray,
-    settings: ContestSettings,
-    executor: Executor,
-    cache: Path,
-    told: Callable[[str], None],
-) -> _Fresh:
-    size = settings.proposals
-    told(f"Simulating {2 * size * _WINDOWS:,} windows around the solution of {problem.scenario}")
-    specs = encoding_specs(problem.setup)
-    thetas: dict[str, np.ndarray] = {}
-    arrays: dict[str, dict[str, np.ndarray]] = {}
-    for purpose in _SIDES:
-        rng = randomness.stream(problem.seed, "contest", purpose, problem.scenario)
-        theta = thetas[purpose] = widened(problem.parameters, posterior, size, rng)
-        place = cache / f"{purpose}-{problem.scenario}"
-        place.mkdir(parents=True, exist_ok=True)
-        kept: dict[str, np.ndarray] = {
-            name: np.lib.format.open_memmap(
-                place / f"{name}.npy", mode="w+", dtype=np.dtype(spec.dtype), shape=(size * _WINDOWS, *spec.shape)
-            )
-            for name, spec in specs.items()
-        }
-        for i, encoded in enumerate(simulate(tasks(problem, theta, _WINDOWS, "contest", purpose), executor)):
-            for name, array in kept.items():
-                array[i * _WINDOWS : (i + 1) * _WINDOWS] = encoded[name]
-        arrays[purpose] = kept
-    return _Fresh(thetas, arrays)
+def _proposed(problem: Problem, solution: Solution, purpose: str, sizes: Mapping[str, int]) -> np.ndarray:
+    rng = randomness.stream(problem.seed, "contest", purpose, problem.scenario)
+    factor = LEARN if purpose == "learn" else JUDGE
+    return widened(problem.parameters, solution.posterior, sizes[purpose], factor, rng)
 
 
-def _fold(problem: Problem, fresh: _Fresh) -> np.ndarray:
-    """Fold (k,) of each proposal to learn from."""
-    return np.arange(len(fresh.theta["learn"])) % problem.network.settings.folds
+def _kept(problem: Problem, theta: np.ndarray, executor: Executor, folder: Path) -> _Fresh:
+    """Simulated windows, on disk as long as networks are trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, np.ndarray] = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=np.dtype(spec.dtype), shape=(len(theta) * _WINDOWS, *spec.shape)
+        )
+        for name, spec in encoding_specs(problem.setup).items()
+    }
+    for i, encoded in enumerate(simulate(tasks(problem, theta, _WINDOWS, "contest", "learn"), executor)):
+        for name, array in arrays.items():
+            array[i * _WINDOWS : (i + 1) * _WINDOWS] = encoded[name]
+    return _Fresh(theta, arrays)
+
+
+def _fold(problem: Problem, num_proposals: int) -> np.ndarray:
+    """Fold (num_proposals,) of each proposal to learn from."""
+    return np.arange(num_proposals) % problem.network.settings.folds
 
 
 def _trained(
@@ -215,41 +228,85 @@ def _trained(
     networks = contending.init(network.name, network.options, specs, sizes, network.settings.folds, first.seed)
     edges = np.cumsum([0, *sizes])
     targets = []
-    for i, (problem, values) in enumerate(zip(problems, fresh, strict=True)):
-        own = np.full((len(values.theta["learn"]), edges[-1]), np.nan)
-        own[:, edges[i] : edges[i + 1]] = problem.parameters.to_unit(values.theta["learn"])
+    for i, (problem, part) in enumerate(zip(problems, fresh, strict=True)):
+        own = np.full((len(part.theta), edges[-1]), np.nan)
+        own[:, edges[i] : edges[i + 1]] = problem.parameters.to_unit(part.theta)
         targets.append(own)
-    fold = np.concatenate([_fold(p, f) for p, f in zip(problems, fresh, strict=True)])
-    # Proposals of scenarios take turns, so that a bound on the windows leaves as many of each.
-    order = np.argsort(np.concatenate([np.arange(len(t)) for t in targets]), kind="stable")
-    number = np.empty(len(order), dtype=np.int64)
-    number[order] = np.arange(len(order))
+    everything = np.concatenate(targets)
     simulated = Windows(
-        {name: Stacked([f.arrays["learn"][name] for f in fresh]) for name in networks[0].names},
-        np.repeat(fold, _WINDOWS),
-        np.repeat(number, _WINDOWS),
-        np.concatenate(targets)[order],
+        {name: Stacked([part.arrays[name] for part in fresh]) for name in networks[0].names},
+        np.repeat(np.concatenate([_fold(first, len(part.theta)) for part in fresh]), _WINDOWS),
+        np.repeat(np.arange(len(everything)), _WINDOWS),
+        everything,
     )
     real = Windows(first.observed.arrays, first.observed.fold)
-    most = max(network.settings.windows, len(simulated))
-    settings = replace(network.settings, windows=most)
     rng = randomness.stream(first.seed, "contest", "train")
-    return networks, contending.train(networks, simulated, real, settings, rng)
+    return networks, contending.train(networks, simulated, real, network.settings, rng)
 
 
-def _blocks(problem: Problem, fresh: Sequence[_Fresh], networks: Sequence[contending.ContendingNetwork]) -> list[Block]:
-    observed = problem.observed
-    everything = [np.ones(len(f.theta["learn"]), dtype=bool) for f in fresh]
-    sides = [[_columns(problem, network, f, side) for f in fresh] for network in [None, *networks] for side in _SIDES]
+def _columns(
+    problem: Problem, networks: Sequence[contending.ContendingNetwork], arrays: Mapping[str, Any]
+) -> list[np.ndarray]:
+    """Classical statistics (k, w, d) of fresh windows, and the embedding (k, w, width) by each network."""
+    parts = [np.asarray(arrays[CLASSICAL], dtype=float), *(embed(network, arrays)[0] for network in networks)]
+    return [part.reshape(-1, _WINDOWS, part.shape[-1]) for part in parts]
+
+
+def _judging(
+    problem: Problem, theta: np.ndarray, networks: Sequence[contending.ContendingNetwork], executor: Executor
+) -> list[np.ndarray]:
+    """The same of windows to judge by, embedded as they come."""
+    stream = simulate(tasks(problem, theta, _WINDOWS, "contest", "judge"), executor)
+    parts = []
+    while some := list(islice(stream, _TOGETHER)):
+        arrays = {name: np.concatenate([encoded[name] for encoded in some]) for name in some[0]}
+        parts.append(_columns(problem, networks, arrays))
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _score_axes(pairs: Sequence[tuple[Problem, Solution]]) -> np.ndarray:
+    """(d, J) directions of the classical statistics in which each scenario was matched, from its rounds."""
+    found = []
+    for problem, solution in pairs:
+        if not problem.classical:
+            return np.empty((0, 0))
+        real = np.asarray(problem.observed.arrays[CLASSICAL], dtype=float)
+        families = np.array(encoding_specs(problem.setup)[CLASSICAL].details["families"])
+        pool = Pool.of_windows(
+            solution.theta, solution.proposal, solution.statistics, real, problem.observed.block, families
+        )
+        rng = randomness.stream(problem.seed, "contest", "scores", problem.scenario)
+        cloud = solution.posterior[rng.choice(len(solution.posterior), _PARTICLES)]
+        found.append(score_axes(problem.parameters, cloud, pool))
+    return np.concatenate(found, axis=1)
+
+
+def _blocks(
+    problem: Problem,
+    contenders: Sequence[Contender],
+    seen: Mapping[str, Sequence[Sequence[np.ndarray]]],
+    networks: Sequence[contending.ContendingNetwork],
+    given: np.ndarray,
+) -> list[Block]:
+    observed, classical = problem.observed, problem.classical
     real = columns(problem, networks, observed.arrays, observed.fold)
-    explained = len(encoding_specs(problem.setup)[CLASSICAL].details["names"]) if problem.classical else 0
-    blocks = [Block(sides[0], sides[1], everything, real[0], observed.block)] if explained else []
+    explained = real[0].shape[1] if classical else 0
+    blocks = []
+    if classical:
+        everything = [np.ones(len(c.learn), dtype=bool) for c in contenders]
+        sides = [[columns[0] for columns in seen[side]] for side in ("learn", "judge")]
+        blocks.append(Block(sides[0], sides[1], everything, real[0], observed.block, given))
     for i, network in enumerate(networks):
-        learnt = [_fold(problem, f) == network.fold for f in fresh]
+        sides = [[_joined(c[0] if classical else None, c[i + 1]) for c in seen[side]] for side in ("learn", "judge")]
+        learnt = [_fold(problem, len(c.learn)) == network.fold for c in contenders]
         group = observed.block[observed.fold == network.fold]
-        own = real[i + bool(explained)]
-        blocks.append(Block(sides[2 * i + 2], sides[2 * i + 3], learnt, own, group, explained, len(fresh) - 1))
+        own = real[i + bool(classical)]
+        blocks.append(Block(sides[0], sides[1], learnt, own, group, network.axes, explained))
     return blocks
+
+
+def _joined(classical: np.ndarray | None, embedding: np.ndarray) -> np.ndarray:
+    return embedding if classical is None else np.concatenate([classical, embedding], axis=-1)
 
 
 def columns(
@@ -263,26 +320,9 @@ def columns(
     found = [shared] if problem.classical else []
     for network in networks:
         mine = np.flatnonzero(fold == network.fold)
-        own = _seen(network, {name: np.asarray(arrays[name][mine]) for name in network.names})
-        found.append(np.concatenate([shared[mine], own], axis=-1) if problem.classical else own)
+        own = embed(network, {name: np.asarray(arrays[name][mine]) for name in network.names})[0]
+        found.append(_joined(shared[mine] if problem.classical else None, own.astype(float)))
     return found
-
-
-def _columns(problem: Problem, network: contending.ContendingNetwork | None, fresh: _Fresh, side: str) -> np.ndarray:
-    """(k, w, d) of fresh windows, all by one network, or the classical ones alone."""
-    shared = fresh.classical(side)
-    if network is None:
-        return shared
-    own = _seen(network, fresh.arrays[side])
-    own = own.reshape(*shared.shape[:2], -1)
-    return np.concatenate([shared, own], axis=-1) if problem.classical else own
-
-
-def _seen(network: contending.ContendingNetwork, arrays: Mapping[str, Any]) -> np.ndarray:
-    """(n, width + scenarios - 1): embedding of each window, and its logits against the last scenario's."""
-    embedding = embed(network, arrays)[0].astype(float)
-    logits = network.logits(embedding)
-    return np.concatenate([embedding, logits[:, :-1] - logits[:, -1:]], axis=1)
 
 
 # --- judgement ----------------------------------------------------------------------------------------------------
@@ -345,7 +385,7 @@ def _judged(
         excess,
         networks,
         info,
-        sum(2 * settings.proposals * _WINDOWS for _ in contenders),
+        sum((len(c.learn) + len(c.judge)) * _WINDOWS for c in contenders),
     )
 
 
@@ -372,7 +412,8 @@ def _calibrated(
     for kept in (slice(0, settings.genomes), slice(settings.genomes, None)):
         logits = np.concatenate([_rows(found.logits(part[kept].means)) for part in drawn])
         parts.append((logits, np.repeat(np.arange(len(drawn)), [len(part[kept]) for part in drawn])))
-    fitted = calibration.fit(*parts[0])
+    # An evidence is a probability already: what is known of its error can make it less certain only.
+    fitted = calibration.fit(*parts[0], coolest=1.0)
     return fitted, (fitted.probabilities(parts[1][0]), parts[1][1])
 
 

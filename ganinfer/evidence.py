@@ -19,8 +19,9 @@ from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.generators.scores import whitening
 from ganinfer.parameters import Parameters
 
-#: Fresh proposals lie so much further out than the posterior's draws.
-WIDENED = 1.5
+#: Fresh proposals lie so much further out than the posterior's draws: those to learn from, where directions have to
+#: stand out of the noise, and those to judge by.
+LEARN, JUDGE = 3.0, 1.5
 #: Draws of an integral over a prior, and degrees of freedom and scale of the distribution that they come from.
 _DRAWS, _FREEDOM, _SCALE = 20_000, 5.0, 1.5
 #: Up to this multiple of the fresh proposals' 95 % squared radius the emulator is believed.
@@ -30,6 +31,11 @@ _TRIED = 2_000
 #: A misfit that noise alone would exceed with less than this probability is believed.
 _RARE = 1e-3
 _GENOMES_AT_ONCE = 200
+#: Fresh windows to judge by for each real one, and at least: an emulator of p parameters adds to the variance of the
+#: data about (1 + p / 2) of what so many real windows are of the fresh ones.
+_PER_REAL, _LEAST_WINDOWS = 12, 4_000
+#: Of directions taken together, what varies less than this, each of them counting as 1, is left out.
+_ALIKE = 0.4
 _LEAST = 1e-300
 #: Weight of a unit of the coordinates where the data say nothing of a parameter.
 _RIDGE = 0.05
@@ -40,10 +46,10 @@ class Block:
     """Statistics of windows that are averaged over the same real windows.
 
     ``learn`` and ``judge``, one array a scenario: (k, w, d) of k proposals with w windows each, from which directions
-    are found, and by which emulators are fitted; in ``learn`` maybe only some of the proposals, ``learnt`` (k,) bool.
-    ``real`` (m, d) of real windows, ``group`` (m,) the block of linked windows that each lies in. The last ``fixed``
-    columns are directions of their own; the first ``explained`` are another block's, and only there to be regressed
-    out.
+    are found, and by which emulators are fitted; of ``learn`` the proposals ``learnt`` (k,) bool only. ``real`` (m, d)
+    of real windows, ``group`` (m,) the block of linked windows that each lies in. The first ``explained`` columns are
+    another block's, and only there to be regressed out. ``given`` (d - explained, J): directions of the other columns
+    that are known beforehand.
     """
 
     learn: Sequence[np.ndarray]
@@ -51,8 +57,8 @@ class Block:
     learnt: Sequence[np.ndarray]
     real: np.ndarray
     group: np.ndarray
+    given: np.ndarray
     explained: int = 0
-    fixed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +76,18 @@ class Contender:
         return Coordinates.of_cloud(self.parameters, self.posterior)
 
 
-def widened(parameters: Parameters, posterior: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """``size`` proposals (size, p) around a posterior, further out than it, where the prior allows."""
+def judging_windows(num_real: int) -> int:
+    """Fresh windows of each scenario that so many real ones need."""
+    return max(_PER_REAL * num_real, _LEAST_WINDOWS)
+
+
+def widened(
+    parameters: Parameters, posterior: np.ndarray, size: int, factor: float, rng: np.random.Generator
+) -> np.ndarray:
+    """``size`` proposals (size, p) around a posterior, further out than it by ``factor``, where the prior allows."""
     chosen = posterior[rng.choice(len(posterior), size, replace=len(posterior) < size)]
     coordinates = Coordinates.of_cloud(parameters, posterior)
-    moved = coordinates.decode(WIDENED * coordinates.encode(chosen))
+    moved = coordinates.decode(factor * coordinates.encode(chosen))
     inside = np.isfinite(parameters.log_prior(moved))
     inside[inside] = parameters.possible(moved[inside])
     return np.where(inside[:, None], moved, chosen)
@@ -116,23 +129,33 @@ class Looked:
 
 
 def look(block: Block, contenders: Sequence[Contender]) -> Looked:
-    """The block along the directions in which proposals differ by more than their noise, and the fixed ones."""
+    """The block along the directions in which proposals differ by more than their noise, and those given."""
     learn = [values[keep] for values, keep in zip(block.learn, block.learnt, strict=True)]
     slopes = _slopes(block.explained, learn)
     rest = Directions(slopes, np.empty(0)).rest
     learn = [rest(values) for values in learn]
     proposals = [c.learn[keep] for c, keep in zip(contenders, block.learnt, strict=True)]
-    free = learn[0].shape[-1] - block.fixed
-    found = _directions([values[..., :free] for values in learn], contenders, proposals)
-    axes = np.zeros((learn[0].shape[-1], found.shape[1] + block.fixed))
-    axes[:free, : found.shape[1]] = found
-    axes[free:, found.shape[1] :] = np.eye(block.fixed)
-    # Fixed directions may repeat others: what is left is as many as vary by themselves.
-    axes = axes @ whitening(_within([values @ axes for values in learn]))
-    directions = Directions(slopes, axes)
+    within = _within(learn)
+    found = _directions(learn, within, contenders, proposals)
+    directions = Directions(slopes, _condensed(np.concatenate([block.given, found], axis=1), within))
     looked = directions(block.real)
-    share = linkage_inflation(looked, block.group) / len(looked) if axes.shape[1] else 1.0
+    share = linkage_inflation(looked, block.group) / len(looked) if looked.shape[1] else 1.0
     return Looked(directions, [directions(v) for v in block.judge], looked.mean(axis=0), share, len(looked))
+
+
+def _condensed(axes: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """(d, r) directions in which the columns of ``axes`` (d, J) lie, those that are nearly alike as one.
+
+    Of the parameters that scenarios share each has much the same direction, and every direction more brings the
+    emulators' noise with it.
+    """
+    white = whitening(within)
+    # In whitened columns; white has a left inverse there, within @ white being its transposed.
+    inner = (within @ white).T @ axes
+    size = np.linalg.norm(inner, axis=0)
+    inner = inner[:, size > 0] / size[size > 0]
+    left, strength, _ = np.linalg.svd(inner, full_matrices=False)
+    return np.asarray(white @ left[:, strength > _ALIKE])
 
 
 def _within(values: Sequence[np.ndarray]) -> np.ndarray:
@@ -150,16 +173,17 @@ def _slopes(size: int, learn: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _directions(
-    learn: Sequence[np.ndarray], contenders: Sequence[Contender], proposals: Sequence[np.ndarray]
+    learn: Sequence[np.ndarray],
+    within: np.ndarray,
+    contenders: Sequence[Contender],
+    proposals: Sequence[np.ndarray],
 ) -> np.ndarray:
     """(d, r) directions along which a fit linear in every scenario's parameters moves by more than its own noise.
 
     A regression of reduced rank: components of what is fitted are kept above the largest that noise alone would give
     (Bai and Silverstein 2010, doi 10.1007/978-1-4419-0661-8, chapter 5), in units of windows' covariance.
     """
-    if not learn[0].shape[-1]:
-        return np.empty((0, 0))
-    white = whitening(_within(learn))
+    white = whitening(within)
     means = [values.mean(axis=1) @ white for values in learn]
     middle = np.concatenate(means).mean(axis=0)
     fitted, terms = [], 0
@@ -176,30 +200,29 @@ def _directions(
 
 
 class LocalMean:
-    """Means along all directions as a polynomial in a scenario's coordinates, by least squares.
+    """Means along all directions as a polynomial in a scenario's coordinates.
 
-    ``values`` (k, w, J) of proposals at ``x`` (k, p). ``within`` (J, J): covariance between windows of one proposal;
-    ``error`` (J, J): that of the means of proposals around the polynomial; ``missed``: what the polynomial cannot
-    follow, as a share of the windows' noise.
+    ``values`` (k, w, J) of proposals at ``x`` (k, p). Its bent terms are shrunk as far as makes it foretell proposals
+    best that it was not fitted to. ``within`` (J, J): covariance between windows of one proposal; ``error`` (J, J):
+    that of the means of proposals around the polynomial; ``missed``: what the polynomial cannot follow, as a share of
+    the windows' covariance.
     """
 
     def __init__(self, x: np.ndarray, values: np.ndarray):
+        num_windows, self.num_parameters = values.shape[1], x.shape[1]
         degree = 2 if len(Basis(x.shape[1], 2)) <= len(x) / 3 else 1
-        self._basis, self.num_parameters = Basis(x.shape[1], degree), x.shape[1]
-        design = self._basis(x)
-        self._inverse = np.linalg.pinv(design.T @ design)
-        means = values.mean(axis=1)
+        self._basis = Basis(x.shape[1], degree)
+        design, means = self._basis(x), values.mean(axis=1)
+        flat = values.reshape(-1, values.shape[-1])
+        self.within = within_covariance(flat, np.repeat(np.arange(len(x)), num_windows), len(x))
+        self._inverse, freedom = _shrunk(design, means @ whitening(self.within), self._basis.degrees)
         self.coefficients = self._inverse @ (design.T @ means)
         residual = means - design @ self.coefficients
-        freedom = max(len(x) - design.shape[1], 1)
-        self.within = within_covariance(
-            values.reshape(-1, values.shape[-1]), np.repeat(np.arange(len(x)), values.shape[1]), len(x)
-        )
         self.error = residual.T @ residual / freedom
-        own = self.within / values.shape[1]
-        ratio = float(np.trace(np.linalg.lstsq(own, self.error, rcond=None)[0])) / max(len(own), 1)
-        spread = 2 * np.sqrt(2 / max(len(own) * freedom, 1))
-        self.missed = max(ratio - 1, 0.0) / values.shape[1] if ratio > 1 + spread else 0.0
+        own = self.within / num_windows
+        size = max(len(own), 1)
+        ratio = float(np.trace(np.linalg.lstsq(own, self.error, rcond=None)[0])) / size
+        self.missed = max(ratio - 1, 0.0) / num_windows if ratio > 1 + 2 * np.sqrt(2 / (size * freedom)) else 0.0
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n, J) means at (n, p)."""
@@ -214,6 +237,22 @@ class LocalMean:
         """(n, J) draws of the emulator's own error at (n, p), each of another emulator."""
         root = np.linalg.cholesky(self.error + 1e-9 * np.diag(np.diag(self.error) + _LEAST))
         return np.asarray(np.sqrt(self.leverage(x))[:, None] * rng.standard_normal((len(x), len(root))) @ root.T)
+
+
+def _shrunk(design: np.ndarray, means: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, float]:
+    """The inverse (terms, terms) of a regression's normal equations, and its residuals' degrees of freedom.
+
+    Terms of degree two are shrunk by the ridge that leaves the least squares of ``means`` (k, J), each foretold by all
+    others.
+    """
+    gram, least = design.T @ design, (np.inf, 0.0)
+    for ridge in (*np.geomspace(1e-2, 1e4, 13) * len(design), 0.0) if (degrees > 1).any() else (0.0,):
+        inverse = np.linalg.pinv(gram + ridge * np.diag(degrees > 1))
+        hat = np.einsum("nt,ts,ns->n", design, inverse, design)
+        residual = (means - design @ (inverse @ (design.T @ means))) / np.maximum(1 - hat, 1e-6)[:, None]
+        least = min(least, (float((residual**2).sum()), float(ridge)))
+    inverse = np.linalg.pinv(gram + least[1] * np.diag(degrees > 1))
+    return inverse, max(len(design) - float(np.trace(gram @ inverse)), 1.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -188,11 +188,11 @@ class Comparison(Section):
 
     ``tests`` further simulations of each scenario are never trained on or calibrated with; ``folds`` networks share
     the work, each calibrated on what the others were trained on. Of windows, simulations are whole genomes, drawn from
-    ``windows`` fresh windows of each scenario at its solution.
+    ``windows`` fresh windows of each scenario at its solution (null: twelve for each real one).
     """
 
     simulations: Annotated[int, Field(ge=20)] = 1_000
-    windows: Annotated[int, Field(ge=320)] = 8_000
+    windows: Annotated[int, Field(ge=320)] | None = None
     tests: Annotated[int, Field(ge=0)] = 200
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     epochs: Count | None = None

@@ -233,3 +233,23 @@ class Local:
         """Smallest squared distance over posterior draws between real and emulated means, in the likelihood metric."""
         parts = self._residuals(self.coordinates.encode(posterior))
         return float(np.sum([(r**2 / (e + own)).sum(axis=1) for r, e, own in parts], axis=0).min())
+
+
+def score_axes(parameters: Parameters, cloud: np.ndarray, pool: Pool) -> np.ndarray:
+    """(d, J) directions of a pool's statistics that tell points of ``cloud`` (n, p) apart; see :mod:`scores`."""
+    coordinates = Coordinates.of_cloud(parameters, cloud)
+    x, inner = coordinates.encode(pool.theta), coordinates.encode(cloud)
+    radius, own = (x**2).sum(axis=1), float(np.quantile((inner**2).sum(axis=1), 0.95))
+    core = pool.select(radius <= max(own, float(np.sort(radius)[min(len(radius), _CORE) - 1])))
+    return scores.find(
+        x,
+        pool.moments,
+        within_covariance(core.statistics, core.proposal, len(core.theta)),
+        inner,
+        lambda points: points,
+        num_kinks=0,
+        near=_NEAR * own,
+        wide=_WIDE * own,
+        limit=_SCORES * x.shape[1],
+        num_real=len(pool.real),
+    ).mean

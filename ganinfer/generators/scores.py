@@ -24,6 +24,8 @@ from ganinfer.generators.emulator import Basis, ProposalMoments, largest_degree,
 
 #: Within-window directions with less than this share of the mean correlation eigenvalue are numerically empty.
 _EMPTY_DIRECTION = 1e-4
+#: Scores with less than this share of the largest one's variance are those of other scores.
+_DEPENDENT = 1e-10
 #: Proposals are dealt to so many groups.
 NUM_GROUPS = 4
 _MAX_DEGREE = 2
@@ -133,7 +135,9 @@ def find(
     matrices = white @ directions[:, :, kept]
     mean = matrices.mean(axis=0)
     variances, axes = np.linalg.eigh(mean.T @ within @ mean)
-    return Scores(offset, matrices @ (axes / np.sqrt(variances)))
+    # Of few windows some directions may be combinations of others.
+    own = variances > _DEPENDENT * variances.max()
+    return Scores(offset, matrices @ (axes[:, own] / np.sqrt(variances[own])))
 
 
 def _reliability(directions: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import execution, observed, storage
+from ganinfer.evidence import judging_windows
 from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_settings
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.observed import RealWindows
@@ -52,6 +53,7 @@ def check(
     refuse(experiment, network=network, resume=resume)
     if experiment.kind == "loci":
         return _check_loci(experiment)
+    asked = experiment.data.simulate.windows if isinstance(experiment.data, SimulatedData) else None
     if isinstance(experiment.data, SimulatedData):
         experiment = _smaller_study(experiment)
     with execution.make("serial") as serial:
@@ -59,6 +61,7 @@ def check(
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
     if not isinstance(experiment.data, SimulatedData):
         observed.split_folds(np.array([real.windows[i].block for i in chosen]), num_folds(experiment), experiment.seed)
+    num_real = min(asked or len(chosen), experiment.windows.maximum or asked or len(chosen))
     looks = [_looked_at(experiment, name, real, chosen) for name in experiment.scenarios]
     return {
         "experiment": experiment.name,
@@ -70,7 +73,7 @@ def check(
             line for look in looks for line in look.tried.warnings(experiment.place("scenarios", look.scenario))
         ],
         "execution": _where(experiment),
-        "cost": _cost(experiment, looks),
+        "cost": _cost(experiment, looks, num_real),
     }
 
 
@@ -242,17 +245,18 @@ def _where(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _cost(experiment: Experiment, looks: Sequence[_Look]) -> dict[str, Any]:
+def _cost(experiment: Experiment, looks: Sequence[_Look], num_real: int) -> dict[str, Any]:
     """What the simulations cost, and how long the run takes on this machine while nothing else runs there.
 
     The first round is spread over the prior, whose most costly corners later ones leave: these are counted at the
     median. How many workers a cluster has is known once it is asked, which only a run does.
     """
     windows, seconds, compared = 0, 0.0, len(looks) > 1
+    fresh = experiment.comparison.windows or judging_windows(num_real) if compared else 0
     for look in looks:
         plan = assembling.round_plan(experiment, look.parameters)
         sizes = [r.num_proposals * r.num_windows for r in plan]
-        later = sum(sizes[1:]) + (experiment.comparison.windows if compared else 0)
+        later = sum(sizes[1:]) + fresh
         windows += sizes[0] + later
         seconds += sizes[0] * look.mean + later * look.median
     workers = _num_workers(experiment)

@@ -39,6 +39,8 @@ _CHOSEN = (
 _SHOWN = 400
 #: Fewer effective draws than this make an evidence uncertain.
 _FEW_DRAWS = 50.0
+#: A scenario less probable than this is out of the question.
+_LIKELY = 0.01
 
 
 def contend(
@@ -125,18 +127,29 @@ def _contest(
     from ganinfer.contest import ContestSettings, contest
 
     section = experiment.comparison
-    posteriors = []
-    for part in parts:
-        table = storage.read_table(part / "posterior.parquet")
-        posteriors.append(np.stack([np.asarray(column, dtype=float) for column in table.values()], axis=1))
     return contest(
         problems,
-        posteriors,
+        [_solution(part) for part in parts],
         [experiment.scenarios[p.scenario].weight for p in problems],
         ContestSettings(section.windows, section.simulations, section.tests),
         workers,
         folder.path / "cache" / "contest",
         events.message,
+    )
+
+
+def _solution(part: Path) -> Any:
+    """What the run of a scenario has found, and the windows of its rounds."""
+    from ganinfer.contest import Solution
+
+    posterior = storage.read_table(part / "posterior.parquet")
+    rounds = [storage.read_round(part, index)[0] for index in storage.completed_rounds(part)]
+    offsets = np.cumsum([0, *(len(r["theta"]) for r in rounds)])
+    return Solution(
+        np.stack([np.asarray(column, dtype=float) for column in posterior.values()], axis=1),
+        np.concatenate([r["theta"] for r in rounds]),
+        np.concatenate([r["proposal"] + o for r, o in zip(rounds, offsets, strict=False)]),
+        np.concatenate([r["statistics"] for r in rounds]),
     )
 
 
@@ -217,7 +230,9 @@ def _said(experiment: Experiment, names: Sequence[str], outcome: Any) -> dict[st
 def _uncertain(outcome: Any, names: Sequence[str]) -> list[str]:
     """Sentences on an evidence that rests on few draws, or on data that even the closest scenario misses."""
     out = []
-    few = [n for n, e in zip(names, outcome.evidence, strict=True) if e.effective < _FEW_DRAWS]
+    # Of a scenario that is out of the question it does not matter.
+    chances = zip(names, outcome.evidence, outcome.probabilities, strict=True)
+    few = [name for name, found, chance in chances if found.effective < _FEW_DRAWS and chance > _LIKELY]
     if few:
         out.append(
             f"The evidence of {', '.join(few)} rests on few draws: the emulator around its solution and the data "

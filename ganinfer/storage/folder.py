@@ -147,18 +147,7 @@ class RunFolder:
 
     def read_round(self, index: int) -> tuple[dict[str, np.ndarray], Any, Path]:
         """Arrays (memory-mapped, read-only), values and folder of a complete round."""
-        folder = self.path / "rounds" / f"{index:04d}"
-        if index not in self.rounds():
-            done = ", ".join(map(str, self.rounds())) or "none"
-            raise StorageError(f"round {index} is not complete in {self.path}; complete rounds: {done}")
-        record = read_json(folder / "round.json")
-        arrays: dict[str, np.ndarray] = {}
-        for name, file in record["arrays"].items():
-            try:
-                arrays[name] = np.load(folder / file, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise StorageError(f"array {name!r} of round {index} is damaged: {folder / file}: {error}") from error
-        return arrays, record["values"], folder
+        return read_round(self.path, index)
 
     def drop_arrays(self, index: int, prefix: str) -> None:
         """Remove the arrays of a complete round whose names begin with ``prefix``: nothing will read them again.
@@ -236,6 +225,22 @@ def completed_rounds(path: Path) -> list[int]:
     if not rounds.is_dir():
         return []
     return sorted(int(e.name) for e in rounds.iterdir() if _ROUND.fullmatch(e.name) and (e / "round.json").is_file())
+
+
+def read_round(path: Path, index: int) -> tuple[dict[str, np.ndarray], Any, Path]:
+    """Of the run folder ``path``; see :meth:`RunFolder.read_round`."""
+    folder = path / "rounds" / f"{index:04d}"
+    if index not in completed_rounds(path):
+        done = ", ".join(map(str, completed_rounds(path))) or "none"
+        raise StorageError(f"round {index} is not complete in {path}; complete rounds: {done}")
+    record = read_json(folder / "round.json")
+    arrays: dict[str, np.ndarray] = {}
+    for name, file in record["arrays"].items():
+        try:
+            arrays[name] = np.load(folder / file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise StorageError(f"array {name!r} of round {index} is damaged: {folder / file}: {error}") from error
+    return arrays, record["values"], folder
 
 
 def _has_parts(path: Path) -> bool:

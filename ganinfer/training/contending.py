@@ -56,10 +56,15 @@ class ContendingNetwork(FoldNetwork):
             self._step = tf.function(_training_step(self), input_signature=[self.cut.signature(), *specs])
         return self._step(*arguments)
 
-    def logits(self, embedding: np.ndarray) -> np.ndarray:
-        """(..., scenarios) of embeddings (..., width)."""
-        kernel, bias = self.classifier.layers[-1].get_weights()
-        return np.asarray(embedding @ kernel + bias)
+    @property
+    def axes(self) -> np.ndarray:
+        """(width, J) directions of the embedding: logits against the last scenario's, the regressors' straight parts.
+
+        What a genome's windows have in them is the mean of what each has.
+        """
+        logits = self.classifier.layers[-1].get_weights()[0]
+        slopes = [head.linear.get_weights()[0] for head in self.heads()]
+        return np.concatenate([logits[:, :-1] - logits[:, -1:], *slopes], axis=1).astype(float)
 
 
 def init(

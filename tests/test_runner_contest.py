@@ -1,0 +1,181 @@
+"""Small comparisons of scenarios on windows: what they leave, that they can be resumed, and what stops them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from ganinfer import runner, storage
+from ganinfer.experiment import load
+from ganinfer.progress import Silent
+from ganinfer.runner.assembling import RunError
+from ganinfer.storage import StorageError
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+#: The shipped experiment with its first two scenarios, and hardly any windows.
+TINY = """
+schema_version: 1
+name: contact
+data:
+  simulate:
+    scenario: migration
+    truth: {{N1: 9_000, N2: 5_000, N_anc: 15_000, T_split: 4_000, migration: 1e-4}}
+    samples: {{A: 3, B: 3}}
+    windows: 80
+    seed: 1
+windows: {{length: 50_000}}
+scenarios: {scenarios}
+generator: {{name: matching, num_particles: 60, steps: 15}}
+budget: {{simulated_windows: 400, rounds: 2}}
+training: {{epochs: 1, windows: 640}}
+comparison: {{simulations: 60, tests: 20, windows: 640}}
+execution: {{executor: serial, threads: 1}}
+seed: 1
+"""
+NAMES = ["isolation", "migration"]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    def loaded(*overrides: str):
+        return load(path, list(overrides))
+
+    rates = {"mutation_rate": 1.25e-8, "recombination_rate": 1.25e-8}
+    scenarios = {
+        name: {
+            "simulator": "demes",
+            "model": str(EXPERIMENTS / f"contact-{name}.demes.yaml"),
+            "parameters": str(EXPERIMENTS / f"contact-{name}.options.yaml"),
+            **rates,
+        }
+        for name in NAMES
+    }
+    path = tmp_path_factory.mktemp("experiment") / "contact.yaml"
+    path.write_text(TINY.format(scenarios=json.dumps(scenarios)))
+    return loaded
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def answer(folder: Path) -> dict:
+    return {key: value for key, value in result(folder).items() if key != "seconds"}
+
+
+class Interrupting(Silent):
+    """Interrupts a run, as Ctrl-C does, when it says what begins like this."""
+
+    def __init__(self, words: str):
+        self.words = words
+
+    def message(self, text: str) -> None:
+        if text.startswith(self.words):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def finished(runs, tiny):
+    return runner.run(tiny(), runs / "finished")
+
+
+def test_every_scenario_has_a_probability_a_fit_and_estimates(finished):
+    found = result(finished)
+    parts = [result(finished / "scenarios" / name) for name in NAMES]
+    said = found["comparison"]
+    assert list(said["probabilities"]) == NAMES
+    assert sum(said["probabilities"].values()) == pytest.approx(1)
+    assert min(said["probabilities"].values()) > 0
+    assert all(0 < p <= 1 for p in said["prior_predictive_p"].values())
+    assert np.array(said["confusion"]).sum() == said["calibration"]["tests"] == 40
+    assert set(said["rivals"]) == {"classical"}
+    assert found["best"] == max(said["probabilities"], key=said["probabilities"].get)
+    assert found["parameters"] == found["scenarios"][found["best"]]["parameters"]
+    assert list(found["scenarios"]["migration"]["parameters"])[-1] == "migration"
+    assert found["simulated_windows"] == sum(part["simulated_windows"] for part in parts) + 2 * (320 + 640)
+
+
+def test_the_run_holds_what_the_best_scenario_has(finished):
+    best = finished / "scenarios" / result(finished)["best"]
+    for name in ("posterior.parquet", "trajectory.parquet", "fit.npz", "best.demes.yaml"):
+        assert (finished / name).read_bytes() == (best / name).read_bytes()
+    assert (finished / "bundle" / "networks.json").exists()
+    assert sorted(path.name for path in (finished / "models").iterdir()) == [f"{n}.demes.yaml" for n in NAMES]
+    assert not (finished / "cache" / "contest").exists(), "arrays for the comparison are removed"
+    assert "isolation" in (finished / "report.html").read_text()
+
+
+def test_a_scenarios_part_is_the_run_of_it_alone(finished, runs, tiny):
+    """Down to the last digit: what else is in the experiment makes no difference to a scenario's parameters."""
+    alone = runner.run(tiny(), runs / "alone", scenario="migration")
+    part = finished / "scenarios" / "migration"
+    assert result(alone)["parameters"] == result(part)["parameters"]
+    assert (part / "report.html").exists()
+
+
+def test_mlflow_shows_the_parts_under_the_run(finished):
+    uri = storage.read_json(finished / "mlflow.json")["uri"]
+    client = mlflow.MlflowClient(uri)
+    whole = storage.read_json(finished / "mlflow.json")["run_id"]
+    for name in NAMES:
+        part = client.get_run(storage.read_json(finished / "scenarios" / name / "mlflow.json")["run_id"])
+        assert part.data.tags["mlflow.parentRunId"] == whole
+        assert part.info.status == "FINISHED"
+    metrics = client.get_run(whole).data.metrics
+    assert metrics["probability/isolation"] == pytest.approx(
+        result(finished)["comparison"]["probabilities"]["isolation"]
+    )
+
+
+def test_a_run_that_was_interrupted_goes_on(finished, runs, tiny):
+    folder = runs / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(tiny(), folder, progress=Interrupting("Scenario migration"))
+    assert not (folder / "result.json").exists()
+    with pytest.raises(StorageError, match="unfinished comparison"):
+        runner.run(tiny(), folder)
+    begun = (folder / "scenarios" / "isolation" / "rounds" / "0000" / "round.json").stat().st_mtime
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(tiny(), folder, resume=True, progress=Interrupting("Comparing the scenarios"))
+    runner.run(tiny(), folder, resume=True)
+    assert (folder / "scenarios" / "isolation" / "rounds" / "0000" / "round.json").stat().st_mtime == begun
+    assert answer(folder) == answer(finished)
+
+
+def test_a_run_that_ended_before_anything_was_done_leaves_nothing(runs, tiny):
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(tiny(), runs / "nothing", progress=Interrupting("Scenario isolation"))
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(tiny(), runs / "nothing", progress=Interrupting("Scenario isolation"))
+
+
+def test_without_classical_statistics_networks_compare_alone(runs, tiny):
+    folder = runner.run(tiny("statistics.classical=false"), runs / "embedding", compare_only=True)
+    found = result(folder)
+    assert "parameters" not in found
+    assert all(scenario["parameters"] is None for scenario in found["scenarios"].values())
+    assert found["comparison"]["rivals"] == {}
+    assert not (folder / "posterior.parquet").exists()
+
+
+def test_a_store_is_for_tables(runs, tiny):
+    with pytest.raises(RunError, match="tables of SNPs"):
+        runner.run(tiny(), runs / "store", store=runs / "simulations")
+    assert not (runs / "store").exists()
+
+
+def test_check_tells_of_every_scenario(tiny):
+    found = runner.check(tiny())
+    assert list(found["scenarios"]) == NAMES
+    assert found["scenarios"]["migration"]["parameters"] == "N1, N2, N_anc, T_split, migration"
+    assert found["cost"]["simulated_windows"] >= 2 * (400 + 640)
