@@ -41,9 +41,9 @@ def make(
     """
     with RunFolder.create(path) as run:
         parts = [_part(path / SCENARIOS / name, i, finished or i < len(names) - 1) for i, name in enumerate(names)]
-        scenarios = "".join(f"  {name}: {{simulator: demes}}\n" for name in names)
+        others = "".join(f"  {name}: {{simulator: demes}}\n" for name in names[1:])
         text = (parts[0] / "experiment.yaml").read_text()
-        run.write_text("experiment.yaml", text.replace("scenarios:\n", f"scenarios:\n{scenarios}"))
+        run.write_text("experiment.yaml", text.replace("discriminator:", f"{others}discriminator:"))
         shutil.copyfile(parts[0] / "data.json", path / "data.json")
         if not finished:
             return path

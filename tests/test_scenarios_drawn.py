@@ -220,6 +220,7 @@ def test_every_statistic_of_tables_has_words() -> None:
 def test_a_comparison_on_windows_has_its_own_figures_and_those_of_the_best(windows: Path) -> None:
     found = parsed(windows)
     assert_stands_alone(found)
+    assert list(reading.load(windows).experiment["scenarios"]) == list(contended_folder.NAMES)
     shown = {name for section in page.CONTENDED.values() for name in section}
     assert shown == set(drawing.CONTENDED)
     assert len(found.images) == len(drawing.CONTENDED)
