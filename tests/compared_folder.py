@@ -27,7 +27,7 @@ _STATISTICS = (
     "structure B, eigenvalue 1",
     "missing A, by individual",
 )
-_MODEL = """
+MODEL = """
 time_units: generations
 demes:
 - name: ancestral
@@ -66,15 +66,15 @@ def make(
         run.write_json("data.json", _DATA)
         run.write_json("warnings.json", {"warnings": []})
         run.write_json(
-            "result.json", _result(names, values, alike, parameters, rivals, tests) | {"chosen": chosen or names[0]}
+            "result.json", result(names, values, alike, parameters, rivals, tests) | {"chosen": chosen or names[0]}
         )
-        run.write_arrays("comparison.npz", _pictured(names, rng))
+        run.write_arrays("comparison.npz", pictured(names, rng))
         run.write_table("training.parquet", _training(rng))
         if models:
             for i, name in enumerate(names):
-                run.write_text(f"models/{name}.demes.yaml", _MODEL.format(size=3000 * (i + 1)))
+                run.write_text(f"models/{name}.demes.yaml", MODEL.format(size=3000 * (i + 1)))
         if parameters:
-            run.write_text("best.demes.yaml", _MODEL.format(size=9000))
+            run.write_text("best.demes.yaml", MODEL.format(size=9000))
             run.write_table("posterior.parquet", _posterior(rng))
     return path
 
@@ -100,7 +100,7 @@ _DATA = {
 }
 
 
-def _result(
+def result(
     names: Sequence[str], p_values: Sequence[float], alike: bool, parameters: bool, rivals: Sequence[str], tests: bool
 ) -> dict[str, object]:
     others = len(names) - 1
@@ -182,14 +182,16 @@ def curve(losses: Sequence[float]) -> list[dict[str, float]]:
     return [{"simulations": 100 * 2**k, "accuracy": 1 - v / 3, "log_loss": v} for k, v in enumerate(losses)]
 
 
-def _pictured(names: Sequence[str], rng: np.random.Generator) -> dict[str, np.ndarray]:
+def pictured(
+    names: Sequence[str], rng: np.random.Generator, statistics: Sequence[str] = _STATISTICS
+) -> dict[str, np.ndarray]:
     size, each = len(names), 60
     scenario = np.repeat(np.arange(size), each)
     angle = 2 * np.pi * np.arange(size) / size
     centres = 3 * np.column_stack([np.cos(angle), np.sin(angle)])
     cloud = centres[scenario] + rng.normal(size=(len(scenario), 2))
     network = cloud * ([1.0, 1e-12] if size == 2 else [1.0, 1.0])  # two scenarios differ along one axis only
-    z = rng.normal(0, 1.5, (size, len(_STATISTICS)))
+    z = rng.normal(0, 1.5, (size, len(statistics)))
     z[0, 3], z[0, 14] = 6.5, -4.0
     return {
         "scenario": scenario,
@@ -198,8 +200,8 @@ def _pictured(names: Sequence[str], rng: np.random.Generator) -> dict[str, np.nd
         "network_cloud": network,
         "network_real": centres[0] + rng.normal(0, 0.4, (5, 2)) * (network.std(axis=0) > 1e-6),
         "z": z,
-        "separation": np.linspace(0, 0.95, len(_STATISTICS)),
-        "names": np.array(_STATISTICS),
+        "separation": np.linspace(0, 0.95, len(statistics)),
+        "names": np.array(statistics),
         "scenarios": np.array(names),
     }
 

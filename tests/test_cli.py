@@ -21,10 +21,10 @@ import pytest
 from typer.testing import CliRunner
 
 import ganinfer
-from ganinfer import experiment
+from ganinfer import experiment, storage
 from ganinfer.cli import app, guard, show, values
 from ganinfer.simulation import SimulationError
-from tests import compared_folder, run_folder
+from tests import compared_folder, contended_folder, run_folder
 from tests.test_runner import TINY
 from tests.verification import same_answer
 
@@ -278,6 +278,18 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+def test_an_interrupted_comparison_says_what_is_kept_of_each_scenario(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = contended_folder.make(tmp_path / "run", ("first", "second"), finished=False)
+    (folder / "scenarios/third/rounds").mkdir(parents=True)
+    show.how_to_go_on(IM, folder, [])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("complete rounds kept: 1 of first, 1 of second; go on with: ganinfer run ")
+    assert line.endswith(f"--output {folder} --resume")
+    assert storage.completed_parts(folder) == {"first": 1, "second": 1}
+
+
 def test_a_dry_run_looks_at_all_that_a_run_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, error = invoke("run", IM, "--dry-run", "--output", run_folder.make(tmp_path / "run"))
@@ -375,6 +387,18 @@ def test_a_comparison_is_answered_before_its_parameters(tmp_path: Path, capsys: 
     assert "1,500 data sets simulated in 1 min 30 s" in lines
     show.result(folder, as_json=True)
     assert json.loads(capsys.readouterr().out)["comparison"]["none_fits"] is False
+
+
+def test_a_comparison_on_windows_counts_windows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = contended_folder.make(tmp_path / "run")
+    show.result(folder, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.split("  +", line) for line in lines[2:4]] == [
+        ["scenario", "probability", "log evidence", "posterior-predictive p", "the genomes"],
+        ["stable", "0.900", "47.0", "0.4", "fits"],
+    ]
+    assert "45,576 windows simulated under 3 scenarios in 3 min 50 s; stable stopped: budget" in lines
+    assert lines[-1] == str(folder / "scenarios")
 
 
 def test_that_no_scenario_fits_is_the_first_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ganinfer import report
+from ganinfer import report, storage
 from ganinfer.haplotypes import SampleSet, chromosomes
 from ganinfer.report import comparison_drawn, drawing, page, reading, scenarios_drawn, scenarios_told, words
 from ganinfer.report.style import Drawing, applied
-from ganinfer.runner import comparing
+from ganinfer.runner import comparing, contending
 from ganinfer.table_statistics import TableStatistics
-from tests import compared_folder, run_folder
+from tests import compared_folder, contended_folder, run_folder
 from tests.test_report import assert_stands_alone, parsed
 
 
@@ -32,6 +32,14 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compared_folder.make(path, compared_folder.LONG, p_values=[0.001, 0.02, 0.0002, 0.01, 0.001], alike=True)
 
 
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three scenarios that were compared on windows, with the report."""
+    path = contended_folder.make(tmp_path_factory.mktemp("windows") / "run")
+    report.write_report(path)
+    return path
+
+
 def changed(path: Path, **values: Any) -> Path:
     """The folder with other values in the comparison of its result."""
     result = json.loads((path / "result.json").read_text())
@@ -42,7 +50,7 @@ def changed(path: Path, **values: Any) -> Path:
 
 def drawn(path: Path, name: str) -> Drawing:
     with applied():
-        found = drawing.COMPARED[name](reading.load(path))
+        found = drawing.figures_of(run := reading.load(path))[name](run)
     assert isinstance(found, Drawing), found
     return found
 
@@ -204,6 +212,165 @@ def test_every_statistic_of_tables_has_words() -> None:
     samples = (SampleSet("A", 5), SampleSet("B-north", 4))
     names = TableStatistics(chromosomes(samples)).names
     assert [name for name in names if words.statistic(name) == name] == []
+
+
+# Compared on windows
+
+
+def test_a_comparison_on_windows_has_its_own_figures_and_those_of_the_best(windows: Path) -> None:
+    found = parsed(windows)
+    assert_stands_alone(found)
+    assert list(reading.load(windows).experiment["scenarios"]) == list(contended_folder.NAMES)
+    shown = {name for section in page.CONTENDED.values() for name in section}
+    assert shown == set(drawing.CONTENDED)
+    assert len(found.images) == len(drawing.CONTENDED)
+    for part in ("What tells the scenarios apart", "How the estimates were reached", "Linkage disequilibrium"):
+        assert part in found.words
+    for part in ("Not shown", "Whether more simulations would help", "SNP", "data set", "prior-predictive"):
+        assert part not in found.words
+    assert "Training curves of critic and regressor" in (windows / "report.html").read_text()
+
+
+def test_a_comparison_on_windows_speaks_of_genomes(windows: Path) -> None:
+    text = parsed(windows).words
+    assert (
+        "The most probable scenario is stable (probability 0.900). It fits: 40 % of the genomes simulated under stable "
+        "at its solution are as unusual for it as the real ones, or more (posterior-predictive p = 0.4)."
+    ) in text
+    assert (
+        "The genomes of 20 A and 20 B individuals, 405 windows of 50 kb, were compared with 45,576 simulated windows "
+        "under 3 scenarios, within 3 min 50 s."
+    ) in text
+    assert "The matching of stable took 8 rounds and ended because the budget of simulated windows was spent." in text
+    assert "scenario probability log evidence posterior-predictive p the genomes" in text
+    assert "expansion 0.050 −13.5 0.02 does not fit" in text
+    assert "each scenario's own run is in scenarios/NAME in this folder, with a report." in text
+    assert "Can this scenario have made these genomes?" in text
+    assert "Of 300 test genomes, simulated around the scenarios' solutions and never trained on, the comparison" in text
+    assert "Where real and simulated genomes differ most: sites with minor-allele count 2 in A and 2 in B" in text
+
+
+def test_the_figures_of_windows_speak_of_genomes(windows: Path) -> None:
+    assert "each at its estimates, present at the bottom" in drawn(windows, "scenarios").caption
+    clouds = drawn(windows, "clouds")
+    assert "the real genomes" in [text.get_text() for text in clouds.figure.legends[0].get_texts()]
+    assert "by classical statistics, the genomes lie nearest to stable" in clouds.alternative
+    confusion = drawn(windows, "confusion")
+    assert [label.get_text() for label in confusion.figure.axes[1].get_yticklabels()] == ["with networks", "classical"]
+    assert "classical, the same evidence from classical statistics alone, without networks" in confusion.caption
+    assert "The scenarios' log evidences were divided by 1.3" in drawn(windows, "reliability").caption
+    oddest = drawn(windows, "oddest")
+    assert "Where the genomes are oddest under stable: sites with minor-allele count 4" in oddest.alternative
+    assert "comparison 40 s, the rest 10 s" in drawn(windows, "timing").caption
+
+
+def test_parameters_stand_side_by_side(windows: Path, folder: Path) -> None:
+    found = scenarios_told.side_by_side(reading.load(windows))
+    assert found is not None
+    assert found.scenarios == contended_folder.NAMES
+    values = {row.name: [cell and cell.estimate for cell in row.cells] for row in found.rows}
+    assert values == {
+        "N1": ["9,000", "9,000", "9,000"],
+        "N2": ["5,000", "5,000", "5,000"],
+        "N_anc": [None, "15,000", "15,000"],
+        "T_split": [None, None, "2,000"],
+    }
+    assert (found.gaps, found.silent) == (True, False)
+    text = parsed(windows).words
+    assert "parameter unit stable expansion bottleneck N1 diploid individuals 9,000 8,730 to 9,270 9,000" in text
+    assert "Empty: the scenario has no such parameter." in text
+    report.write_report(folder)  # a table of SNPs
+    assert "parameter unit stable expansion bottleneck N diploid individuals 9,000" in parsed(folder).words
+    assert "Empty: the scenario" not in parsed(folder).words
+
+
+def test_one_name_with_two_units_is_two_parameters(tmp_path: Path) -> None:
+    path = compared_folder.make(tmp_path / "run", ("a", "b"))
+    result = json.loads((path / "result.json").read_text())
+    result["scenarios"]["b"]["parameters"]["T"] |= {"unit": "years", "informative": False}
+    result["scenarios"]["a"]["parameters"]["N"]["description"] = "size"
+    (path / "result.json").write_text(json.dumps(result))
+    found = scenarios_told.side_by_side(reading.load(path))
+    assert found is not None
+    assert [(row.name, row.unit, [cell is None for cell in row.cells]) for row in found.rows] == [
+        ("N", "diploid individuals", [False, False]),
+        ("T", "generations", [False, True]),
+        ("T", "years", [True, False]),
+    ]
+    assert found.rows[0].description == ""  # the scenarios mean different things by it
+    assert found.silent
+
+
+def test_that_no_scenario_makes_the_genomes_is_said_first(tmp_path: Path) -> None:
+    path = contended_folder.make(tmp_path / "run", p_values=[0.001, 0.02, 0.0002], parameters=False, tests=False)
+    report.write_report(path)
+    found = parsed(path)
+    assert_stands_alone(found)
+    assert "No scenario fits: the genomes lie outside what every one of them simulates." in found.words
+    assert "This run only compared scenarios; it estimated no parameters." in found.words
+    assert found.words.count("Not shown: the run drew no genomes to test on (comparison.tests).") == 2
+    assert "Not shown: the run left no" not in found.words
+    assert "The matching of" not in found.words
+    with pytest.raises(
+        reading.ReportError, match=r"no trajectory\.parquet; look at a scenario by itself: .*/bottleneck"
+    ):
+        report.trace_text(path)
+
+
+def test_evidence_that_is_not_a_number_has_a_dash(tmp_path: Path) -> None:
+    path = contended_folder.make(tmp_path / "run", ("a", "b"))
+    changed(path, log_evidence={"a": 3.14, "b": None})
+    assert [row["log evidence"] for row in scenarios_told.rows(reading.load(path).result or {})] == ["3.1", "–"]
+
+
+def test_a_scenario_of_a_comparison_has_its_own_report(windows: Path) -> None:
+    part = windows / storage.SCENARIOS / "expansion"
+    report.write_report(part)
+    found = parsed(part)
+    assert_stands_alone(found)
+    assert "ganinfer report, scenario expansion" in found.words
+    assert "Scenarios" not in found.words
+    assert "N_ anc 15,000" in found.words
+    assert report.trace_text(part).splitlines()[-1].startswith("    8")
+    assert report.trace_text(windows).splitlines()[-1] == (
+        f"These are the rounds of stable; those of each scenario: {windows}/scenarios/NAME"
+    )
+
+
+def test_truth_of_another_scenario_is_not_shown_in_a_scenarios_own_report(tmp_path: Path) -> None:
+    path = run_folder.make(tmp_path / "run", minimal=True)
+    (path / "data.json").write_text(json.dumps({"schema_version": 1, "truth": {"N1": 8888.0}}))
+    text = (path / "experiment.yaml").read_text()
+    for scenario, truth in (("split", {"N1": 8888.0}), ("other", {})):
+        (path / "experiment.yaml").write_text(text.replace("data:\n", f"data:\n  simulate: {{scenario: {scenario}}}\n"))
+        assert reading.load(path).truth == truth
+
+
+def test_an_unfinished_comparison_names_what_can_be_looked_at(tmp_path: Path) -> None:
+    path = contended_folder.make(tmp_path / "run", ("a", "b"), finished=False)
+    said = rf"has not finished; look at a scenario by itself: {path}/scenarios/a, {path}/scenarios/b$"
+    for look in (report.write_report, report.trace_text):
+        with pytest.raises(reading.ReportError, match=said):
+            look(path)
+    report.write_report(path / "scenarios/b")
+    assert "The run has not finished" in parsed(path / "scenarios/b").words
+    for part in ("a", "b"):
+        (path / "scenarios" / part / "trajectory.parquet").unlink()
+    with pytest.raises(reading.ReportError, match="has not finished, nor has any scenario's first round"):
+        report.trace_text(path)
+
+
+def test_scenarios_that_an_earlier_process_finished_count_in_the_time(windows: Path) -> None:
+    parts = sorted((windows / storage.SCENARIOS).iterdir())
+    each = storage.read_json(parts[0] / "result.json")["seconds"]
+    seconds = contending._seconds(parts, 40.0, 55.0)
+    assert (seconds["simulate"], seconds["compare"]) == (3 * each["simulate"], 40.0)
+    assert seconds["total"] == pytest.approx(3 * each["total"] + 40)
+    assert contending._seconds(parts, 40.0, 2000.0)["total"] == 2000.0
+
+
+def test_reader_and_writer_agree_on_where_scenarios_lie() -> None:
+    assert reading.SCENARIO_RUNS == storage.SCENARIOS
 
 
 # The figures

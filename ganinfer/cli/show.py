@@ -90,7 +90,7 @@ def result(folder: Path, as_json: bool) -> None:
         typer.echo(row)
     if values.get("seconds"):
         typer.echo(f"\n{_spent(values)}")
-    for name in ("result.json", "report.html", "best.demes.yaml"):
+    for name in ("result.json", "report.html", "best.demes.yaml", storage.SCENARIOS):
         if (folder / name).exists():
             typer.echo(f"{folder / name}")
 
@@ -133,9 +133,8 @@ def _compared(values: Mapping[str, Any]) -> None:
 
     for sentence in (scenarios_told.verdict(values), *scenarios_told.alike(values)):
         typer.echo(sentence)
-    columns = ("scenario", "probability", "prior-predictive p", "the data")
     typer.echo("")
-    for row in table([dict(zip(columns, row, strict=True)) for row in scenarios_told.rows(values)]):
+    for row in table(scenarios_told.rows(values)):
         typer.echo(row)
     if tests := scenarios_told.tests(values):
         typer.echo(f"\n{tests}")
@@ -147,9 +146,13 @@ def _compared(values: Mapping[str, Any]) -> None:
 
 def _spent(values: Mapping[str, Any]) -> str:
     total = duration(values["seconds"].get("total") or 0)
-    if values.get("comparison"):
-        return f"{values.get('simulated_tables', 0):,} data sets simulated in {total}"
-    return f"{values.get('simulated_windows', 0):,} windows simulated in {total}; stopped: {values['stopped']}"
+    windows, tables = values.get("simulated_windows", 0), values.get("simulated_tables", 0)
+    if not values.get("comparison"):
+        return f"{windows:,} windows simulated in {total}; stopped: {values['stopped']}"
+    if not windows:
+        return f"{tables:,} data sets simulated in {total}"
+    made = f"{windows:,} windows simulated under {len(values['scenarios'])} scenarios in {total}"
+    return f"{made}; {values['chosen']} stopped: {values['stopped']}"
 
 
 def _parameter_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -195,11 +198,14 @@ def checks(found: Sequence[Check]) -> None:
 
 def how_to_go_on(file: Path, folder: Path, overrides: Sequence[str]) -> None:
     """What an interrupted run has kept; ``overrides`` are the options of ``--set`` that make its experiment."""
-    rounds = storage.completed_rounds(folder)
+    rounds, parts = storage.completed_rounds(folder), storage.completed_parts(folder)
     changes = [word for text in overrides for word in ("--set", text)]
     command = shlex.join(["ganinfer", "run", str(file), *changes, "--output", str(folder), "--resume"])
     if rounds:
         typer.echo(f"{len(rounds)} complete round{'s' * (len(rounds) > 1)} kept; go on with: {command}", err=True)
+    elif parts:
+        kept = ", ".join(f"{number} of {name}" for name, number in parts.items())
+        typer.echo(f"complete rounds kept: {kept}; go on with: {command}", err=True)
     elif (folder / storage.SIMULATIONS).exists():
         typer.echo(f"the simulated data sets so far are kept; go on with: {command}", err=True)
     else:

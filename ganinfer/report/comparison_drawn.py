@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer.report import words
+from ganinfer.report import scenarios_told, words
 from ganinfer.report.reading import Run, Table
 from ganinfer.report.scenarios_drawn import wrapped
 from ganinfer.report.style import (
@@ -23,7 +23,21 @@ from ganinfer.report.style import (
     parameter_axis,
 )
 
-_NO_TESTS = "the run kept no data sets to test on (comparison.tests)"
+#: What captions say of tables of SNPs (False), and of windows (True).
+_NO_TESTS = {
+    False: "the run kept no data sets to test on (comparison.tests)",
+    True: "the run drew no genomes to test on (comparison.tests)",
+}
+_CONFUSION = {
+    False: "Left: test data sets, simulated but never trained on, by the scenario that made them (row) and the one "
+    "that the networks find most probable (column), with the share of the row. On the diagonal they are right. Right: "
+    "how often they are right, and their log loss, which also counts how sure they were (less is better), with 95 % "
+    "intervals; dashed: guessing.",
+    True: "Left: test genomes, drawn from fresh windows that trained no network, by the scenario at whose solution "
+    "they were simulated (row) and the one that is found most probable (column), with the share of the row. On the "
+    "diagonal the answer is right. Right: how often it is right, and its log loss, which also counts how sure it was "
+    "(less is better), with 95 % intervals; dashed: guessing.",
+}
 _DASHES = (0, (4, 3))
 
 
@@ -33,23 +47,16 @@ _DASHES = (0, (4, 3))
 def confusion(run: Run) -> Drawing | str:
     """Tests by true and most probable scenario, and accuracy and log loss of the networks beside their rivals."""
     if not run.comparison.get("confusion"):
-        return _NO_TESTS
+        return _NO_TESTS[run.compares_windows]
     names = list(run.comparison["probabilities"])
     table = np.asarray(run.comparison["confusion"], dtype=float)
     methods = _methods(run)
     height = 2.2 + 0.62 * len(names) + (0.9 if _slanted(names) else 0.0)
     figure = canvas(max(height, 1.9 + 0.8 * len(methods)))
     matrix, scores = figure.subfigures(1, 2, width_ratios=[1.5, 1])
-    _matrix(matrix.subplots(), names, table)
+    _matrix(matrix.subplots(), names, table, scenarios_told.nouns(run.result or {}).sets)
     _scores(scores.subplots(2, 1), methods, len(names), int(table.sum()))
-    caption = (
-        "Left: test data sets, simulated but never trained on, by the scenario that made them (row) and the one that "
-        "the networks find most probable (column), with the share of the row. On the diagonal they are right. Right: "
-        "how often they are right, and their log loss, which also counts how sure they were (less is better), with "
-        "95 % intervals; dashed: guessing."
-    )
-    if len(methods) > 1:
-        caption += f" Beside the networks: {words.listing(list(methods)[1:])}, trained on the same simulations."
+    caption = f"{_CONFUSION[run.compares_windows]}{_of_rivals(run)}"
     right = int(np.trace(table))
     said = [f"{name} {100 * table[i, i] / max(table[i].sum(), 1):.0f} %" for i, name in enumerate(names)]
     alternative = f"Tests: {right:,} of {int(table.sum()):,} right; by scenario: {', '.join(said)}."
@@ -57,15 +64,28 @@ def confusion(run: Run) -> Drawing | str:
 
 
 def _methods(run: Run) -> dict[str, Mapping[str, Any]]:
-    """The networks, then their rivals."""
-    return {"networks": run.comparison.get("calibration") or {}, **(run.comparison.get("rivals") or {})}
+    """The networks, or the evidence that they have a part in, then the rivals."""
+    own = "with networks" if run.compares_windows else "networks"
+    return {own: run.comparison.get("calibration") or {}, **(run.comparison.get("rivals") or {})}
+
+
+def _of_rivals(run: Run) -> str:
+    """What the rivals are."""
+    names = list(run.comparison.get("rivals") or {})
+    if not names:
+        return ""
+    if run.compares_windows:
+        return (
+            f" Beside it: {words.listing(names)}, the same evidence from classical statistics alone, without networks."
+        )
+    return f" Beside the networks: {words.listing(names)}, trained on the same simulations."
 
 
 def _slanted(names: Sequence[str]) -> bool:
     return max(map(len, names)) * len(names) > 60
 
 
-def _matrix(ax: Any, names: Sequence[str], table: np.ndarray) -> None:
+def _matrix(ax: Any, names: Sequence[str], table: np.ndarray, sets: str) -> None:
     size = len(names)
     rows = table.sum(axis=1, keepdims=True)
     share = np.divide(table, rows, out=np.zeros_like(table), where=rows > 0)
@@ -78,7 +98,7 @@ def _matrix(ax: Any, names: Sequence[str], table: np.ndarray) -> None:
     ax.set_xticks(range(size), [wrapped(name, 24 if slant else 14, 1 if slant else 3) for name in names], **slant)
     ax.set_yticks(range(size), [wrapped(name, 18) for name in names])
     ax.set(xlabel="taken for", ylabel="simulated under")
-    ax.set_title("test data sets")
+    ax.set_title(f"test {sets}")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     for edge in np.arange(size - 1) + 0.5:
@@ -96,15 +116,17 @@ def _scores(axes: Sequence[Any], methods: Mapping[str, Mapping[str, Any]], size:
         error = 1.96 * np.nan_to_num(_column(methods, "log_loss_error"))
         low, high = _wilson(values, np.array(max(tests, 1))) if key == "accuracy" else (values - error, values + error)
         ax.hlines(y, np.maximum(low, 0), high, color=GREY, lw=1.4)
+        most = 1.02 if key == "accuracy" else 1.1 * np.nanmax([*high, guessing[key]])
         for k, (place, value) in enumerate(zip(y, values, strict=True)):
-            ax.plot(value, place, "o", ms=7, color=GREY if k else INK)
-            ax.annotate(f"{value:.3g}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+            ax.plot(value, place, "o", ms=7, color=GREY if k else INK, clip_on=False)
+            side = "left" if value < 0.1 * most else "center"  # so that it does not lie across the axis
+            ax.annotate(f"{value:.3g}", (value, place), (0, 7), textcoords="offset points", ha=side, fontsize=9)
         ax.axvline(guessing[key], color=GREY, lw=0.9, ls=_DASHES)
         ax.set_title(title)
         ax.set_yticks(y, [wrapped(name, 14, 2) for name in methods])
         ax.set_ylim(-0.6, len(methods) - 0.3)
-        ax.set_xlim(0, 1.02 if key == "accuracy" else 1.1 * np.nanmax([*high, guessing[key]]))
-        ax.tick_params(axis="y", length=0)
+        ax.set_xlim(0, most)
+        ax.tick_params(axis="y", length=0, pad=7)
         ax.grid(axis="y", color=LIGHT, lw=0.8)
         ax.set_axisbelow(True)
 
@@ -121,7 +143,7 @@ def reliability(run: Run) -> Drawing | str:
     values = run.comparison.get("calibration") or {}
     bins = values.get("reliability")
     if not bins:
-        return _NO_TESTS
+        return _NO_TESTS[run.compares_windows]
     edges, count, predicted, observed = (
         np.array(bins[key], dtype=float) for key in ("edges", "count", "predicted", "observed")
     )
@@ -145,20 +167,22 @@ def reliability(run: Run) -> Drawing | str:
     error = values.get("expected_calibration_error")
     ece = f"{100 * error:.2g} %" if error is not None else "not known"
     return Drawing(
-        figure, f"Reliability of the probabilities; expected calibration error {ece}.", _calibrated(values, ece)
+        figure, f"Reliability of the probabilities; expected calibration error {ece}.", _calibrated(run, values, ece)
     )
 
 
-def _calibrated(values: Mapping[str, Any], ece: str) -> str:
+def _calibrated(run: Run, values: Mapping[str, Any], ece: str) -> str:
+    sets = scenarios_told.nouns(run.result or {}).sets
+    scores = "The scenarios' log evidences" if run.compares_windows else "The networks' scores"
     error = values.get("log_loss_error")
     around = f" ± {error:.2g}" if error is not None and math.isfinite(error) else ""
     return (
-        f"Every scenario's probability for each of {values.get('tests', 0):,} test data sets, in classes. Points on "
+        f"Every scenario's probability for each of {values.get('tests', 0):,} test {sets}, in classes. Points on "
         "the dashed line are probabilities that mean what they say; below it they are too high, above it too low. Bars "
         "are 95 % intervals by the number in the class. The most probable scenario's probability is off by "
-        f"{ece} on average (expected calibration error). Log loss {values['log_loss']:.3g}{around}. The networks' "
-        f"scores were divided by {values['temperature']:.3g} (temperature: above 1 they were too sure) and mixed with "
-        f"guessing by {100 * values['floor']:.2g} %: this floor is the smallest error that so many data sets can "
+        f"{ece} on average (expected calibration error). Log loss {values['log_loss']:.3g}{around}. {scores} "
+        f"were divided by {values['temperature']:.3g} (temperature: above 1 they were too sure) and mixed with "
+        f"guessing by {100 * values['floor']:.2g} %: this floor is the smallest error that so many {sets} can "
         "support, so that no probability comes nearer to 0 or 1 than they can tell."
     )
 

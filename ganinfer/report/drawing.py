@@ -33,7 +33,7 @@ FIGURES: dict[str, Callable[[Run], Drawing | str]] = {
 }
 
 
-#: The same of a run that compared scenarios: there is no trajectory, and there are no windows.
+#: The same of a run that compared scenarios on a table of SNPs: there is no trajectory, and there are no windows.
 COMPARED: dict[str, Callable[[Run], Drawing | str]] = {
     "scenarios": scenarios_drawn.scenarios,
     "clouds": scenarios_drawn.clouds,
@@ -50,6 +50,18 @@ COMPARED: dict[str, Callable[[Run], Drawing | str]] = {
 }
 
 
+#: The same of a run that compared scenarios on windows: how they compare, then all that the chosen one's own run has.
+CONTENDED: dict[str, Callable[[Run], Drawing | str]] = {
+    "scenarios": scenarios_drawn.scenarios,
+    "clouds": scenarios_drawn.clouds,
+    "confusion": comparison_drawn.confusion,
+    "reliability": comparison_drawn.reliability,
+    "separating": scenarios_drawn.separating,
+    "oddest": scenarios_drawn.oddest,
+    **FIGURES,
+}
+
+
 #: What one scenario alone has nothing to show of.
 _OF_SEVERAL = {"confusion", "reliability", "learning_curve", "separating"}
 
@@ -58,6 +70,9 @@ def figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
     """The figures that fit a run: a comparison without estimates has none of parameters."""
     if not run.comparison:
         return FIGURES
+    if run.compares_windows:
+        own = set() if run.estimates else set(FIGURES) - {"timing"}
+        return {name: draw for name, draw in CONTENDED.items() if name not in own}
     left_out = set() if run.estimates else {"model", "prior_to_posterior", "pairs"}
     if len(run.comparison["probabilities"]) == 1:
         left_out |= _OF_SEVERAL

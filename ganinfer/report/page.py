@@ -11,7 +11,7 @@ from typing import Any
 
 from ganinfer import __version__
 from ganinfer.report import citing, drawing, fit_drawn, scenarios_told, words
-from ganinfer.report.reading import Estimate, ReportError, Run
+from ganinfer.report.reading import SCENARIO_RUNS, Estimate, ReportError, Run
 from ganinfer.report.style import Drawing, applied
 
 _WORST = 6
@@ -69,7 +69,7 @@ SECTIONS = {
 }
 
 
-#: The same of a run that compared scenarios.
+#: The same of a run that compared scenarios on a table of SNPs.
 SCENARIOS = "Scenarios"
 COMPARED = {
     SCENARIOS: {
@@ -87,6 +87,18 @@ COMPARED = {
         "pairs": "Which parameters depend on each other",
     },
     "The run": {"training": "Training of the networks", "timing": "Where the time went"},
+}
+#: The same of a run that compared scenarios on windows.
+CONTENDED = {
+    SCENARIOS: {
+        "scenarios": "What the scenarios tell",
+        "clouds": "The real among simulated genomes",
+        "confusion": "Which scenarios are taken for which",
+        "reliability": "Whether the probabilities mean what they say",
+        "separating": "What tells the scenarios apart",
+        "oddest": "Where the genomes are most unusual",
+    },
+    **SECTIONS,
 }
 
 
@@ -125,6 +137,7 @@ def render(run: Run) -> str:
         version=__version__,
         show_left=any(e.sd_ratio is not None for e in run.estimates),
         lead=lead(run),
+        whose=whose(run),
         rows=[row(e, run.generation_time) for e in run.estimates],
         level=f"{100 * run.estimates[0].level:g} %" if run.estimates else "",
         findings=findings(run),
@@ -134,6 +147,7 @@ def render(run: Run) -> str:
         compared=run.comparison,
         told=scenarios_told,
         scenarios=SCENARIOS,
+        side_by_side=scenarios_told.side_by_side(run),
         sections=_sections(run),
         worst=worst(run),
         data=data_tables(run),
@@ -148,9 +162,15 @@ def _sections(run: Run) -> dict[str, list[Figure]]:
     with applied():
         drawn = {
             section: [_figure(title, fitting[name], run) for name, title in figures.items() if name in fitting]
-            for section, figures in (COMPARED if run.comparison else SECTIONS).items()
+            for section, figures in _headings(run).items()
         }
     return {section: figures for section, figures in drawn.items() if figures}
+
+
+def _headings(run: Run) -> dict[str, dict[str, str]]:
+    if run.compares_windows:
+        return CONTENDED
+    return COMPARED if run.comparison else SECTIONS
 
 
 def _figure(title: str, draw: Callable[[Run], Drawing | str], run: Run) -> Figure:
@@ -165,9 +185,8 @@ def lead(run: Run) -> str:
     if run.comparison:
         return scenarios_told.lead(run)
     sampled = words.sampled(run)
-    real = f"{run.num_windows:,} windows{_length(run)}" if run.num_windows else "windows"
     origin = "simulated data set with known truth" if "simulate" in (run.experiment.get("data") or {}) else "genomes"
-    what = f"The {origin}{f' of {sampled}' if sampled else ''}, {real}"
+    what = f"The {origin}{f' of {sampled}' if sampled else ''}, {words.windows(run)}"
     if run.result is None:
         return f"{what}, are being compared with simulations. The run has not finished: these are its latest estimates."
     done = (
@@ -182,12 +201,6 @@ def lead(run: Run) -> str:
     generator = (run.experiment.get("generator") or {}).get("name")
     ended = f"The run ended because {words.stopped(run.result.get('stopped'), generator)}."
     return f"{what}, {verb} compared with {done}{f', {took}' if took else ''}. {ended}"
-
-
-def _length(run: Run) -> str:
-    windows = (run.data or {}).get("windows")
-    length = windows.get("length") if isinstance(windows, Mapping) else None
-    return f" of {length / 1000:,.4g} kb" if length else ""
 
 
 def row(estimate: Estimate, generation_time: float | None) -> Row:
@@ -208,15 +221,29 @@ def row(estimate: Estimate, generation_time: float | None) -> Row:
     )
 
 
+def whose(run: Run) -> str:
+    """Whose parameters, and on windows everything below, the page shows; empty where there is no choice."""
+    if not run.comparison or not run.estimates:
+        return ""
+    sentence = scenarios_told.whose(run.result or {})
+    if not run.compares_windows:
+        return sentence
+    return (
+        f"{sentence} The figures below are of its own run; each scenario's own run is in {SCENARIO_RUNS}/NAME in this "
+        "folder, with a report."
+    )
+
+
 def findings(run: Run) -> list[str]:
     """What a reader must know of the estimates beside the numbers."""
     found = []
     silent = [e.name for e in run.estimates if e.informative is False]
+    more = "more SNPs" if run.comparison and not run.compares_windows else "longer windows"
     if silent:
         found.append(
             f"The genomes say little about {words.listing(silent)}: after seeing them the uncertainty is nearly what "
             "the prior allowed before. Do not report such an estimate as a finding; another design (more individuals, "
-            f"{'more SNPs' if run.comparison else 'longer windows'}, another model) may be able to tell."
+            f"{more}, another model) may be able to tell."
         )
     for e in run.estimates:
         sides = [] if e.informative is False or e.prior is None else words.edges(e)

@@ -14,6 +14,8 @@ import numpy as np
 
 #: Version of result.json and of the other files that this report reads.
 SCHEMA_VERSION = 1
+#: Where a comparison of scenarios on windows has a run of each.
+SCENARIO_RUNS = "scenarios"
 _LOG_FROM_RATIO = 50.0
 
 Table = dict[str, np.ndarray]
@@ -85,6 +87,11 @@ class Run:
         """What a run that compared scenarios says of them; empty for any other run."""
         return (self.result or {}).get("comparison") or {}
 
+    @property
+    def compares_windows(self) -> bool:
+        """Whether scenarios were compared on windows, each inferred by itself before; else it was a table of SNPs."""
+        return self.result is not None and compared_windows(self.result)
+
     @cached_property
     def generation_time(self) -> float | None:
         """Years a generation, where the scenario or the fitted model says so."""
@@ -99,7 +106,7 @@ class Run:
         """The parameters' estimates in order; while a run is unfinished those of its last round."""
         parameters = (self.result or {}).get("parameters")
         if parameters:
-            return tuple(_estimate(name, values, self.truth.get(name)) for name, values in parameters.items())
+            return _estimates(parameters, self.truth)
         if self.trajectory is None:
             return ()
         t = self.trajectory
@@ -113,10 +120,18 @@ class Run:
         return tuple(found)
 
     @property
+    def estimates_by_scenario(self) -> dict[str, tuple[Estimate, ...]]:
+        """The same of every scenario that was compared; empty where none was estimated."""
+        scenarios = (self.result or {}).get("scenarios") or {} if self.comparison else {}
+        found = {name: _estimates(values.get("parameters") or {}, {}) for name, values in scenarios.items()}
+        return found if any(found.values()) else {}
+
+    @property
     def truth(self) -> dict[str, float]:
-        """The parameters that made the data, in a simulation study; none where another scenario is the best."""
+        """The parameters that made the data, in a simulation study; none where they are another scenario's."""
         values = (self.data or {}).get("truth")
-        if self.comparison and self.true_scenario != self.scenario:
+        known = self.comparison or self.true_scenario is not None
+        if known and self.true_scenario != self.scenario:
             return {}
         return {str(k): float(v) for k, v in values.items()} if isinstance(values, Mapping) else {}
 
@@ -165,7 +180,7 @@ def load(folder: Path) -> Run:
     result = _json(folder / "result.json", absent)
     trajectory = _table(folder / "trajectory.parquet", absent)
     if result is None and trajectory is None:
-        raise ReportError(f"{folder} holds no run to report on: neither result.json nor trajectory.parquet is there")
+        raise ReportError(_nothing(folder))
     text = _text(folder / "experiment.yaml", absent)
     sentences = (_json(folder / "warnings.json", absent) or {}).get("warnings") or []
     return Run(
@@ -186,6 +201,27 @@ def load(folder: Path) -> Run:
         absent=absent,
         **_compared(folder, result, absent),
     )
+
+
+def compared_windows(result: Mapping[str, Any]) -> bool:
+    """Whether ``result`` is of scenarios compared on windows: such a run simulates windows, and no tables."""
+    return bool(result.get("comparison")) and bool(result.get("simulated_windows"))
+
+
+def parts(folder: Path) -> list[Path]:
+    """The runs of single scenarios in a comparison's folder that have something to look at."""
+    return sorted(path.parent for path in folder.glob(f"{SCENARIO_RUNS}/*/trajectory.parquet"))
+
+
+def _nothing(folder: Path) -> str:
+    """Why a folder cannot be reported on, and what can be instead."""
+    if (folder / SCENARIO_RUNS).is_dir():
+        why = f"{folder} holds a comparison of scenarios that has not finished"
+        shown = ", ".join(map(str, parts(folder)))
+        return (
+            f"{why}; look at a scenario by itself: {shown}" if shown else f"{why}, nor has any scenario's first round"
+        )
+    return f"{folder} holds no run to report on: neither result.json nor trajectory.parquet is there"
 
 
 def _compared(folder: Path, result: Mapping[str, Any] | None, absent: dict[str, str]) -> dict[str, Any]:
@@ -214,6 +250,10 @@ def proposal_spread(trajectory: Table, rows: np.ndarray) -> tuple[np.ndarray, np
         np.where(logarithmic, estimate / factor, estimate - spread),
         np.where(logarithmic, estimate * factor, estimate + spread),
     )
+
+
+def _estimates(parameters: Mapping[str, Any], truth: Mapping[str, float]) -> tuple[Estimate, ...]:
+    return tuple(_estimate(name, values, truth.get(name)) for name, values in parameters.items())
 
 
 def _estimate(name: str, values: Mapping[str, Any], truth: float | None) -> Estimate:

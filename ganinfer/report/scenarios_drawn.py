@@ -23,6 +23,21 @@ from ganinfer.report.style import (
 _SHOWN = 10
 #: Residuals beyond so many standard deviations are remarkable.
 _REMARKABLE = 3.0
+#: What captions say of tables of SNPs (False), and of windows (True).
+_GRAPHS = {False: "in the middle of its prior", True: "at its estimates"}
+_MATCHED = {False: "", True: ", each at its solution,"}
+_CLOUDS = {
+    False: "Each dot is a simulated data set in the colour of its scenario; the black star is the real one. Where the "
+    "star lies within one cloud only, that scenario makes such data; where it lies outside of all, none does. Left: "
+    "by summary statistics of the SNPs. Right: by what the networks say of the scenarios, a star for each network. "
+    "The axes mix many values so that the scenarios come apart; they have no unit.",
+    True: "Each dot stands for genomes as large as the real ones, drawn from fresh windows that were simulated around "
+    "the solution of the scenario whose colour it has; the black star stands for the real ones. Where the star lies "
+    "within one cloud only, that scenario makes such genomes; where it lies outside of all, none does. Left: by means "
+    "of classical statistics over the windows. Right: by what the evidence is taken from, means along the directions "
+    "in which scenarios and parameters differ, with those that networks add. The axes mix many values so that the "
+    "scenarios come apart; they have no unit.",
+}
 _NO_ARRAYS = "the run left nothing to draw of the comparison (comparison.npz)"
 
 
@@ -68,9 +83,9 @@ def scenarios(run: Run) -> Drawing | str:
         if k % 3 == 0 or not same:
             ax.set_ylabel(f"{run.graphs[name].time_units} ago{', logarithmic' if log_time else ''}")
     caption = (
-        "The scenarios that were compared, each in the middle of its prior, present at the bottom. A tube is as wide "
-        "as the population is large (diploid individuals; the bar below each drawing is its scale), thick lines are "
-        "splits, thin arrows migration, dashed ones admixture. A scenario has the same colour in the figures below."
+        f"The scenarios that were compared, each {_GRAPHS[run.compares_windows]}, present at the bottom. A tube is as "
+        "wide as the population is large (diploid individuals; the bar below each drawing is its scale), thick lines "
+        "are splits, thin arrows migration, dashed ones admixture. A scenario has the same colour in the figures below."
     )
     parts = [f"{name}: {model_drawn.described(graph)}" for name, graph in run.graphs.items()]
     return Drawing(figure, "The scenarios beside each other. " + " ".join(parts), caption)
@@ -90,13 +105,16 @@ def _tubes(ax: Any, graph: Any, colour: str, log_time: bool, until: float | None
 
 
 def clouds(run: Run) -> Drawing | str:
-    """Simulated data sets and the real one along the axes that tell scenarios apart best."""
+    """Simulated data sets or genomes and the real one along the axes that tell scenarios apart best."""
     found = run.pictured
     if found is None:
         return run.absent.get("comparison.npz", _NO_ARRAYS)
     figure = canvas(4.6)
     axes = figure.subplots(1, 2)
     titles = {"statistics": "by classical statistics", "network": "by the trained networks"}
+    if run.compares_windows:
+        titles["network"] = "by what the evidence is taken from"
+    said = _nouns(run)
     names = [str(name) for name in found["scenarios"]]
     sentences, lines = [], False
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
@@ -106,17 +124,22 @@ def clouds(run: Run) -> Drawing | str:
         draw = _heaps if flat else _points
         draw(ax, cloud, real, found["scenario"], [colours(run)[name] for name in names])
         ax.set(title=title, xlabel="the axis that separates the scenarios most")
-        sentences.append(f"{title}, the data lie nearest to {_nearest(cloud, real, found['scenario'], names)}")
-    _legend(figure, [(wrapped(name, 40, 1), colours(run)[name]) for name in names])
-    caption = (
-        "Each dot is a simulated data set in the colour of its scenario; the black star is the real one. Where the "
-        "star lies within one cloud only, that scenario makes such data; where it lies outside of all, none does. "
-        "Left: by summary statistics of the SNPs. Right: by what the networks say of the scenarios, a star for each "
-        "network. The axes mix many values so that the scenarios come apart; they have no unit."
-    )
+        ax.set_ylabel(f"simulated {said.sets}" if flat else "the second such axis")
+        sentences.append(f"{title}, {said.data} lie nearest to {_nearest(cloud, real, found['scenario'], names)}")
+    _legend(figure, [(wrapped(name, 40, 1), colours(run)[name]) for name in names], _real(run))
+    caption = _CLOUDS[run.compares_windows]
     if lines:
-        caption += " Where the scenarios differ along one axis only, bars count the simulated data sets along it."
+        caption += f" Where the scenarios differ along one axis only, bars count the simulated {said.sets} along it."
     return Drawing(figure, f"Real among simulated data sets: {'; '.join(sentences)}.", caption, True)
+
+
+def _nouns(run: Run) -> scenarios_told.Nouns:
+    return scenarios_told.nouns(run.result or {})
+
+
+def _real(run: Run) -> str:
+    """The real data in a legend."""
+    return _nouns(run).data.replace("the ", "the real ")
 
 
 def _points(ax: Any, cloud: np.ndarray, real: np.ndarray, scenario: np.ndarray, shades: list[str]) -> None:
@@ -124,7 +147,6 @@ def _points(ax: Any, cloud: np.ndarray, real: np.ndarray, scenario: np.ndarray, 
     size = 14 if len(cloud) < 600 else 7
     ax.scatter(*cloud[order].T, c=[shades[i] for i in scenario[order]], s=size, alpha=0.5, lw=0)
     ax.plot(*real.T, "*", color=INK, ms=15 if len(real) == 1 else 11, mec="white", mew=0.9, ls="none", zorder=5)
-    ax.set_ylabel("the second such axis")
     ax.set(xticks=[], yticks=[])
 
 
@@ -135,7 +157,6 @@ def _heaps(ax: Any, cloud: np.ndarray, real: np.ndarray, scenario: np.ndarray, s
         ax.hist(cloud[scenario == i, 0], edges, color=shade, alpha=0.5, lw=0)
     top = ax.get_ylim()[1]
     ax.plot(real[:, 0], np.full(len(real), 0.05 * top), "*", color=INK, ms=11, mec="white", mew=0.9, ls="none")
-    ax.set_ylabel("simulated data sets")
     ax.set_xticks([])
 
 
@@ -147,13 +168,13 @@ def _nearest(cloud: np.ndarray, real: np.ndarray, scenario: np.ndarray, names: l
     return names[int(np.argmin((off**2).sum(axis=1)))]
 
 
-def _legend(figure: Any, entries: list[tuple[str, str]], real: bool = True) -> None:
-    """Below a figure: a dot for each scenario, and the star."""
+def _legend(figure: Any, entries: list[tuple[str, str]], real: str = "") -> None:
+    """Below a figure: a dot for each scenario, and the star where there is one, by its name."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], marker="o", ls="none", color=colour, label=name) for name, colour in entries]
     if real:
-        handles.append(Line2D([], [], marker="*", ms=11, ls="none", color=INK, mec="white", label="the real data"))
+        handles.append(Line2D([], [], marker="*", ms=11, ls="none", color=INK, mec="white", label=real))
     longest = max(len(name) for name, _ in entries)
     figure.legend(handles=handles, loc="outside lower left", ncols=max(min(len(handles), 110 // (longest + 7)), 1))
 
@@ -181,12 +202,13 @@ def separating(run: Run) -> Drawing | str:
     left.set_yticks(y, [_label(run, i) for i in chosen])
     left.set_title("what tells the scenarios apart")
     _residuals(run, right, y, chosen)
-    right.set_title(f"the data under {wrapped(str((run.result or {})['best']), 24, 1)}")
+    right.set_title(f"{_nouns(run).data} under {wrapped(str((run.result or {})['best']), 24, 1)}")
     first = _statistic(run, chosen[0])
     caption = (
-        "Left: the ten statistics in which the scenarios differ most, 100 % where a statistic alone would tell them "
-        "apart, 0 % where it is the same under all. Right: the real data in the same statistics, in standard "
-        "deviations from the mean of the best scenario's simulations; within the grey band (± 2) they are ordinary."
+        f"Left: the ten statistics in which the scenarios{_MATCHED[run.compares_windows]} differ most, 100 % where a "
+        f"statistic alone would tell them apart, 0 % where it is the same under all. Right: {_real(run)} in the same "
+        "statistics, in standard deviations from the mean of the best scenario's simulations; within the grey band "
+        "(± 2) they are ordinary."
     )
     return Drawing(
         figure, f"What separates the scenarios; most of all {first}, {100 * share[chosen[0]]:.0f} %.", caption
@@ -209,17 +231,17 @@ def oddest(run: Run) -> Drawing | str:
             ax.plot(found["z"][i][chosen], y, "o", ms=5, mfc="none", color=colours(run)[name])
     _residuals(run, ax, y, chosen)
     ax.set_yticks(y, [_label(run, i) for i in chosen])
-    _legend(figure, [(wrapped(name, 40, 1), colours(run)[name]) for name in names], real=False)
+    _legend(figure, [(wrapped(name, 40, 1), colours(run)[name]) for name in names])
     best, worst = names[_best(run)], chosen[0]
     beyond, total = int((np.abs(z) > _REMARKABLE).sum()), len(z)
     caption = (
-        f"The statistics in which the real data are most unusual for {best} (filled dots), in standard deviations from "
-        "the mean of its simulations; hollow dots: the same for the other scenarios. Within the grey band (± 2) data "
-        f"are ordinary. Of all {total} statistics {beyond} lie further off than {_REMARKABLE:g}: "
+        f"The statistics in which {_real(run)} are most unusual for {best} (filled dots), in standard deviations from "
+        "the mean of its simulations; hollow dots: the same for the other scenarios. Within the grey band (± 2) "
+        f"{_nouns(run).data} are ordinary. Of all {total} statistics {beyond} lie further off than {_REMARKABLE:g}: "
         f"{'they say what the scenario lacks' if beyond else 'nothing is remarkable'}."
     )
     alternative = (
-        f"Where the data are oddest under {best}: {_statistic(run, worst)}, "
+        f"Where {_nouns(run).data} are oddest under {best}: {_statistic(run, worst)}, "
         f"{words.signed(z[worst])} standard deviations."
     )
     return Drawing(figure, alternative, caption)
@@ -231,9 +253,10 @@ def _best(run: Run) -> int:
 
 
 def _statistic(run: Run, i: int) -> str:
-    """A statistic in words; what it counts are the SNPs of the table."""
+    """A statistic in words; what it counts in a table are its SNPs."""
     assert run.pictured is not None
-    return re.sub("^sites ", "SNPs ", words.statistic(str(run.pictured["names"][i]), folded=run.folded))
+    told = words.statistic(str(run.pictured["names"][i]), folded=run.folded)
+    return told if run.compares_windows else re.sub("^sites ", "SNPs ", told)
 
 
 def _label(run: Run, i: int) -> str:

@@ -22,7 +22,9 @@ def table(folder: Path) -> Table:
 
 def _table(run: Run) -> Table:
     if run.trajectory is None:
-        raise reading.ReportError(f"{run.folder} has no trajectory yet: {run.absent['trajectory.parquet']}")
+        others = ", ".join(map(str, reading.parts(run.folder)))
+        instead = f"; look at a scenario by itself: {others}" if others else ""
+        raise reading.ReportError(f"{run.folder} has no trajectory yet: {run.absent['trajectory.parquet']}{instead}")
     return run.trajectory
 
 
@@ -31,7 +33,8 @@ def text(folder: Path) -> str:
 
     A generator without a posterior gives none: the spread of its proposals stands in square brackets.
     """
-    columns = _table(reading.load(folder))
+    run = reading.load(folder)
+    columns = _table(run)
     names = list(dict.fromkeys(str(n) for n in columns["parameter"]))
     lines = [["round", "windows", "time", *names]]
     for r in np.unique(columns["round"]):
@@ -42,8 +45,14 @@ def text(folder: Path) -> str:
             row = np.flatnonzero(here & (columns["parameter"] == name))
             line.append(_cell(columns, int(row[0])) if len(row) else "")
         lines.append(line)
-    shown = _aligned(lines)
-    return f"{shown}\n{_NO_INTERVAL}" if "[" in shown else shown
+    shown = [_aligned(lines)]
+    if "[" in shown[0]:
+        shown.append(_NO_INTERVAL)
+    if run.compares_windows:
+        shown.append(
+            f"These are the rounds of {run.scenario}; those of each scenario: {folder / reading.SCENARIO_RUNS}/NAME"
+        )
+    return "\n".join(shown)
 
 
 def _cell(columns: Table, row: int) -> str:

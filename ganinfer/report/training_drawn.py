@@ -181,23 +181,28 @@ def timing(run: Run) -> Drawing | str:
     total = seconds.get("total")
     if not total:
         return "the run has not finished"
-    names = {"simulate": "simulation", "train": "training", "move": "estimation"}
+    names = {"simulate": "simulation", "train": "training", "move": "estimation", "compare": "comparison"}
     spent = [(names.get(key, key), float(value or 0)) for key, value in seconds.items() if key != "total"]
     spent.append((_REST, max(total - sum(value for _, value in spent), 0.0)))
     colours = [*[BLUE, GREEN, POPULATIONS[4], *POPULATIONS[3:]][: len(spent) - 1], "#b9b9b5"]
     parts = [(name, value, c) for (name, value), c in zip(spent, colours, strict=False) if value > 0.005 * total]
-    figure = canvas(1.15)
+    figure = canvas(1.3)
     ax = figure.subplots()
     left = 0.0
     for name, value, colour in parts:
         ax.barh(0, value, left=left, color=colour, height=0.5)
         if value > 0.09 * total:
-            ax.text(left + value / 2, 0.42, f"{name} {words.duration(value)}", ha="center", fontsize=9.5, color=INK)
+            ax.text(left + value / 2, 0.36, f"{name}\n{words.duration(value)}", ha="center", fontsize=9.5, color=INK)
         left += value
-    ax.set(xlim=(0, total), ylim=(-0.3, 0.75))
+    ax.set(xlim=(0, total), ylim=(-0.3, 1.0))
     ax.set_axis_off()
     spoken = ", ".join(f"{name} {words.duration(value)}" for name, value, _ in parts)
     caption = f"In all {words.duration(total)}: {spoken}."
+    if run.compares_windows:
+        caption += (
+            " The first three are of all scenarios, each matched by itself; the comparison's own simulations and "
+            "networks are a part of it."
+        )
     if any(name == _REST for name, _, _ in parts):
         caption += " The rest is checking, reading the data, comparing the fitted model with them, and writing."
     return Drawing(figure, f"Time: {spoken}.", caption)

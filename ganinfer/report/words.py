@@ -236,6 +236,15 @@ def sampled(run: Run) -> str:
     return f"{listing([f'{n} {p}' for p, n in counts.items()])} individual{plural}" if counts else ""
 
 
+def windows(run: Run) -> str:
+    """The real windows and their length as a phrase."""
+    if not run.num_windows:
+        return "windows"
+    about = (run.data or {}).get("windows")
+    length = about.get("length") if isinstance(about, Mapping) else None
+    return f"{run.num_windows:,} windows{f' of {length / 1000:,.4g} kb' if length else ''}"
+
+
 def percent(share: float) -> str:
     """A share in percent: two digits, and whole from 10 % on."""
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"

@@ -35,6 +35,8 @@ _CHOSEN = (
     "best.demes.yaml",
     "bundle",
 )
+#: Scenarios are judged at their solutions, so that what says whether one fits is not of its prior.
+_P_NAME = "posterior-predictive p"
 #: Simulated genomes of each scenario that are drawn.
 _SHOWN = 400
 #: Fewer effective draws than this make an evidence uncertain.
@@ -69,8 +71,8 @@ def contend(
             parts.append(_part(experiment, complete, problem, summary, folder, workers, events))
         begun = time.monotonic()
         outcome = _contest(experiment, [p for p, _ in problems], parts, folder, workers, events)
-        seconds = _seconds(parts, time.monotonic() - begun)
-        _write(experiment, [p for p, _ in problems], parts, outcome, wanted, folder, seconds, tracker, clock)
+        seconds = _seconds(parts, time.monotonic() - begun, clock.seconds())
+        _write(experiment, [p for p, _ in problems], parts, outcome, wanted, folder, seconds, tracker)
     except BaseException as error:
         tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
         raise
@@ -153,10 +155,12 @@ def _solution(part: Path) -> Any:
     )
 
 
-def _seconds(parts: Sequence[Path], comparing: float) -> dict[str, float]:
+def _seconds(parts: Sequence[Path], comparing: float, clock: float) -> dict[str, float]:
+    """What was spent on what; ``clock``: seconds of this process, which may have found parts finished by another."""
     spent = [storage.read_json(part / "result.json")["seconds"] for part in parts]
     names = ("simulate", "train", "move")
-    return {**{name: sum(s.get(name, 0.0) for s in spent) for name in names}, "compare": comparing}
+    total = max(clock, sum(s["total"] for s in spent) + comparing)
+    return {**{name: sum(s.get(name, 0.0) for s in spent) for name in names}, "compare": comparing, "total": total}
 
 
 def _write(
@@ -168,7 +172,6 @@ def _write(
     folder: storage.RunFolder,
     seconds: Mapping[str, float],
     tracker: tracking.Tracker,
-    clock: recording.Clock,
 ) -> None:
     names = [p.scenario for p in problems]
     said = _said(experiment, names, outcome)
@@ -182,7 +185,9 @@ def _write(
             folder.write_text(f"models/{name}.demes.yaml", (part / "best.demes.yaml").read_text())
     folder.write_arrays("comparison.npz", _pictured(problems, outcome))
     own = storage.read_json(chosen / "warnings.json")["warnings"]
-    folder.write_json("warnings.json", {"warnings": [*scoring.warned(said), *_uncertain(outcome, names), *own]})
+    folder.write_json(
+        "warnings.json", {"warnings": [*scoring.warned(said, _P_NAME), *_uncertain(outcome, names), *own]}
+    )
     found = [storage.read_json(part / "result.json") for part in parts]
     estimates = {} if wanted.compare_only else {n: f["parameters"] for n, f in zip(names, found, strict=True)}
     result = results.compared(
@@ -191,7 +196,7 @@ def _write(
         said,
         estimates,
         simulated=0,
-        seconds={**seconds, "total": clock.seconds()},
+        seconds=seconds,
         seed=experiment.seed,
         versions=assembling.versions(),
     )

@@ -109,14 +109,14 @@ def alike(names: Sequence[str], confusion: Sequence[Sequence[int]] | None) -> li
     return pairs
 
 
-def warned(said: Mapping[str, Any]) -> list[str]:
+def warned(said: Mapping[str, Any], p_name: str = "prior-predictive p") -> list[str]:
     """What a reader has to know before the probabilities, in sentences."""
     out = []
     if said["none_fits"]:
         p = ", ".join(f"{n} {v:.3g}" for n, v in said["prior_predictive_p"].items())
         out.append(
-            "No scenario fits: the data lie outside what each of them simulates (prior-predictive p: "
-            f"{p}). The probabilities say only which is the least bad."
+            f"No scenario fits: the data lie outside what each of them simulates ({p_name}: {p}). The "
+            "probabilities say only which is the least bad."
         )
     for first, second in said["alike"]:
         out.append(f"With such data {first} and {second} are too alike to tell apart: tests take one for the other.")

@@ -6,7 +6,15 @@ so that a kill at any moment leaves the previous complete state. Every JSON file
 
 from __future__ import annotations
 
-from ganinfer.storage.folder import SCENARIOS, SIMULATIONS, RunFolder, check_folder, completed_rounds, read_round
+from ganinfer.storage.folder import (
+    SCENARIOS,
+    SIMULATIONS,
+    RunFolder,
+    check_folder,
+    completed_parts,
+    completed_rounds,
+    read_round,
+)
 from ganinfer.storage.formats import FORMAT_VERSION, RESULT_SCHEMA_VERSION, read_json, read_table
 from ganinfer.storage.replacing import StorageError, replace
 from ganinfer.storage.simulations import SimulationStore
@@ -20,6 +28,7 @@ __all__ = [
     "SimulationStore",
     "StorageError",
     "check_folder",
+    "completed_parts",
     "completed_rounds",
     "read_json",
     "read_round",

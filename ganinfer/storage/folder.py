@@ -79,7 +79,7 @@ class RunFolder:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         simulated = (self.path / SIMULATIONS).exists()
-        simulated = simulated or _has_parts(self.path)
+        simulated = simulated or bool(completed_parts(self.path))
         if error is not None and self._fresh and self.last_round() is None and not simulated:
             self._tidy(fresh=True)  # nothing was finished that could be gone on with
         self.close()
@@ -243,9 +243,10 @@ def read_round(path: Path, index: int) -> tuple[dict[str, np.ndarray], Any, Path
     return arrays, record["values"], folder
 
 
-def _has_parts(path: Path) -> bool:
-    """Whether a run of a single scenario under ``path`` has completed a round."""
-    return any(completed_rounds(part) for part in path.glob(f"{SCENARIOS}/*"))
+def completed_parts(path: Path) -> dict[str, int]:
+    """Complete rounds of each scenario's own run in a comparison's folder, where there are any."""
+    rounds = {part.name: len(completed_rounds(part)) for part in sorted(path.glob(f"{SCENARIOS}/*"))}
+    return {name: number for name, number in rounds.items() if number}
 
 
 def _check_contents(path: Path, *, resume: bool) -> None:
@@ -262,7 +263,7 @@ def _check_contents(path: Path, *, resume: bool) -> None:
     go_on = f"go on with it: --resume --output {path}; or choose another folder: --output"
     if "result.json" in names:
         raise StorageError(f"output folder {path} already holds a finished run; {go_on}")
-    if SIMULATIONS in names or _has_parts(path):
+    if SIMULATIONS in names or completed_parts(path):
         raise StorageError(f"output folder {path} already holds an unfinished comparison; {go_on}")
     if rounds:
         held = f"an unfinished run ({len(rounds)} complete rounds)"
