@@ -181,7 +181,7 @@ def posterior(
     parts = []
     for outcome in outcomes:
         seen = outcome.predicted[index][row, : len(scenario.parameters)]
-        parts.append(_adjusted(target, known, seen, _DRAWS // len(outcomes), rng))
+        parts.append(adjusted(target, known, seen, _DRAWS // len(outcomes), rng))
     unit = np.clip(ndtr(np.concatenate(parts)), _UNIT_MARGIN, 1 - _UNIT_MARGIN)
     draws = scenario.parameters.from_unit(unit)
     possible = scenario.parameters.possible(draws)
@@ -193,9 +193,12 @@ def posterior(
     return draws[possible]
 
 
-def _adjusted(
+def adjusted(
     target: np.ndarray, known: np.ndarray, seen: np.ndarray, size: int, rng: np.random.Generator
 ) -> np.ndarray:
+    """Draws (size, p) of parameters by local-linear regression: ``target`` (n, p) of simulations on what is ``known``
+    of each (n, g), read off at what is ``seen`` (g,) of the data.
+    """
     scale = np.maximum(known.std(axis=0), 1e-9)
     # In prior standard deviations: what networks know nothing of hardly differs, and hardly counts.
     distance = np.sqrt(((known - seen) ** 2).sum(axis=1))

@@ -180,7 +180,7 @@ def _filled(
     for purpose, size in (("learn", section.simulations), ("test", section.tests)):
         stores = []
         for scenario in plan.scenarios if size else ():
-            store = SimulationStore(folder / f"{scenario.name}-{purpose}", _key(plan, scenario, purpose))
+            store = SimulationStore(folder / f"{scenario.name}-{purpose}", key(plan, scenario, purpose))
             if len(store) < size:
                 events.message(f"Simulating {size - len(store):,} data sets of {scenario.name} to {purpose}")
             make = partial(
@@ -213,7 +213,7 @@ def simulate_into(
     return store
 
 
-def _key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
+def key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
     """What simulations depend on, and by what name other ones differ; names of files do not matter."""
     versions, setup = assembling.versions(), scenario.setup
     told = json.dumps(_without_names({"simulator": setup.simulator, "options": setup.options}), sort_keys=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -57,22 +57,22 @@ def contend(
     clock: recording.Clock,
 ) -> None:
     """Infer every scenario's parameters and compare the scenarios; everything goes to ``folder`` and to MLflow."""
-    problems = _problems(experiment, real, folder.path / "cache")
-    summary = inferring.data_summary(experiment, problems[0][0], real, problems[0][1])
+    problems, unseen = problems_of(experiment, real, folder.path / "cache")
+    summary = inferring.data_summary(experiment, problems[0], real, unseen)
     folder.write_json("data.json", summary)
-    for sentence in problems[0][1]:
+    for sentence in unseen:
         events.message(sentence)
-    titles = ", ".join(dict.fromkeys(problem.setup.title for problem, _ in problems))
+    titles = ", ".join(dict.fromkeys(problem.setup.title for problem in problems))
     tracker = recording.start_tracking(experiment, complete, summary, folder, titles, before)
     try:
         parts = []
-        for problem, _ in problems:
+        for problem in problems:
             events.message(f"Scenario {problem.scenario}")
             parts.append(_part(experiment, complete, problem, summary, folder, workers, events))
         begun = time.monotonic()
-        outcome = _contest(experiment, [p for p, _ in problems], parts, folder, workers, events)
+        outcome = contested(experiment, problems, parts, folder.path / "cache" / "contest", workers, events.message)
         seconds = _seconds(parts, time.monotonic() - begun, clock.seconds())
-        _write(experiment, [p for p, _ in problems], parts, outcome, wanted, folder, seconds, tracker)
+        _write(experiment, problems, parts, outcome, wanted, folder, seconds, tracker)
     except BaseException as error:
         tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
         raise
@@ -81,13 +81,15 @@ def contend(
     events.finished(storage.read_json(folder.path / "result.json"))
 
 
-def _problems(experiment: Experiment, real: RealWindows, cache: Path) -> list[tuple[Any, list[str]]]:
-    """Each scenario's problem, and what its arrays leave out; the real windows are encoded once."""
-    found: list[tuple[Any, list[str]]] = []
+def problems_of(experiment: Experiment, real: RealWindows, cache: Path) -> tuple[list[Any], list[str]]:
+    """Each scenario's problem, and what their arrays leave out; the real windows are encoded once, into ``cache``."""
+    problems: list[Any] = []
+    unseen: list[str] = []
     for name in experiment.scenarios:
-        seen = found[0][0].observed if found else None
-        found.append(inferring.problem_of(experiment, name, real, cache, seen))
-    return found
+        seen = problems[0].observed if problems else None
+        problem, unseen = inferring.problem_of(experiment, name, real, cache, seen)
+        problems.append(problem)
+    return problems, unseen
 
 
 def _part(
@@ -118,14 +120,15 @@ def _part(
     return path
 
 
-def _contest(
+def contested(
     experiment: Experiment,
     problems: Sequence[Any],
     parts: Sequence[Path],
-    folder: storage.RunFolder,
+    cache: Path,
     workers: Executor,
-    events: Progress,
+    told: Callable[[str], None],
 ) -> Any:
+    """The outcome of comparing scenarios whose runs are in the folders ``parts``."""
     from ganinfer.contest import ContestSettings, contest
 
     section = experiment.comparison
@@ -135,8 +138,8 @@ def _contest(
         [experiment.scenarios[p.scenario].weight for p in problems],
         ContestSettings(section.windows, section.simulations, section.tests),
         workers,
-        folder.path / "cache" / "contest",
-        events.message,
+        cache,
+        told,
     )
 
 

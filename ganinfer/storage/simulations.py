@@ -74,6 +74,10 @@ class SimulationStore:
         """(size, parameters) of the first data sets."""
         return np.concatenate([self._load(i, _THETA) for i in self._chunks(size)])[:size]
 
+    def seeds(self, size: int) -> np.ndarray:
+        """(size,) simulator seeds of the first data sets."""
+        return np.concatenate([self._load(i, _SEEDS) for i in self._chunks(size)])[:size]
+
     def arrays(self, size: int) -> dict[str, list[np.ndarray]]:
         """By name, the chunks' memory-mapped arrays, the last one cut so that there are ``size`` data sets."""
         names = sorted(p.stem for p in (self.folder / f"{0:06d}").glob("*.npy") if p.stem not in (_THETA, _SEEDS))
