@@ -8,16 +8,17 @@ probabilities are calibrated on. All networks together judge the real data and t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ganinfer import calibration, randomness
+from ganinfer import calibration, randomness, refining
 from ganinfer.adequacy import Reference, Verdict
 from ganinfer.calibration import Calibration
 from ganinfer.parameters import Parameters
+from ganinfer.refining import Refiner
 from ganinfer.scenarios import Scenario
 from ganinfer.training import scenarios as networks
 from ganinfer.training.scenarios import DataSets, Outcome, ScenarioNetwork, ScenarioSettings
@@ -80,7 +81,8 @@ class Trained:
     """Networks, one a fold, and what each says of the data sets of its own fold.
 
     ``fold`` (n,) of each; ``logits`` (n, scenarios) and ``predicted`` by scenario, see
-    :class:`ganinfer.training.scenarios.Outcome`; ``calibration`` fitted on them; ``rows`` of training.
+    :class:`ganinfer.training.scenarios.Outcome`; ``calibration`` fitted on them; ``rows`` of training. ``refiners`` by
+    scenario are part of what is predicted, here and of other data sets.
     """
 
     networks: list[ScenarioNetwork]
@@ -89,6 +91,7 @@ class Trained:
     predicted: tuple[np.ndarray, ...]
     calibration: Calibration
     rows: list[dict[str, float]] = field(default_factory=list)
+    refiners: tuple[Refiner, ...] = ()
 
 
 def deal(scenario: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -116,14 +119,43 @@ def train(fresh: list[ScenarioNetwork], sets: DataSets, settings: ScenarioSettin
 
     logits = restored([o.logits for o in outcomes])
     predicted = tuple(restored([o.predicted[i] for o in outcomes]) for i in range(len(fresh[0].sizes)))
-    return Trained(fresh, fold, logits, predicted, calibration.fit(logits, sets.scenario), rows)
+    trained = Trained(fresh, fold, logits, predicted, calibration.fit(logits, sets.scenario), rows)
+    return refined(trained, sets) if STATISTICS in sets.arrays else trained
 
 
 def judged(trained: Trained, arrays: Mapping[str, Any], weights: Sequence[float]) -> tuple[np.ndarray, list[Outcome]]:
     """Probabilities (n, scenarios) of data sets that trained none of the networks, and what each network says."""
     outcomes = [networks.evaluate(network, arrays) for network in trained.networks]
+    if trained.refiners:
+        statistics = np.asarray(arrays[STATISTICS][np.arange(len(arrays[STATISTICS]))], dtype=float)
+        outcomes = [_refined(trained, o, statistics, k) for k, o in enumerate(outcomes)]
     each = [trained.calibration.probabilities(o.logits, weights) for o in outcomes]
     return np.mean(each, axis=0), outcomes
+
+
+def refined(trained: Trained, sets: DataSets) -> Trained:
+    """The same networks, whose estimates of parameters are combined with a regression on classical statistics."""
+    statistics = np.asarray(sets.arrays[STATISTICS][np.arange(len(sets))], dtype=float)
+    refiners, predicted = [], []
+    for i, both in enumerate(trained.predicted):
+        mine, size, everything = sets.scenario == i, both.shape[1] // 2, both.copy()
+        refiner, everything[mine, :size] = refining.fit(
+            both[mine, :size], statistics[mine], sets.targets[mine, :size], trained.fold[mine], len(trained.networks)
+        )
+        for k in np.unique(trained.fold):
+            others = ~mine & (trained.fold == k)
+            everything[others, :size] = refiner(both[others, :size], statistics[others], int(k))
+        refiners.append(refiner)
+        predicted.append(everything)
+    return replace(trained, predicted=tuple(predicted), refiners=tuple(refiners))
+
+
+def _refined(trained: Trained, outcome: Outcome, statistics: np.ndarray, fold: int) -> Outcome:
+    predicted = []
+    for refiner, both in zip(trained.refiners, outcome.predicted, strict=True):
+        size = both.shape[1] // 2
+        predicted.append(np.concatenate([refiner(both[:, :size], statistics, fold), both[:, size:]], axis=1))
+    return replace(outcome, predicted=tuple(predicted))
 
 
 def guide(logits: np.ndarray, predicted: np.ndarray) -> np.ndarray:

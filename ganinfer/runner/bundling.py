@@ -22,12 +22,14 @@ from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import LociTemplate, SiteRule
 from ganinfer.parameters import Parameter, Parameters, Prior
 from ganinfer.pipeline import PipelineSettings
+from ganinfer.refining import Refiner
 from ganinfer.runner import assembling
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ABOUT = "bundle.json"
 _ARRAYS = "arrays.npz"
 _NETWORKS = "networks"
+_REFINER = "refiner-"
 #: Packages without whose very version networks may say something else, or not load.
 _DECISIVE = ("keras", "tensorflow")
 
@@ -85,6 +87,7 @@ def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping
             "fold": trained.fold,
             "logits": trained.logits,
             **{f"predicted-{i}": p for i, p in enumerate(trained.predicted)},
+            **{f"{_REFINER}{i}-{k}": a for i, r in enumerate(trained.refiners) for k, a in r.arrays().items()},
         }
         np.savez_compressed(path / _ARRAYS, allow_pickle=False, **arrays)
         about = _about(plan, trained)
@@ -207,8 +210,14 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
         arrays["logits"],
         predicted,
         Calibration(**about["calibration"]),
+        refiners=tuple(_refiner(arrays, i) for i in range(len(made))),
     )
     return Bundle(about, made, template, comparison.Simulations(sets), trained)
+
+
+def _refiner(arrays: Mapping[str, np.ndarray], scenario: int) -> Refiner:
+    prefix = f"{_REFINER}{scenario}-"
+    return Refiner.from_arrays({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
 
 
 def _parameter(values: Mapping[str, Any]) -> Parameter:
