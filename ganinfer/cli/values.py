@@ -31,6 +31,24 @@ def scenario(experiment: Experiment, name: str | None) -> str:
     raise OptionError(f"the experiment has several scenarios; choose one with --scenario: {', '.join(names)}")
 
 
+def check_kind(
+    experiment: Experiment, windows: int | None, tables: int | None, format: str | None, proposal_seed: int | None
+) -> None:
+    """Raise for options of ``simulate`` that are for windows where the experiment is about loci, and the reverse."""
+    if experiment.kind == "windows":
+        if tables is not None:
+            raise OptionError(f"--tables {tables}: the experiment is about windows; --windows says how many")
+        if format == "table":
+            raise OptionError("--format table: the experiment is about windows; allowed: vcf, trees")
+        return
+    if windows is not None:
+        raise OptionError(f"--windows {windows}: the experiment is about loci; --tables says how many tables of them")
+    if format not in (None, "table"):
+        raise OptionError(f"--format {format}: the experiment is about loci; allowed: table")
+    if proposal_seed is not None:
+        raise OptionError("--proposal-seed: the experiment is about loci, and proposals are of windows; use --seed")
+
+
 def theta(experiment: Experiment, name: str, given: Sequence[str]) -> dict[str, float]:
     """Values of every parameter, from ``NAME=VALUE,...`` options, a result.json, or the truth of a study."""
     parameters = simulator(experiment, name).parameters
