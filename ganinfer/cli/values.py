@@ -101,6 +101,17 @@ def populations(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def words(option: str, given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
+    """``{"missing": ("NA", "-9")}`` of ``missing=NA,missing=-9``: words of a key, in the order given."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in (part.strip() for text in given or () for part in text.split(",")):
+        key, equals, word = item.partition("=")
+        if not key or not word or not equals:
+            raise OptionError(f"{option} {item}: must be KEY=WORD, several separated by commas")
+        found[key] = (*found.get(key, ()), word)
+    return found
+
+
 def accessible(given: Path | None) -> Path | Literal["from-genotypes"] | None:
     """A BED file, or the word that stands for the records of an all-sites file, as in an experiment."""
     return "from-genotypes" if given == Path("from-genotypes") else given
