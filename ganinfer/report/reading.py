@@ -99,7 +99,7 @@ class Run:
         """The parameters' estimates in order; while a run is unfinished those of its last round."""
         parameters = (self.result or {}).get("parameters")
         if parameters:
-            return tuple(_estimate(name, values, self.truth.get(name)) for name, values in parameters.items())
+            return tuple(estimate_of(name, values, self.truth.get(name)) for name, values in parameters.items())
         if self.trajectory is None:
             return ()
         t = self.trajectory
@@ -216,7 +216,7 @@ def proposal_spread(trajectory: Table, rows: np.ndarray) -> tuple[np.ndarray, np
     )
 
 
-def _estimate(name: str, values: Mapping[str, Any], truth: float | None) -> Estimate:
+def estimate_of(name: str, values: Mapping[str, Any], truth: float | None = None) -> Estimate:
     def pair(key: str) -> tuple[float, float] | None:
         value = values.get(key)
         return (float(value[0]), float(value[1])) if value and None not in value else None
