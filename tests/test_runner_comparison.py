@@ -220,6 +220,28 @@ def test_data_of_another_design_are_refused(bundle, overrides, message):
         runner.predict(bundle, [tiny(*overrides)])
 
 
+@pytest.mark.parametrize("source", ["bundle", "plain"])
+def test_a_registered_bundle_is_downloaded_and_judges(source, bundle, plain, runs):
+    """Of a training and of a run, from the database that they have by default."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{runs}/mlflow.db")
+    names = {run.info.run_id: run.info.run_name for run in client.search_runs([_experiment_id(client)])}
+    registered = client.search_model_versions("name='ganinfer-expansion-decline'")
+    (version,) = [v for v in registered if names[v.run_id] == source]
+    copy = mlflow.artifacts.download_artifacts(version.source, dst_path=str(runs / f"{source}-downloaded"))
+    (found,) = runner.predict(Path(copy), [tiny()])
+    (expected,) = runner.predict(bundle if source == "bundle" else plain / "bundle", [tiny()])
+    assert found == expected
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert ("accuracy" in run.data.metrics) == (source == "bundle"), "no tests were asked of the plain one"
+
+
+def _experiment_id(client) -> str:
+    return client.get_experiment_by_name("ganinfer").experiment_id
+
+
 def test_several_snps_of_a_locus_are_not_taken_for_unlinked_ones(bundle):
     read, raw = bundling.read(bundle), table(3)
     together = replace(raw, haplotypes=replace(raw.haplotypes, positions=raw.haplotypes.positions // 2))

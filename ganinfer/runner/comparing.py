@@ -350,7 +350,7 @@ def _write(
     )
     folder.write_json("result.json", result)
     _track(answer, tracker)
-    recording.write_report(folder, tracker)
+    recording.write_report(folder, tracker, recording.registered_name(experiment))
 
 
 def _track(answer: Answer, tracker: tracking.Tracker) -> None:
@@ -364,9 +364,13 @@ def _track(answer: Answer, tracker: tracking.Tracker) -> None:
     said = answer.said
     values = {f"probability/{name}": p for name, p in said["probabilities"].items()}
     values |= {f"prior_predictive_p/{name}": p for name, p in said["prior_predictive_p"].items()}
-    tested_on = ("accuracy", "log_loss", "expected_calibration_error", "temperature", "floor")
-    values |= {name: said["calibration"][name] for name in tested_on if name in said["calibration"]}
-    tracker.metrics(values, last)
+    tracker.metrics(values | scores(said), last)
+
+
+def scores(said: Mapping[str, Any]) -> dict[str, float]:
+    """How good the networks are on tests, as far as there were any; see :func:`scoring.tested`."""
+    names = ("accuracy", "log_loss", "expected_calibration_error", "temperature", "floor")
+    return {name: said["calibration"][name] for name in names if name in said["calibration"]}
 
 
 def pictured(

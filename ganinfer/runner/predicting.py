@@ -16,10 +16,11 @@ from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import Haplotypes
 from ganinfer.interfaces import Info
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, bundling, comparing, results, scoring
+from ganinfer.runner import assembling, bundling, comparing, recording, results, scoring
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.bundling import Asked, Bundle, BundleError
 from ganinfer.runner.comparing import FITS
+from ganinfer.runner.completing import completed
 from ganinfer.runner.refusing import refuse
 
 
@@ -34,7 +35,8 @@ def train(
     """Simulate under every scenario of ``experiment`` and train; returns the bundle ``output``.
 
     Of the data only the design is used: who is sampled, how many SNPs, and how calls are missing. Simulations are kept
-    in ``store`` (default: beside the bundle), so that a killed training goes on where it stopped.
+    in ``store`` (default: beside the bundle), so that a killed training goes on where it stopped. The bundle becomes a
+    version of a model in MLflow's registry, where there is one.
 
     Raises :class:`RunError` for windows, and where ``output`` exists.
     """
@@ -55,6 +57,10 @@ def train(
         trained, _ = comparing.trained_networks(plan, simulated, None, events)
         tested = scoring.tested(plan, tests, trained)
         bundling.write(output, plan, simulated, trained, tested)
+    titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
+    numbers = comparing.scores(tested)
+    for sentence in recording.record_training(experiment, completed(experiment), plan.summary, output, titles, numbers):
+        events.message(sentence)
     return output
 
 
