@@ -159,6 +159,13 @@ def test_what_does_not_fit_is_refused_before_anything_is_simulated(arguments, se
     assert not (tmp_path / "new").exists()
 
 
+def test_a_store_holds_what_a_run_simulates_and_nothing_else(tmp_path):
+    done = invoke("simulate", FILE, "--store", tmp_path / "store", "--tables", 3)
+    assert done.exit_code == 2
+    assert "--store simulates what a run would" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_folder_that_holds_something_is_left_alone(real, tmp_path):
     with pytest.raises(RunError, match="is not empty"):
         runner.simulate_tables(real, scenario="expansion", theta=TRUTH, output=tmp_path)

@@ -87,6 +87,7 @@ def test_an_experiment_reads_the_table_as_it_is(case: str, tmp_path: Path) -> No
     assert (opened.haplotypes.num_sites, made.found["snps"]) == (30, 30)
     assert made.found["loci"] == (15 if case == "leading columns" else 30)
     assert list(loaded.scenarios) == ["isolation", "migration"]
+    assert loaded.data.phased is (True if case == "two columns each" else None)
     isolation, migration = (experiment.simulator(loaded, name).parameters.names for name in loaded.scenarios)
     assert isolation == ("N_anc", "N_A", "N_B", "T_split")
     assert migration == (*isolation, "m")

@@ -112,6 +112,7 @@ def simulate(
     if (output is None) == (store is None):
         raise typer.BadParameter("give either --output FOLDER, or for tables of SNPs --store FOLDER")
     if store is not None:
+        values.check_store(scenario, theta, windows or tables, format, proposal_seed)
         from ganinfer import progress, runner
 
         with progress.make(json_lines=as_json) as events:

@@ -31,6 +31,15 @@ def scenario(experiment: Experiment, name: str | None) -> str:
     raise OptionError(f"the experiment has several scenarios; choose one with --scenario: {', '.join(names)}")
 
 
+def check_store(*given: object) -> None:
+    """Raise for options that say what to write, where everything that a run would simulate is simulated."""
+    if any(value is not None for value in given):
+        raise OptionError(
+            "--store simulates what a run would, under all scenarios: --scenario, --theta, --windows, --tables, "
+            "--format and --proposal-seed go with --output"
+        )
+
+
 def check_kind(
     experiment: Experiment, windows: int | None, tables: int | None, format: str | None, proposal_seed: int | None
 ) -> None:

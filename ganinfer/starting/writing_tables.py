@@ -122,6 +122,7 @@ def _text(wish: TableWish, name: str, output: Path, found: Layout, models: Mappi
         "data:",
         *_table_lines(found, output),
         *_who_lines(wish, output),
+        *_phase_lines(found.table),
         commented("  ancestral: none", "known: where the allele that is called derived really is"),
         commented("  singletons: keep", "drop: if they are under-called, as at low coverage"),
         "loci:",
@@ -180,6 +181,13 @@ def _who_lines(wish: TableWish, output: Path) -> list[str]:
         lines = [commented(f"  samples: {relative(wish.samples, output)}", "columns sample, population[, time]")]
     said = ", ".join(f"{quoted(name)}: {number}" for name, number in wish.populations.items())
     return [*lines, commented(f"  populations: {f'{{{said}}}' if said else 'all'}", "individuals of each, or all")]
+
+
+def _phase_lines(table: SnpTable) -> list[str]:
+    """Only where an individual has two columns: no table says whether their order means something."""
+    if table.ploidy == 1:
+        return []
+    return [commented("  phased: true", "false: an individual's two columns are in no order")]
 
 
 def _scenario_lines(wish: TableWish, files: str, kind: str, model: FirstModel) -> list[str]:
