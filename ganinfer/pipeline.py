@@ -44,7 +44,7 @@ def prepare_simulated(
 ) -> Haplotypes:
     """A simulated window or table made to look like the real one behind ``template``, and prepared like it."""
     if isinstance(template, LociTemplate):
-        return prepare_table(_called_as_in(haplotypes, template), settings, rng)
+        return prepare_table(called_as_in(haplotypes, template), settings, rng)
     return _common(mirrored(haplotypes, template, rng, folded=settings.folded), settings, rng)
 
 
@@ -68,7 +68,7 @@ def prepare_table(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.ra
     return _common(haplotypes, settings, rng)
 
 
-def _called_as_in(haplotypes: Haplotypes, template: LociTemplate) -> Haplotypes:
+def called_as_in(haplotypes: Haplotypes, template: LociTemplate) -> Haplotypes:
     """A simulated table with the missing calls of the real one, SNP by SNP."""
     called = template.called(haplotypes.genotypes.shape[1])
     if called is None:

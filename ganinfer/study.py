@@ -16,8 +16,8 @@ from ganinfer.execution import Executor, WorkerError, ordered
 from ganinfer.genomes.table import RealTable
 from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import Genealogies, LociTemplate, SiteRule, WindowTemplate
-from ganinfer.pipeline import missing_rows
-from ganinfer.simulation import Setup, failure, raw_observations, repeating
+from ganinfer.pipeline import called_as_in, missing_rows
+from ganinfer.simulation import Setup, Task, failure, raw_observations, repeating
 from ganinfer.windows import RecombinationMap, Window
 
 #: Independent windows are simulated so many at a time: enough to share a simulator's start, few enough to spread.
@@ -111,21 +111,25 @@ def simulate_table(plan: StudyPlan, num_snps: int, genealogies: Genealogies, rul
 
     Individuals' calls are missing at random at the plan's rate; every SNP varies among those that are left.
     """
-    setup = plan.setup
-    carriers = chromosomes(setup.samples)
+    task = table_task(plan, num_snps, genealogies, rule)
+    (table,) = raw_observations(task.setup, task.theta, task.templates, task.seed, plan.command)
+    (template,) = task.templates
+    assert isinstance(template, LociTemplate)
+    table = called_as_in(table, template)
+    told = {"simulated": True, "truth": dict(plan.truth), "seed": plan.seed}
+    return RealTable(plan.setup.samples, table, phased=True, told=told)
+
+
+def table_task(plan: StudyPlan, num_snps: int, genealogies: Genealogies, rule: SiteRule, number: int = 0) -> Task:
+    """What simulates the study's table, before calls are made missing; other numbers are for others of its kind."""
+    carriers = chromosomes(plan.setup.samples)
     missing = None
     if plan.missingness > 0:
-        rng = randomness.stream(plan.seed, "study missing", 0)
+        rng = randomness.stream(plan.seed, "study missing", number)
         lost = rng.random((num_snps, len(carriers.ploidy))) < plan.missingness
-        missing = lost[:, carriers.individual]
-    packed = None if missing is None else np.packbits(missing, axis=1)
-    template = LociTemplate(np.arange(num_snps), packed, genealogies, rule)
-    seed = randomness.simulator_seed(plan.seed, "study", 0)
-    (table,) = raw_observations(setup, plan.truth, (template,), seed, plan.command)
-    if missing is not None:
-        table = replace(table, genotypes=np.where(missing, np.int8(MISSING), table.genotypes))
-    told = {"simulated": True, "truth": dict(plan.truth), "seed": plan.seed}
-    return RealTable(setup.samples, table, phased=True, told=told)
+        missing = np.packbits(lost[:, carriers.individual], axis=1)
+    template = LociTemplate(np.arange(num_snps), missing, genealogies, rule)
+    return Task(plan.setup, plan.truth, (template,), randomness.simulator_seed(plan.seed, "study", number))
 
 
 def parts(plan: StudyPlan) -> list[Part]:

@@ -253,8 +253,8 @@ def test_the_command_says_what_it_found_and_what_comes_next(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "give either --genotypes FILE, or --example NAME (const, exp, expansion-decline, im"),
-        (["--example", "im", "-g", "x.vcf"], "give either --genotypes FILE, or --example NAME"),
+        ([], "give either --genotypes FILE, or --table FILE, or --example NAME (const"),
+        (["--example", "im", "-g", "x.vcf"], "give either --genotypes FILE, or --table FILE, or --example NAME"),
         (["-g", "gone.vcf"], "gone.vcf: no such file"),
         (["-g", "gone.vcf", "--name", "a/b"], "--name 'a/b': must be letters, digits, '.', '_' and '-', beginning"),
         (["-g", "x.vcf", "--populations", "YRI=many"], "--populations YRI=many: must be NAME or NAME=INDIVIDUALS"),

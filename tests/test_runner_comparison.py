@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ganinfer import runner
+from ganinfer.cli import app
 from ganinfer.experiment import load
 from ganinfer.genomes import RealTable
 from ganinfer.runner import bundling, comparing, predicting
@@ -182,7 +184,7 @@ def test_the_order_of_snps_and_individuals_changes_nothing(bundle):
     genotypes = genotypes.reshape(len(genotypes), 8, 2)[:, order].reshape(genotypes.shape)
 
     changed = replace(raw, haplotypes=replace(raw.haplotypes, genotypes=genotypes))
-    mine, other = (predicting.judge(read, t, folded=tiny().data.ancestral == "none") for t in (raw, changed))
+    mine, other = (predicting.judge(read, t, predicting.asked(tiny(), t)) for t in (raw, changed))
     for name, probability in mine["comparison"]["probabilities"].items():
         assert other["comparison"]["probabilities"][name] == pytest.approx(probability, abs=1e-5)
 
@@ -197,12 +199,74 @@ def test_all_snps_of_a_larger_table_are_used(bundle):
     ("overrides", "message"),
     [
         (["data.simulate.samples={A: 7}"], "trained for 8 A of ploidy 2 individuals, the table has 7 A of ploidy 2"),
+        (["data.simulate.samples={A: {individuals: 8, time: 90}}"], "has 8 A of ploidy 2 90 generations ago"),
         (["data.simulate.snps=30"], "trained for 60 SNPs, 30 of the table can be used"),
+        (
+            ["data.ancestral=none"],
+            r"\(data.ancestral\) were known in training, and are unknown \(folded\) in the table",
+        ),
+        (["data.phased=false"], r"trained for phased chromosomes \(data.phased\), the table is read without phase"),
+        (
+            ["loci.genealogies=alike"],
+            "loci.genealogies was by-length in training, and is alike for the table: read it ",
+        ),
+        (["loci.min_call_rate=0.5"], r"min_call_rate was 0.0 in training, and is 0.5 .*--set loci.min_call_rate=0.0"),
+        (["loci.min_minor_frequency=0.1"], "min_minor_frequency was 0.0 in training, and is 0.1 for the table"),
+        (["data.singletons=drop"], "data.singletons was keep in training, and is drop for the table"),
     ],
 )
 def test_data_of_another_design_are_refused(bundle, overrides, message):
     with pytest.raises(BundleError, match=message):
         runner.predict(bundle, [tiny(*overrides)])
+
+
+@pytest.mark.parametrize("source", ["bundle", "plain"])
+def test_a_registered_bundle_is_downloaded_and_judges(source, bundle, plain, runs):
+    """Of a training and of a run, from the database that they have by default."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{runs}/mlflow.db")
+    names = {run.info.run_id: run.info.run_name for run in client.search_runs([_experiment_id(client)])}
+    registered = client.search_model_versions("name='ganinfer-expansion-decline'")
+    (version,) = [v for v in registered if names[v.run_id] == source]
+    copy = mlflow.artifacts.download_artifacts(version.source, dst_path=str(runs / f"{source}-downloaded"))
+    (found,) = runner.predict(Path(copy), [tiny()])
+    (expected,) = runner.predict(bundle if source == "bundle" else plain / "bundle", [tiny()])
+    assert found == expected
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert ("accuracy" in run.data.metrics) == (source == "bundle"), "no tests were asked of the plain one"
+
+
+def _experiment_id(client) -> str:
+    return client.get_experiment_by_name("ganinfer").experiment_id
+
+
+def test_several_snps_of_a_locus_are_not_taken_for_unlinked_ones(bundle):
+    read, raw = bundling.read(bundle), table(3)
+    together = replace(raw, haplotypes=replace(raw.haplotypes, positions=raw.haplotypes.positions // 2))
+    with pytest.raises(BundleError, match=r"on one SNP of each locus, the table has several .*loci\.per_locus=one"):
+        predicting.judge(read, together, predicting.asked(tiny(), together))
+
+
+def test_simulated_tables_are_judged_in_one_report(bundle, tmp_path):
+    truth = dict(tiny().data.simulate.truth)
+    runner.simulate_tables(tiny(), scenario="expansion", theta=truth, num_tables=2, output=tmp_path / "new")
+    files = [tmp_path / "new" / f"simulated-{i}.tsv" for i in (1, 2)]
+    words = ["predict", bundle, tmp_path / "new" / "experiment.yaml", *files, "-o", tmp_path / "page.html", "--json"]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    answers = json.loads(done.stdout)
+    assert [answer["data"] for answer in answers] == list(map(str, files))
+    (study,) = runner.predict(bundle, [tiny()])
+    assert answers[0]["comparison"] == study["comparison"], "the first table is the study's own"
+    assert answers[1]["comparison"] != study["comparison"]
+    page = (tmp_path / "page.html").read_text()
+    assert all(page.count(str(file)) == 2 for file in files)
+    words[2:5] = [tmp_path / "new" / "experiment.yaml", files[0]]
+    again = CliRunner().invoke(app, list(map(str, words)))
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "page.html exists already; choose another --output" in again.stderr
 
 
 @pytest.mark.parametrize("how", ["changed", "truncated", "missing", "extra", "version", "outside", "no bundle"])

@@ -242,6 +242,107 @@ numpy.save("{runs}/found.npy", numpy.asarray(found))
     assert f"ganinfer=={ganinfer.__version__}" in requirements.read_text()
 
 
+# --- the model registry
+
+
+def bundle_folder(runs: Path, text: str) -> Path:
+    folder = runs / "first" / "bundle"
+    (folder / "networks").mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.json").write_text(json.dumps({"name": text}))
+    (folder / "networks" / "fold-0.keras").write_text(text)
+    return folder
+
+
+def versions(tracker, name: str = "ganinfer-im") -> dict[str, str]:
+    """Number and the network's text of each version of a registered model, as downloaded."""
+    import mlflow
+
+    found = tracker._client.search_model_versions(f"name='{name}'")
+    uri = tracker._client.tracking_uri
+    folders = {v.version: mlflow.artifacts.download_artifacts(v.source, tracking_uri=uri) for v in found}
+    return {str(n): (Path(folder) / "networks" / "fold-0.keras").read_text() for n, folder in folders.items()}
+
+
+def test_a_bundle_becomes_a_version_of_a_registered_model(runs):
+    tracker = start(runs)
+    tracker.bundle(bundle_folder(runs, "one"), "ganinfer-im")
+    tracker.finish()
+    assert tracker.warnings == []
+    assert versions(tracker) == {"1": "one"}
+    (version,) = tracker._client.search_model_versions("name='ganinfer-im'")
+    assert version.run_id == tracker.run_id
+    assert version.source == f"{recorded(tracker).info.artifact_uri}/bundle"
+    assert recorded(tracker).info.status == "FINISHED"
+
+
+def test_versions_stay_as_they_were_when_the_run_goes_on(runs):
+    first = start(runs)
+    first.bundle(bundle_folder(runs, "one"), "ganinfer-im")
+    first.finish()
+    for text in ("one", "two", "two"):
+        tracker = start(runs, run_id=first.run_id)
+        tracker.bundle(bundle_folder(runs, text), "ganinfer-im")
+        tracker.finish()
+        assert tracker.warnings == []
+    assert versions(tracker) == {"1": "one", "2": "two"}
+    other = start(runs)
+    other.bundle(bundle_folder(runs, "two"), "ganinfer-im")
+    other.finish()
+    assert versions(tracker) == {"1": "one", "2": "two", "3": "two"}
+
+
+def test_without_a_registry_the_bundle_is_recorded_and_a_warning_says_so(runs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "nowhere://registry")
+    tracker = start(runs)
+    tracker.bundle(bundle_folder(runs, "one"), "ganinfer-im")
+    tracker.finish()
+    (warning,) = tracker.warnings
+    assert "did not register the bundle as a model: Model Registry features are not supported" in warning
+    files = {a.path for a in tracker._client.list_artifacts(tracker.run_id, "bundle")}
+    assert files == {"bundle/bundle.json", "bundle/networks"}
+    assert recorded(tracker).info.status == "FINISHED"
+
+
+def test_a_bundle_that_could_not_be_sent_is_registered_by_the_next_resume(runs):
+    tracker = start(runs)
+    stores = tracker._client._tracking_client.store, tracker._client._get_registry_client().store
+    (runs / "mlflow.db").rename(runs / "away.db")
+    (runs / "mlflow.db").write_bytes(b"not a database, long enough to be refused" * 100)
+    for store in stores:
+        store.engine.dispose()
+    tracker.bundle(bundle_folder(runs, "one"), "ganinfer-im")
+    tracker.finish()
+    assert "sent by the next --resume" in tracker.warnings[0]
+    (runs / "away.db").replace(runs / "mlflow.db")
+    for store in stores:
+        store.engine.dispose()
+    second = start(runs, run_id=tracker.run_id)
+    second.finish()
+    assert second.warnings == []
+    assert versions(second) == {"1": "one"}
+
+
+def test_what_nobody_would_resume_leaves_nothing_for_later(runs):
+    tracker = open_tracker(None, runs, "im", "trained", {}, {}, resumable=False)
+    (runs / "mlflow.db").write_bytes(b"not a database, long enough to be refused" * 100)
+    tracker._client._tracking_client.store.engine.dispose()
+    tracker.metrics({"accuracy": 0.9}, 0)
+    tracker.finish()
+    (warning,) = tracker.warnings
+    assert "could not be reached" in warning
+    assert "its record lacks what came last" in warning
+    assert not list(runs.rglob("mlflow-pending.json"))
+
+
+@pytest.mark.slow
+def test_a_server_registers_bundles_too(server, runs):
+    tracker = start(runs, uri=server.uri)
+    tracker.bundle(bundle_folder(runs, "one"), "ganinfer-im")
+    tracker.finish()
+    assert tracker.warnings == []
+    assert versions(tracker) == {"1": "one"}
+
+
 @pytest.mark.slow
 def test_a_plugin_of_others_is_named_with_its_distribution(runs, toys):
     from ganinfer.tracking.keras_model import _distribution_of

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +12,10 @@ from ganinfer.cli.app import app
 from ganinfer.cli.guard import USAGE, fail, guarded
 
 if TYPE_CHECKING:
-    from ganinfer.starting import Wish
+    from ganinfer.starting import TableWish, Wish
+
+
+_MUTATION_RATE, _WINDOW_LENGTH = 1.25e-8, 50_000
 
 
 def _models() -> list[str]:
@@ -49,6 +53,32 @@ Model = Annotated[
 Example = Annotated[
     str | None, typer.Option(metavar="NAME", help="Copy a shipped experiment instead.", autocompletion=_examples)
 ]
+_TABLES = "Tables of SNPs"
+Table = Annotated[
+    Path | None,
+    typer.Option("--table", "-t", metavar="FILE", help="Text, SNPs at unlinked loci.", rich_help_panel=_TABLES),
+]
+Delimiter = Annotated[
+    Literal["tab", "comma", "semicolon", "space", "whitespace"] | None,
+    typer.Option(help="Default: the one that fits.", rich_help_panel=_TABLES),
+]
+Coding = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=WORD,...",
+        help="What the file writes for ancestral, derived, missing; of genotypes for 0, 1, 2, missing. Default: the "
+        "one that fits.",
+        rich_help_panel=_TABLES,
+    ),
+]
+RowsOf = Annotated[
+    Literal["snps", "individuals"] | None,
+    typer.Option(help="What a row is. Default: as the sample sheet's names tell.", rich_help_panel=_TABLES),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=N-N,...", help="Columns of each population, from 1.", rich_help_panel=_TABLES),
+]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of experiments, for editors.")]
 
 
@@ -56,34 +86,51 @@ Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of
 @guarded
 def init(
     genotypes: Genotypes = None,
+    table: Table = None,
     samples: Samples = None,
     populations: Populations = None,
     regions: Regions = None,
     accessible: Accessible = None,
     recombination_map: Map = None,
     model: Model = None,
-    mutation_rate: Annotated[float, typer.Option(help="Per base and generation.")] = 1.25e-8,
+    mutation_rate: Annotated[float, typer.Option(help="Per base and generation.")] = _MUTATION_RATE,
     generation_time: Annotated[float | None, typer.Option(help="Years.")] = None,
-    window_length: Annotated[int, typer.Option(min=100, max=100_000_000, help="Base pairs.")] = 50_000,
+    window_length: Annotated[int, typer.Option(min=100, max=100_000_000, help="Base pairs.")] = _WINDOW_LENGTH,
+    delimiter: Delimiter = None,
+    coding: Coding = None,
+    rows: RowsOf = None,
+    columns: Columns = None,
     name: Annotated[str | None, typer.Option(help="Name of the experiment and its files.")] = None,
     example: Example = None,
     schema: Schema = False,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write.")] = Path(),
 ) -> None:
-    """Write a commented experiment with a first model for one's genomes, or copy a shipped experiment."""
+    """Write a commented experiment with first models for one's genomes or table of SNPs, or copy a shipped one."""
     from ganinfer.cli import show
 
     if schema:
         show.schema()
         return
-    if (example is None) == (not genotypes):
-        fail(f"give either --genotypes FILE, or --example NAME ({', '.join(_examples())})", USAGE)
+    if (example is not None) + bool(genotypes) + (table is not None) != 1:
+        fail(f"give either --genotypes FILE, or --table FILE, or --example NAME ({', '.join(_examples())})", USAGE)
     _check_name(name)
+    of_genomes = {
+        "--regions": regions, "--accessible": accessible, "--map": recombination_map, "--model": model,
+        "--mutation-rate": None if mutation_rate == _MUTATION_RATE else mutation_rate,
+        "--window-length": None if window_length == _WINDOW_LENGTH else window_length,
+    }  # fmt: skip
+    of_tables = {"--delimiter": delimiter, "--coding": coding, "--rows": rows, "--columns": columns}
+    _check_options("--genotypes" if table is not None else "--table", of_genomes if table is not None else of_tables)
     from ganinfer import starting
     from ganinfer.cli import values
 
     if example is not None:
         show.written(starting.copy_example(example, output))
+        return
+    if table is not None:
+        told = starting.Told(delimiter, rows, values.words("--coding", coding), values.words("--columns", columns))
+        chosen = values.populations(populations or [])
+        _write_table(starting.TableWish(table, samples, chosen, told, name, generation_time), output)
         return
     wish = starting.Wish(
         tuple(genotypes or ()), samples, values.populations(populations or []), regions,
@@ -101,6 +148,22 @@ def _check_name(name: str | None) -> None:
 
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         fail(f"--name {name!r}: must be letters, digits, '.', '_' and '-', beginning with a letter or digit", USAGE)
+
+
+def _check_options(option: str, given: Mapping[str, object]) -> None:
+    """Options that go with ``option`` alone, which was not given."""
+    if there := [name for name, value in given.items() if value]:
+        fail(f"{', '.join(there)}: only with {option}", USAGE)
+
+
+def _write_table(wish: TableWish, output: Path) -> None:
+    from ganinfer import starting
+    from ganinfer.cli import show
+    from ganinfer.runner.assembling import cache_folder
+
+    made = starting.write_table_experiment(wish, output, cache_folder())
+    show.report(made.found, as_json=False)
+    show.written(made.files)
 
 
 def _write(wish: Wish, output: Path) -> None:

@@ -47,22 +47,32 @@ def predict(
         list[Path] | None,
         typer.Argument(metavar="[TABLE]...", help="Text tables, read as FILE says. Default: the data that it names."),
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="Write a report, a new HTML file.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn.")] = 1,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Judge new data of a bundle's design: does any scenario fit, which one, with which parameters."""
+    from ganinfer import report
     from ganinfer.cli import show
 
+    if output is not None:
+        report.check_predictions(output)
     experiments = list(_experiments(file, tables or [], overrides))
-    from ganinfer import runner
+    from ganinfer import runner, storage
 
     found = runner.predict(bundle, [experiment for _, experiment in experiments], seed)
     answers = [{"data": name, **answer} for (name, _), answer in zip(experiments, found, strict=True)]
+    if output is not None:
+        report.write_predictions(answers, storage.read_json(bundle / "bundle.json"), output)
     if as_json:
         typer.echo(json.dumps(answers, indent=2))
-    else:
-        show.predictions(answers)
+        return
+    show.predictions(answers)
+    if output is not None:
+        typer.echo(str(output))
 
 
 def _experiments(file: Path, tables: list[Path], overrides: list[str] | None) -> Iterator[tuple[str, Any]]:

@@ -94,7 +94,10 @@ def simulate(
         ),
     ] = None,
     windows: Annotated[int | None, typer.Option(min=1, help="How many windows. Default: as many as the data.")] = None,
-    format: Annotated[Literal["vcf", "trees"], typer.Option(help="What to write.")] = "vcf",
+    tables: Annotated[int | None, typer.Option(min=1, help="How many tables, of loci.", show_default="1")] = None,
+    format: Annotated[
+        Literal["vcf", "trees", "table"] | None, typer.Option(help="What to write. Default: vcf, of loci table.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Overrides the seed.")] = None,
     proposal_seed: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="Repeat one proposal of a run, by its simulator seed.")
@@ -102,31 +105,38 @@ def simulate(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Write simulated observations as VCF or tree sequences, for any other tool."""
+    """Write simulated observations for any other tool: VCF or tree sequences of windows, tables of SNPs of loci."""
     from ganinfer.cli import show, values
 
     experiment = load(file, overrides)
     if (output is None) == (store is None):
         raise typer.BadParameter("give either --output FOLDER, or for tables of SNPs --store FOLDER")
     if store is not None:
+        values.check_store(scenario, theta, windows or tables, format, proposal_seed)
         from ganinfer import progress, runner
 
         with progress.make(json_lines=as_json) as events:
             runner.simulate_into(experiment, store, seed=seed, progress=events)
         return
     assert output is not None
+    values.check_kind(experiment, windows, tables, format, proposal_seed)
     name = values.scenario(experiment, scenario)
     parameters = values.theta(experiment, name, theta or [])
     from ganinfer import runner
 
-    folder = runner.simulate(
-        experiment,
-        scenario=name,
-        theta=parameters,
-        num_windows=windows,
-        seed=seed,
-        format=format,
-        output=output,
-        proposal_seed=proposal_seed,
-    )
+    if experiment.kind == "loci":
+        folder = runner.simulate_tables(
+            experiment, scenario=name, theta=parameters, num_tables=tables or 1, seed=seed, output=output
+        )
+    else:
+        folder = runner.simulate(
+            experiment,
+            scenario=name,
+            theta=parameters,
+            num_windows=windows,
+            seed=seed,
+            format=format or "vcf",
+            output=output,
+            proposal_seed=proposal_seed,
+        )
     show.files(folder, as_json)

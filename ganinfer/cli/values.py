@@ -31,6 +31,33 @@ def scenario(experiment: Experiment, name: str | None) -> str:
     raise OptionError(f"the experiment has several scenarios; choose one with --scenario: {', '.join(names)}")
 
 
+def check_store(*given: object) -> None:
+    """Raise for options that say what to write, where everything that a run would simulate is simulated."""
+    if any(value is not None for value in given):
+        raise OptionError(
+            "--store simulates what a run would, under all scenarios: --scenario, --theta, --windows, --tables, "
+            "--format and --proposal-seed go with --output"
+        )
+
+
+def check_kind(
+    experiment: Experiment, windows: int | None, tables: int | None, format: str | None, proposal_seed: int | None
+) -> None:
+    """Raise for options of ``simulate`` that are for windows where the experiment is about loci, and the reverse."""
+    if experiment.kind == "windows":
+        if tables is not None:
+            raise OptionError(f"--tables {tables}: the experiment is about windows; --windows says how many")
+        if format == "table":
+            raise OptionError("--format table: the experiment is about windows; allowed: vcf, trees")
+        return
+    if windows is not None:
+        raise OptionError(f"--windows {windows}: the experiment is about loci; --tables says how many tables of them")
+    if format not in (None, "table"):
+        raise OptionError(f"--format {format}: the experiment is about loci; allowed: table")
+    if proposal_seed is not None:
+        raise OptionError("--proposal-seed: the experiment is about loci, and proposals are of windows; use --seed")
+
+
 def theta(experiment: Experiment, name: str, given: Sequence[str]) -> dict[str, float]:
     """Values of every parameter, from ``NAME=VALUE,...`` options, a result.json, or the truth of a study."""
     parameters = simulator(experiment, name).parameters
@@ -80,6 +107,17 @@ def populations(given: Sequence[str]) -> dict[str, Any]:
         if not name or (equals and not number.isdigit() and number != "all"):
             raise OptionError(f"--populations {item}: must be NAME or NAME=INDIVIDUALS, for example YRI=20,CEU")
         found[name] = int(number) if number.isdigit() else "all"
+    return found
+
+
+def words(option: str, given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
+    """``{"missing": ("NA", "-9")}`` of ``missing=NA,missing=-9``: words of a key, in the order given."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in (part.strip() for text in given or () for part in text.split(",")):
+        key, equals, word = item.partition("=")
+        if not key or not word or not equals:
+            raise OptionError(f"{option} {item}: must be KEY=WORD, several separated by commas")
+        found[key] = (*found.get(key, ()), word)
     return found
 
 

@@ -5,10 +5,20 @@ Everything is read from the run folder's files; a file that is not there leaves 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["figures", "trace_csv", "trace_figure", "trace_table", "trace_text", "write_report"]
+__all__ = [
+    "check_predictions",
+    "figures",
+    "trace_csv",
+    "trace_figure",
+    "trace_table",
+    "trace_text",
+    "write_predictions",
+    "write_report",
+]
 
 
 def write_report(folder: Path) -> Path:
@@ -17,6 +27,20 @@ def write_report(folder: Path) -> Path:
     from ganinfer.report.reading import load
 
     return write(load(Path(folder)))
+
+
+def check_predictions(path: Path) -> None:
+    """Raise ValueError unless :func:`write_predictions` can write there."""
+    from ganinfer.report.predictions import check_target
+
+    check_target(path)
+
+
+def write_predictions(answers: Sequence[Mapping[str, Any]], about: Mapping[str, Any], path: Path) -> Path:
+    """Write what a bundle says of data sets as one HTML file; ``about`` is its bundle.json."""
+    from ganinfer.report.predictions import write
+
+    return write(answers, about, path)
 
 
 def figures(folder: Path) -> dict[str, Path]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganinfer import __version__
-from ganinfer.report import citing, drawing, fit_drawn, scenarios_told, words
-from ganinfer.report.reading import SCENARIO_RUNS, Estimate, ReportError, Run
+from ganinfer.report import citing, drawing, fit_drawn, rendering, scenarios_told, words
+from ganinfer.report.reading import SCENARIO_RUNS, Estimate, Run
 from ganinfer.report.style import Drawing, applied
 
 _WORST = 6
@@ -104,37 +101,15 @@ CONTENDED = {
 
 def write(run: Run) -> Path:
     """Render the page and put it into the run folder as a whole."""
-    target = run.folder / "report.html"
-    temporary = run.folder / f".report.html.{os.getpid()}.tmp"
-    html = render(run)
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        temporary.replace(target)
-    except OSError as error:
-        raise ReportError(
-            f"cannot write {target}: {error.strerror or error}; free space or make it writable"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return target
+    return rendering.write(run.folder / "report.html", render(run))
 
 
 def render(run: Run) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ganinfer.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     result = run.result or {}
-    return environment.get_template("report.html.j2").render(
+    return rendering.render(
+        "report.html.j2",
         run=run,
-        version=__version__,
         show_left=any(e.sd_ratio is not None for e in run.estimates),
         lead=lead(run),
         whose=whose(run),

@@ -253,10 +253,10 @@ def proposal_spread(trajectory: Table, rows: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _estimates(parameters: Mapping[str, Any], truth: Mapping[str, float]) -> tuple[Estimate, ...]:
-    return tuple(_estimate(name, values, truth.get(name)) for name, values in parameters.items())
+    return tuple(estimate_of(name, values, truth.get(name)) for name, values in parameters.items())
 
 
-def _estimate(name: str, values: Mapping[str, Any], truth: float | None) -> Estimate:
+def estimate_of(name: str, values: Mapping[str, Any], truth: float | None = None) -> Estimate:
     def pair(key: str) -> tuple[float, float] | None:
         value = values.get(key)
         return (float(value[0]), float(value[1])) if value and None not in value else None

@@ -41,6 +41,8 @@ from ganinfer.runner import impossible
 CLASSICAL = "classical"
 #: Where genomes are kept once they were read.
 CACHE = "cache"
+#: Seconds of simulation in this process before Ray is started for the rest.
+_PATIENCE = 10.0
 #: Draws from the prior that are tried before anything else is.
 _TRIED_DRAWS = 32
 #: Packages whose versions an answer depends on.
@@ -68,6 +70,11 @@ class RunError(ValueError):
 def executor(experiment: Experiment) -> Executor:
     section = experiment.execution
     return execution.make(section.executor, section.workers, address=section.address, timeout=section.timeout)
+
+
+def patient(experiment: Experiment) -> Executor:
+    """The experiment's executor, once it is sure to pay."""
+    return execution.make_patient(lambda: executor(experiment), _PATIENCE, timeout=experiment.execution.timeout)
 
 
 def only_scenario(experiment: Experiment, wanted: str | None = None) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 
 from ganinfer import plugins, scenarios, simulation, storage
 from ganinfer.calibration import Calibration
+from ganinfer.genomes import RealTable
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import LociTemplate, SiteRule
+from ganinfer.interfaces import Genealogies, LociTemplate, SiteRule
 from ganinfer.parameters import Parameter, Parameters, Prior
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.refining import Refiner
@@ -225,23 +226,79 @@ def _parameter(values: Mapping[str, Any]) -> Parameter:
     return Parameter(**{**values, "prior": None if prior is None else Prior(**prior)})
 
 
-def differences(bundle: Bundle, samples: Sequence[SampleSet], num_snps: int, folded: bool) -> list[str]:
-    """What keeps a table from being judged by the bundle, in sentences; none where it is of its design."""
-    out = []
-    wanted = [(s.population, s.num_individuals, s.ploidy) for s in bundle.setup.samples]
-    given = [(s.population, s.num_individuals, s.ploidy) for s in samples]
-    if given != wanted:
+@dataclass(frozen=True)
+class Asked:
+    """How a file wants its table of SNPs looked at, which has to agree with the bundle's design."""
 
-        def told(sets: Sequence[tuple[str, int, int]]) -> str:
-            return ", ".join(f"{n} {p} of ploidy {k}" for p, n, k in sets)
+    pipeline: PipelineSettings
+    genealogies: Genealogies
+    min_call_rate: float
 
-        out.append(f"the networks were trained for {told(wanted)} individuals, the table has {told(given)}")
-    if folded != bundle.setup.pipeline.folded:
-        said = {True: "unknown (folded)", False: "known"}
-        out.append(f"ancestral alleles were {said[not folded]} in training, and are {said[folded]} in the table")
+
+def differences(bundle: Bundle, table: RealTable, num_snps: int, asked: Asked) -> list[str]:
+    """What keeps a table from being judged by the bundle, in sentences; none where it is of its design.
+
+    ``num_snps`` are those that the bundle's filters leave of it.
+    """
+    out = [*_other_samples(bundle, table.samples), *_other_settings(bundle, asked)]
+    if bundle.setup.pipeline.phased and not asked.pipeline.phased:
+        out.append("the networks were trained for phased chromosomes (data.phased), the table is read without phase")
+    out += _other_loci(bundle, table)
     if num_snps < bundle.num_snps:
         out.append(
             f"the networks were trained for {bundle.num_snps:,} SNPs, {num_snps:,} of the table can be used: train a "
             "bundle for as many, or compare by ganinfer run"
         )
     return out
+
+
+def _other_samples(bundle: Bundle, samples: Sequence[SampleSet]) -> list[str]:
+    wanted, given = tuple(bundle.setup.samples), tuple(samples)
+    if given == wanted:
+        return []
+
+    def told(sets: Sequence[SampleSet]) -> str:
+        ago = (f" {s.time:g} generations ago" if s.time else "" for s in sets)
+        return ", ".join(
+            f"{s.num_individuals} {s.population} of ploidy {s.ploidy}{t}" for s, t in zip(sets, ago, strict=True)
+        )
+
+    return [f"the networks were trained for {told(wanted)} individuals, the table has {told(given)}"]
+
+
+def _other_settings(bundle: Bundle, asked: Asked) -> list[str]:
+    """Filters are applied on both sides, so other ones make other data."""
+    before = Asked(bundle.setup.pipeline, bundle.template.genealogies, bundle.about["min_call_rate"])
+    out = []
+    if asked.pipeline.folded != before.pipeline.folded:
+        said = {True: "unknown (folded)", False: "known"}
+        told = said[before.pipeline.folded], said[asked.pipeline.folded]
+        out.append(f"ancestral alleles (data.ancestral) were {told[0]} in training, and are {told[1]} in the table")
+    trained, now = _by_key(before), _by_key(asked)
+    return out + [
+        f"{key} was {value} in training, and is {now[key]} for the table: read it alike with --set {key}={value}, or "
+        "train another bundle"
+        for key, value in trained.items()
+        if now[key] != value
+    ]
+
+
+def _by_key(asked: Asked) -> dict[str, Any]:
+    """Settings that have to agree, as an experiment calls them."""
+    return {
+        "data.singletons": asked.pipeline.singletons,
+        "loci.genealogies": asked.genealogies,
+        "loci.min_minor_frequency": asked.pipeline.min_minor_frequency,
+        "loci.min_call_rate": asked.min_call_rate,
+    }
+
+
+def _other_loci(bundle: Bundle, table: RealTable) -> list[str]:
+    """SNPs of one locus share a genealogy: several of each are other data than one."""
+    single = bundle.template.length == bundle.num_snps
+    mine = len(np.unique(table.haplotypes.positions)) == table.haplotypes.num_sites
+    if single == mine:
+        return []
+    said = {True: "one SNP of each locus", False: "several SNPs of a locus"}
+    remedy = "; read one of each with --set loci.per_locus=one" if single else ""
+    return [f"the networks were trained on {said[single]}, the table has {said[mine]}{remedy}"]

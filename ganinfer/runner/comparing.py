@@ -101,34 +101,43 @@ def open_table(experiment: Experiment) -> RealTable:
     """The experiment's table of SNPs, read, or simulated where the data are a study."""
     if isinstance(experiment.data, SimulatedData):
         assert experiment.loci is not None
-        section = experiment.data.simulate
-        assert section.snps is not None
-        plan = study.StudyPlan(
-            assembling.base_setup(
-                experiment, section.scenario, sample_sets(section), PipelineSettings(), (), section.snps
-            ),
-            section.truth,
-            0,
-            section.seed,
-            section.missingness,
-            label=assembling.label(experiment, section.scenario),
-        )
+        plan, num_snps = study_plan(experiment)
         rule = pipeline_settings(experiment, phased=True).rule
-        return study.simulate_table(plan, section.snps, experiment.loci.genealogies, rule)
+        return study.simulate_table(plan, num_snps, experiment.loci.genealogies, rule)
     from ganinfer import genomes
 
     return genomes.open_table(table_source(experiment), assembling.cache_folder())
 
 
-def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> Plan:
-    """The table prepared, the scenarios with what they simulate; raises :class:`RunError` for what cannot be."""
+def study_plan(experiment: Experiment) -> tuple[study.StudyPlan, int]:
+    """A simulation study of SNPs, and how many they are."""
+    assert isinstance(experiment.data, SimulatedData)
+    section = experiment.data.simulate
+    assert section.snps is not None
+    setup = assembling.base_setup(
+        experiment, section.scenario, sample_sets(section), PipelineSettings(), (), section.snps
+    )
+    label = assembling.label(experiment, section.scenario)
+    plan = study.StudyPlan(setup, section.truth, 0, section.seed, section.missingness, label=label)
+    return plan, section.snps
+
+
+def prepared_table(experiment: Experiment, raw: RealTable) -> PreparedTable:
+    """The table as networks see it; raises :class:`RunError` where the filters leave nothing of it."""
     section = experiment.loci
     assert section is not None
     settings = pipeline_settings(experiment, raw.phased)
     table = prepared(raw, settings, section.genealogies, section.min_call_rate, experiment.seed)
-    size = table.haplotypes.num_sites
-    if size == 0:
+    if table.haplotypes.num_sites == 0:
         raise RunError(f"no SNP of the table is left: {_dropped(table)}")
+    return table
+
+
+def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> Plan:
+    """The table prepared, the scenarios with what they simulate; raises :class:`RunError` for what cannot be."""
+    settings = pipeline_settings(experiment, raw.phased)
+    table = prepared_table(experiment, raw)
+    size = table.haplotypes.num_sites
     encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment), *_ALWAYS)))
     made = []
     for name, written in experiment.scenarios.items():
@@ -341,7 +350,7 @@ def _write(
     )
     folder.write_json("result.json", result)
     _track(answer, tracker)
-    recording.write_report(folder, tracker)
+    recording.write_report(folder, tracker, recording.registered_name(experiment))
 
 
 def _track(answer: Answer, tracker: tracking.Tracker) -> None:
@@ -355,9 +364,13 @@ def _track(answer: Answer, tracker: tracking.Tracker) -> None:
     said = answer.said
     values = {f"probability/{name}": p for name, p in said["probabilities"].items()}
     values |= {f"prior_predictive_p/{name}": p for name, p in said["prior_predictive_p"].items()}
-    tested_on = ("accuracy", "log_loss", "expected_calibration_error", "temperature", "floor")
-    values |= {name: said["calibration"][name] for name in tested_on if name in said["calibration"]}
-    tracker.metrics(values, last)
+    tracker.metrics(values | scores(said), last)
+
+
+def scores(said: Mapping[str, Any]) -> dict[str, float]:
+    """How good the networks are on tests, as far as there were any; see :func:`scoring.tested`."""
+    names = ("accuracy", "log_loss", "expected_calibration_error", "temperature", "floor")
+    return {name: said["calibration"][name] for name in names if name in said["calibration"]}
 
 
 def pictured(

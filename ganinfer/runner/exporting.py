@@ -10,21 +10,20 @@ import errno
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer import execution, observed, plugins, randomness, simulation, storage, study
-from ganinfer.execution import Executor
+from ganinfer import execution, observed, plugins, randomness, simulation, study
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings
 from ganinfer.haplotypes import Haplotypes, SampleSet
 from ganinfer.interfaces import Design, WindowTemplate
 from ganinfer.observed import RealWindows
 from ganinfer.pipeline import PipelineSettings, mirrored
-from ganinfer.runner import assembling
+from ganinfer.runner import assembling, folders
 from ganinfer.runner.assembling import RunError
 from ganinfer.windows import Window
 
@@ -33,8 +32,6 @@ _ALLELES = "ATGC"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 #: Windows of a proposal that is repeated, where nothing else says how many.
 _PROPOSAL_WINDOWS = 16
-#: Seconds of simulation in this process before Ray is started for the rest.
-_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +61,11 @@ def simulate(
     same templates, the same seed. ``format`` is ``vcf`` or ``trees``. All files appear at once, or none.
     """
     if experiment.kind == "loci":
-        raise RunError("--output writes windows; tables of SNPs are simulated into a store: --store FOLDER")
-    if output.exists() and not output.is_dir():
-        raise RunError(f"{output} is a file: choose another --output")
-    if output.exists() and any(output.iterdir()):
-        raise RunError(f"{output} is not empty: choose another --output")
+        raise RunError(f"{experiment.path.name} is about loci, which have no windows: simulate_tables writes tables")
+    folders.check_new(output)
     if format == "trees":
         sequences = _tree_sequences(experiment, scenario, theta, num_windows, seed, proposal_seed)
-        _fill(output, lambda folder: _write_trees(sequences, folder))
+        folders.fill(output, lambda folder: _write_trees(sequences, folder))
         return output
     write_vcf(experiment, scenario, _simulated(experiment, scenario, theta, num_windows, seed, proposal_seed), output)
     return output
@@ -85,7 +79,7 @@ def write_vcf(experiment: Experiment, scenario: str, simulated: Simulated, outpu
         _write_records(simulated, folder / "simulated.vcf.gz")
         _write_companions(experiment, scenario, simulated, folder)
 
-    _fill(output, write)
+    folders.fill(output, write)
 
 
 # --- what to simulate ---------------------------------------------------------------------------------------------
@@ -99,7 +93,7 @@ def _simulated(
     seed: int | None,
     proposal_seed: int | None,
 ) -> Simulated:
-    with _workers(experiment) as workers:
+    with assembling.patient(experiment) as workers:
         if isinstance(experiment.data, SimulatedData) and proposal_seed is None:
             plan = assembling.study_plan(experiment)
             setup = assembling.base_setup(experiment, scenario, plan.setup.samples, PipelineSettings(), ())
@@ -118,12 +112,6 @@ def _simulated(
     folded = pipeline_settings(experiment, real.phased).folded
     haplotypes = [mirrored(h, t, rng, folded=folded) for h, t in zip(raw, templates, strict=True)]
     return Simulated([real.windows[i] for i in chosen], haplotypes, real.samples, real.phased)
-
-
-def _workers(experiment: Experiment) -> Executor:
-    """The experiment's executor, once it is sure to pay."""
-    timeout = experiment.execution.timeout
-    return execution.make_patient(lambda: assembling.executor(experiment), _PATIENCE, timeout=timeout)
 
 
 def _templates(
@@ -173,7 +161,7 @@ def _tree_sequences(
             template = WindowTemplate(experiment.windows.length)
             parts = [(plan.setup.samples, (template,) * (num_windows or _PROPOSAL_WINDOWS), proposal_seed)]
     else:
-        with _workers(experiment) as workers:
+        with assembling.patient(experiment) as workers:
             real = assembling.open_data(experiment, workers, assembling.cache_folder())
         chosen, first = _templates(experiment, real, num_windows, seed, proposal_seed)
         parts = [(real.samples, tuple(real.templates[i] for i in chosen), first)]
@@ -189,22 +177,6 @@ def _tree_sequences(
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _fill(output: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` make a folder that becomes ``output`` once it is complete.
-
-    An empty folder that exists is kept, since it may be a mount, or where the user is: the files move into it.
-    """
-    again = "start again"
-    if not output.exists():
-        storage.replace(output.absolute(), write, again)
-        return
-    complete = output / ".complete"
-    storage.replace(complete, write, again)
-    for path in complete.iterdir():
-        path.rename(output / path.name)
-    complete.rmdir()
-
-
 def _write_trees(sequences: Iterator[Any], folder: Path) -> None:
     import tskit
 
@@ -215,21 +187,10 @@ def _write_trees(sequences: Iterator[Any], folder: Path) -> None:
         sequence.dump(folder / f"window{i + 1:05d}.trees")
 
 
-def _names(samples: Sequence[SampleSet]) -> list[tuple[str, SampleSet]]:
-    """Name and sample set of every individual, in the order of the columns."""
-    count: dict[str, int] = {}
-    names = []
-    for group in samples:
-        for _ in range(group.num_individuals):
-            count[group.population] = count.get(group.population, 0) + 1
-            names.append((f"{group.population}_{count[group.population]}", group))
-    return names
-
-
 def _write_records(simulated: Simulated, path: Path) -> None:
     from cyvcf2 import Writer
 
-    individuals = _names(simulated.samples)
+    individuals = folders.individuals(simulated.samples)
     contigs: dict[str, int] = {}
     for window in simulated.windows:
         contigs[window.contig] = max(contigs.get(window.contig, 0), window.right)
@@ -291,9 +252,7 @@ def _records(window: Window, haplotypes: Haplotypes) -> Iterator[str]:
 
 def _write_companions(experiment: Experiment, scenario: str, simulated: Simulated, output: Path) -> None:
     """Sample sheet, BEDs, and the experiment that runs on the VCF."""
-    individuals = _names(simulated.samples)
-    rows = ["sample\tpopulation\ttime", *(f"{n}\t{g.population}\t{g.time:g}" for n, g in individuals)]
-    (output / "samples.tsv").write_text("\n".join(rows) + "\n")
+    folders.write_sheet(simulated.samples, output)
     bed = [f"{w.contig}\t{w.left}\t{w.right}" for w in simulated.windows]
     (output / "regions.bed").write_text("\n".join(bed) + "\n")
     accessible = [
@@ -313,7 +272,7 @@ def _experiment_yaml(experiment: Experiment, scenario: str, simulated: Simulated
     ancestral = "none" if pipeline.folded else "REF"
     data = {
         "genotypes": ["simulated.vcf.gz"],
-        "samples": "samples.tsv",
+        "samples": folders.SHEET,
         "regions": "regions.bed",
         "accessible": "accessible.bed",
         "recombination_map": before.get("recombination_map"),

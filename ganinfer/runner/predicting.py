@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from ganinfer import randomness, simulation, storage
-from ganinfer.experiment import Experiment
+from ganinfer.experiment import Experiment, TableData, pipeline_settings
 from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import Haplotypes
 from ganinfer.interfaces import Info
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, bundling, comparing, results, scoring
+from ganinfer.runner import assembling, bundling, comparing, recording, results, scoring
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.bundling import Bundle, BundleError
+from ganinfer.runner.bundling import Asked, Bundle, BundleError
 from ganinfer.runner.comparing import FITS
+from ganinfer.runner.completing import completed
 from ganinfer.runner.refusing import refuse
 
 
@@ -34,7 +35,8 @@ def train(
     """Simulate under every scenario of ``experiment`` and train; returns the bundle ``output``.
 
     Of the data only the design is used: who is sampled, how many SNPs, and how calls are missing. Simulations are kept
-    in ``store`` (default: beside the bundle), so that a killed training goes on where it stopped.
+    in ``store`` (default: beside the bundle), so that a killed training goes on where it stopped. The bundle becomes a
+    version of a model in MLflow's registry, where there is one.
 
     Raises :class:`RunError` for windows, and where ``output`` exists.
     """
@@ -55,6 +57,10 @@ def train(
         trained, _ = comparing.trained_networks(plan, simulated, None, events)
         tested = scoring.tested(plan, tests, trained)
         bundling.write(output, plan, simulated, trained, tested)
+    titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
+    numbers = comparing.scores(tested)
+    for sentence in recording.record_training(experiment, completed(experiment), plan.summary, output, titles, numbers):
+        events.message(sentence)
     return output
 
 
@@ -69,14 +75,29 @@ def predict(folder: Path, experiments: Sequence[Experiment], seed: int = 1) -> l
     bundle = bundling.read(folder)
     answers = []
     for experiment in experiments:
-        if experiment.kind != "loci":
+        if experiment.loci is None:
             raise BundleError(f"{experiment.path}: the bundle judges loci; add the section loci")
-        folded = experiment.data.ancestral == "none"
-        answers.append(judge(bundle, comparing.open_table(experiment), folded, seed))
+        table = comparing.open_table(experiment)
+        try:
+            answers.append(judge(bundle, table, asked(experiment, table), seed))
+        except BundleError as error:
+            raise BundleError(f"{_where(experiment)}: {error}") from None
     return answers
 
 
-def judge(bundle: Bundle, table: RealTable, folded: bool, seed: int = 1) -> dict[str, Any]:
+def asked(experiment: Experiment, table: RealTable) -> Asked:
+    """How the experiment looks at its table."""
+    assert experiment.loci is not None
+    pipeline = pipeline_settings(experiment, table.phased)
+    return Asked(pipeline, experiment.loci.genealogies, experiment.loci.min_call_rate)
+
+
+def _where(experiment: Experiment) -> Path:
+    data = experiment.data
+    return data.table.file if isinstance(data, TableData) else experiment.path
+
+
+def judge(bundle: Bundle, table: RealTable, asked: Asked, seed: int = 1) -> dict[str, Any]:
     """What the networks of ``bundle`` say of a table of its design, JSON values like those of result.json.
 
     A table with more SNPs than the networks were trained for is cut into random parts, all of which are judged.
@@ -87,10 +108,7 @@ def judge(bundle: Bundle, table: RealTable, folded: bool, seed: int = 1) -> dict
 
     setup = bundle.setup
     ready = prepared(table, setup.pipeline, bundle.template.genealogies, bundle.about["min_call_rate"], seed)
-    told = bundling.differences(bundle, table.samples, ready.haplotypes.num_sites, folded)
-    if setup.pipeline.phased and not table.phased:
-        told.append("the networks were trained for phased chromosomes, the table has genotypes")
-    if told:
+    if told := bundling.differences(bundle, table, ready.haplotypes.num_sites, asked):
         raise BundleError("; ".join(told))
     arrays = _encoded(bundle, ready, seed)
     weights = [s.weight for s in bundle.scenarios]

@@ -184,22 +184,16 @@ def start_tracking(
     ``parent`` the folder of a run that this one is a part of.
     """
     run_id = tracked(folder.path)
-    params = {k: v for k, v in complete.items() if k != "tracking"}
     part = f"{parent.path.name}/" if parent else ""
     tracker = tracking.open_tracker(
         experiment.tracking.uri,
         (parent or folder).path.parent,
         experiment.tracking.experiment,
         f"{part}{folder.path.name}",
-        params,
+        _params(complete),
         {
-            "ganinfer.folder": str(folder.path),
-            "ganinfer.simulator": simulators,
-            "ganinfer.discriminator": experiment.discriminator.name,
-            "ganinfer.seed": experiment.seed,
+            **_tags(experiment, data, folder.path, simulators),
             **({_PARENT: tracked(parent.path)} if parent else {}),
-            **{f"version.{name}": v for name, v in assembling.versions().items()},
-            **{f"sha256.{name}": digest for name, digest in _digests(data).items()},
         },
         run_id,
         run_folder=folder.path,
@@ -207,6 +201,56 @@ def start_tracking(
     )
     folder.write_json(_TRACKED, {"run_id": tracker.run_id, "uri": tracker.uri})
     return tracker
+
+
+def record_training(
+    experiment: Experiment,
+    complete: Mapping[str, Any],
+    data: Mapping[str, Any],
+    bundle: Path,
+    simulators: str,
+    measured: Mapping[str, float],
+) -> list[str]:
+    """A training that is done as a run of its own in MLflow, its ``bundle`` registered; what went wrong, in sentences.
+
+    ``measured`` are numbers by name. The database that MLflow has by default lies beside the bundle.
+    """
+    try:
+        tracker = tracking.open_tracker(
+            experiment.tracking.uri,
+            bundle.absolute().parent,
+            experiment.tracking.experiment,
+            bundle.name,
+            _params(complete),
+            _tags(experiment, data, bundle.absolute(), simulators),
+            resumable=False,
+        )
+    except tracking.TrackingError as error:  # it is trained, and lies where it was asked for
+        return [f"the bundle is not recorded: {error}"]
+    tracker.metrics(measured, 0)
+    tracker.bundle(bundle, registered_name(experiment))
+    tracker.finish()
+    return tracker.warnings
+
+
+def registered_name(experiment: Experiment) -> str:
+    """The model of MLflow's registry whose versions are the experiment's bundles."""
+    return f"ganinfer-{experiment.name}"
+
+
+def _params(complete: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in complete.items() if k != "tracking"}
+
+
+def _tags(experiment: Experiment, data: Mapping[str, Any], folder: Path, simulators: str) -> dict[str, Any]:
+    return {
+        "ganinfer.folder": str(folder),
+        "ganinfer.simulator": simulators,
+        "ganinfer.discriminator": experiment.discriminator.name,
+        "ganinfer.seed": experiment.seed,
+        **{f"version.{name}": v for name, v in assembling.versions().items()},
+        **{f"sha256.{name}": digest for name, digest in _digests(data).items()},
+    }
 
 
 def _digests(data: Mapping[str, Any]) -> dict[str, str]:
@@ -328,8 +372,11 @@ def _specs(problem: Any) -> dict[str, Any]:
     return encoding_specs(problem.setup)
 
 
-def write_report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
-    """The report and its figures, and everything that MLflow is given at the end."""
+def write_report(folder: storage.RunFolder, tracker: tracking.Tracker, register: str | None = None) -> None:
+    """The report and its figures, and everything that MLflow is given at the end.
+
+    ``register`` is the model of MLflow's registry of which the bundle becomes a version.
+    """
     from ganinfer import report
 
     page = report.write_report(folder.path)
@@ -339,7 +386,10 @@ def write_report(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
     tracker.artifact(page)
     for figure in report.figures(folder.path).values():
         tracker.artifact(figure, "figures")
-    tracker.artifact(folder.path / "bundle")
+    if register is None:
+        tracker.artifact(folder.path / "bundle")
+    else:
+        tracker.bundle(folder.path / "bundle", register)
     trunks = sorted((folder.path / "bundle").rglob("fold-0/trunk.keras"))
     if trunks:
         tracker.keras_model(trunks[0], folder.read_json("bundle/bundle.json")["discriminator"]["name"])

@@ -19,6 +19,8 @@ TIME_RANGE = (1 / 200, 4.0)
 MIGRATION_RANGE = (0.01, 10.0)
 #: Fst is believed between these when it makes a starting value.
 FST_RANGE = (0.01, 0.6)
+#: Where a story starts that no diversity scales: diploid individuals, and Fst of two populations.
+STORY_SIZE, STORY_FST = 10_000.0, 0.1
 #: What the models call their own demes and sizes.
 _RESERVED = ("ancestral", "pair", "anc")
 
@@ -72,7 +74,21 @@ def first_model(
     labels = dict(zip(populations, _deme_names(populations), strict=True))
     sizes = {labels[p]: round_to(diversity.pi[p] / (4 * mutation_rate)) for p in populations}
     fst = {(labels[a], labels[b]): value for (a, b), value in diversity.fst.items()}
-    sketch = KINDS[kind].build(sizes, fst, oldest)
+    return _model(KINDS[kind].build(sizes, fst, oldest), labels)
+
+
+def first_story(kind: Kind, populations: Sequence[str], oldest: float = 0.0) -> FirstModel:
+    """A model of :data:`STORIES` for those populations, around a size that says nothing of theirs.
+
+    SNPs that are given to vary know times and sizes relative to each other only, so one size is as good as another.
+    """
+    labels = dict(zip(populations, _deme_names(populations), strict=True))
+    sizes = dict.fromkeys(labels.values(), STORY_SIZE)
+    fst = {(a, b): STORY_FST for a in sizes for b in sizes if a != b}
+    return _model(kind.build(sizes, fst, oldest), labels)
+
+
+def _model(sketch: _Sketch, labels: Mapping[str, str]) -> FirstModel:
     return FirstModel(_demes_text(sketch), _options_text(sketch), labels, tuple(f.name for f in sketch.free))
 
 
@@ -133,6 +149,15 @@ def _mean(values: Sequence[float]) -> float:
 
 Sizes = Mapping[str, float]
 Fst = Mapping[tuple[str, str], float]
+
+
+def _constant(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
+    ((deme, size),) = sizes.items()
+    return _Sketch(
+        "One population whose size did not change",
+        (f"- name: {deme}", f"  epochs: [{{start_size: {size:.12g}}}]"),
+        (_size(f"N_{deme}", "size", size, [_epoch(deme, 0, "start_size")]),),
+    )
 
 
 def _size_change(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
@@ -198,6 +223,14 @@ def _split(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
     )
 
 
+def _isolation(sizes: Sizes, fst: Fst, oldest: float) -> _Sketch:
+    """The split without its migration."""
+    both = _split(sizes, fst, oldest)
+    demes = both.demes[: both.demes.index("migrations:")]
+    free = tuple(f for f in both.free if f.name != "m")
+    return _Sketch("Two populations that split and have been isolated since", demes, free)
+
+
 def _branch(deme: str, ancestor: str, size: float) -> list[str]:
     return [f"- name: {deme}", f"  ancestors: [{ancestor}]", f"  epochs: [{{start_size: {size:.12g}}}]"]
 
@@ -256,6 +289,12 @@ KINDS: Mapping[str, Kind] = {
     "growth": Kind(1, "exponential growth or decline up to now", _growth),
     "split": Kind(2, "a split with migration", _split),
     "sequential-splits": Kind(3, "two splits with migration, the most similar pair last", _sequential),
+}
+
+#: The scenarios of a first comparison, by the number of populations.
+STORIES: Mapping[int, Mapping[str, Kind]] = {
+    1: {"constant": Kind(1, "constant size", _constant), "size-change": KINDS["size-change"]},
+    2: {"isolation": Kind(2, "a split without migration", _isolation), "migration": KINDS["split"]},
 }
 
 

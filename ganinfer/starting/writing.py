@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ganinfer.coalescent import MAX_MUTATION_RATE
 from ganinfer.starting.files import StartingError, refuse_existing, write_all
 from ganinfer.starting.models import KINDS, Diversity, FirstModel, first_model
+from ganinfer.starting.text import commented, quoted, relative
 
 if TYPE_CHECKING:
     from ganinfer.genomes import Genomes, GenomeSource
@@ -216,44 +216,20 @@ def _experiment_text(
     lines = [
         "# An experiment for ganinfer. Paths are relative to this file. Next: ganinfer check, then ganinfer run.",
         "schema_version: 1",
-        f"name: {_yaml(name)}",
+        f"name: {quoted(name)}",
         "data:",
         *_data_lines(wish, output, genomes, chosen),
         *_window_lines(wish, genomes),
         "scenarios:",
         f"  {kind}:",
         *_scenario_lines(wish, name, model),
-        _line(
+        commented(
             "budget: {simulated_windows: 60_000, rounds: 8}", "what a run may spend; minutes: 30 would bound its time"
         ),
-        _line("execution: {executor: ray}", "or process, or serial; workers: 4 (default: one a core)"),
-        _line("seed: 1", "the same seed gives the same answer"),
+        commented("execution: {executor: ray}", "or process, or serial; workers: 4 (default: one a core)"),
+        commented("seed: 1", "the same seed gives the same answer"),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _line(text: str, comment: str, width: int = 58) -> str:
-    indent = text[: len(text) - len(text.lstrip())]
-    return f"{text.ljust(width)}  # {comment}" if len(text) <= width else f"{indent}# {comment}\n{text}"
-
-
-def _yaml(value: Any) -> str:
-    """A scalar or list as YAML on one line; JSON is YAML, quotes are left out where plain text reads the same."""
-    from ganinfer.experiment.document import parse
-
-    if isinstance(value, list):
-        return f"[{', '.join(map(_yaml, value))}]"
-    try:
-        same = parse(f"{{x: {value}}}", "").data == {"x": value}
-    except ValueError:
-        same = False
-    return str(value) if same else json.dumps(value, ensure_ascii=False)
-
-
-def _relative(path: Path, folder: Path) -> str:
-    """A path from the experiment's file, unless it is shorter from the root."""
-    relative = os.path.relpath(path.absolute(), folder.absolute())
-    return _yaml(min(relative, os.path.abspath(path), key=len))
 
 
 def _rate(value: float) -> str:
@@ -262,24 +238,24 @@ def _rate(value: float) -> str:
 
 
 def _data_lines(wish: Wish, output: Path, genomes: Genomes, chosen: Mapping[str, int]) -> list[str]:
-    populations = ", ".join(f"{_yaml(name)}: {number}" for name, number in chosen.items())
-    files = ", ".join(_relative(path, output) for path in wish.genotypes)
-    lines = [_line(f"  genotypes: [{files}]", "VCF, BCF, VCF Zarr, .trees; one or many")]
+    populations = ", ".join(f"{quoted(name)}: {number}" for name, number in chosen.items())
+    files = ", ".join(relative(path, output) for path in wish.genotypes)
+    lines = [commented(f"  genotypes: [{files}]", "VCF, BCF, VCF Zarr, .trees; one or many")]
     if wish.samples:
-        lines += [_line(f"  samples: {_relative(wish.samples, output)}", "columns sample, population[, time]")]
+        lines += [commented(f"  samples: {relative(wish.samples, output)}", "columns sample, population[, time]")]
     phased = "as the genotypes say; false: do not use the haplotypes"
     return [
         *lines,
-        _line(f"  populations: {{{populations}}}", "individuals of each, or all"),
+        commented(f"  populations: {{{populations}}}", "individuals of each, or all"),
         _optional("regions", wish.regions, output, "regions.bed", "where there is data at all"),
         _optional("accessible", wish.accessible, output, "accessible.bed", "bases where variants can be called"),
         _optional(
             "recombination_map", wish.recombination_map, output, "map.txt.gz", "HapMap format, or {contig: file}"
         ),
-        _line("  exclude: []", "BED files to leave out, such as selected loci"),
-        _line("  ancestral: none", f"{_ancestral_keys(wish.genotypes[0])}none: folded"),
-        _line(f"  phased: {json.dumps(genomes.phased)}", phased),
-        _line("  singletons: keep", "drop: if they are under-called, as at low coverage"),
+        commented("  exclude: []", "BED files to leave out, such as selected loci"),
+        commented("  ancestral: none", f"{_ancestral_keys(wish.genotypes[0])}none: folded"),
+        commented(f"  phased: {json.dumps(genomes.phased)}", phased),
+        commented("  singletons: keep", "drop: if they are under-called, as at low coverage"),
     ]
 
 
@@ -290,9 +266,9 @@ def _window_lines(wish: Wish, genomes: Genomes) -> list[str]:
     shape = f"length: {wish.window_length:_}, min_accessible: 0.5"
     block_length = genomes.settings.block_length
     if block_length >= DEFAULT_BLOCK_LENGTH:
-        return [_line(f"windows: {{{shape}}}", "base pairs; share of accessible bases")]
+        return [commented(f"windows: {{{shape}}}", "base pairs; share of accessible bases")]
     return [
-        _line(
+        commented(
             f"windows: {{{shape}, block_length: {block_length:_}}}",
             f"blocks below {DEFAULT_BLOCK_LENGTH:_} are linked: give more regions if you can",
         )
@@ -300,8 +276,8 @@ def _window_lines(wish: Wish, genomes: Genomes) -> list[str]:
 
 
 def _optional(key: str, path: Path | str | None, output: Path, example: str, comment: str) -> str:
-    shown = _relative(path, output) if isinstance(path, Path) else path
-    return _line(f"  {key}: {shown}" if shown else f"  # {key}: {example}", comment)
+    shown = relative(path, output) if isinstance(path, Path) else path
+    return commented(f"  {key}: {shown}" if shown else f"  # {key}: {example}", comment)
 
 
 def _ancestral_keys(path: Path) -> str:
@@ -324,19 +300,19 @@ def _scenario_lines(wish: Wish, name: str, model: FirstModel) -> list[str]:
     renamed = {label: deme for label, deme in model.labels.items() if label != deme}
     lines = [
         "    simulator: demes",
-        _line(f"    model: {_yaml(name + '.demes.yaml')}", "the shape, with starting values"),
-        _line(f"    parameters: {_yaml(name + '.options.yaml')}", "what is free, with bounds"),
+        commented(f"    model: {quoted(name + '.demes.yaml')}", "the shape, with starting values"),
+        commented(f"    parameters: {quoted(name + '.options.yaml')}", "what is free, with bounds"),
     ]
     if renamed:
-        pairs = ", ".join(f"{_yaml(label)}: {deme}" for label, deme in renamed.items())
-        lines += [_line(f"    demes: {{{pairs}}}", "population in the data: deme")]
+        pairs = ", ".join(f"{quoted(label)}: {deme}" for label, deme in renamed.items())
+        lines += [commented(f"    demes: {{{pairs}}}", "population in the data: deme")]
     lines += [
-        _line(
+        commented(
             f"    mutation_rate: {_rate(wish.mutation_rate)}",
             "per base and generation: check that it is your organism's",
         ),
-        _line(f"    recombination_rate: {rate}", told),
+        commented(f"    recombination_rate: {rate}", told),
     ]
     if wish.generation_time is not None:
-        lines += [_line(f"    generation_time: {wish.generation_time:g}", "years")]
+        lines += [commented(f"    generation_time: {wish.generation_time:g}", "years")]
     return lines

@@ -24,11 +24,13 @@ def open_tracker(
     *,
     run_folder: Path | None = None,
     abandoned: str | None = None,
+    resumable: bool = True,
 ) -> Tracker:
     """Start recording a run, or with ``run_id`` go on with one.
 
     ``uri`` is an MLflow tracking URI, ``None`` for the database ``mlflow.db`` in ``runs_folder``; ``params`` may be
-    nested; ``run_folder`` (default ``runs_folder/run_name``) keeps what MLflow cannot take;
+    nested; ``run_folder`` (default ``runs_folder/run_name``) keeps what MLflow cannot take, unless the run is not
+    ``resumable``, so that nothing would send it;
     ``abandoned`` is the id of a run that was killed with nothing to go on with, which ends as KILLED. Raises
     :class:`TrackingError` when the URI is malformed, and, for a new run, when nothing answers there: nothing has been
     computed yet. A resumed run starts without.
@@ -37,7 +39,7 @@ def open_tracker(
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT))
     uri = checked_uri(uri, Path(runs_folder))
-    pending = (run_folder or Path(runs_folder) / run_name).absolute() / PENDING
+    pending = (run_folder or Path(runs_folder) / run_name).absolute() / PENDING if resumable else None
     with quiet(), _one_at_a_time(uri):
         from mlflow import MlflowClient
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ RETRY = (2.0, 60.0)
 
 _NOT_A_KEY = re.compile(r"[^A-Za-z0-9_\-. /]")
 _PERMANENT = ("INVALID_PARAMETER_VALUE", "FEATURE_DISABLED")
+#: What is said where there is no model registry, or where it lets nobody register.
+_NO_REGISTRY = (
+    *_PERMANENT, "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED",
+    "CUSTOMER_UNAUTHORIZED",
+)  # fmt: skip
+#: Tag of a model version: the digest of the bundle that it is.
+BUNDLE = "ganinfer.bundle"
 
 
 @dataclass
@@ -41,16 +49,20 @@ class _Queue:
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)  # key, value, milliseconds, step
     artifacts: list[tuple[str, str]] = field(default_factory=list)
     models: list[tuple[str, str | None]] = field(default_factory=list)  # file, plugin that built it
+    bundles: list[tuple[str, str]] = field(default_factory=list)  # folder, name of the registered model
     status: str | None = None
 
     def __bool__(self) -> bool:
-        return any((self.params, self.tags, self.metrics, self.artifacts, self.models, self.status))
+        return any((self.params, self.tags, self.metrics, self.artifacts, self.models, self.bundles, self.status))
 
 
 class Tracker:
-    """Records one run. ``run_id`` names it in MLflow, ``warnings`` says what went wrong, in sentences."""
+    """Records one run. ``run_id`` names it in MLflow, ``warnings`` says what went wrong, in sentences.
 
-    def __init__(self, client: Any, run_id: str, uri: str, pending: Path) -> None:
+    ``pending`` is the file for what MLflow could not take, ``None`` where nobody would send it later.
+    """
+
+    def __init__(self, client: Any, run_id: str, uri: str, pending: Path | None) -> None:
         self.run_id, self.uri = run_id, uri
         self.warnings: list[str] = []
         self._client, self._pending = client, pending
@@ -88,6 +100,11 @@ class Tracker:
         self._queue.models.append((str(Path(path).absolute()), discriminator))
         self.flush()
 
+    def bundle(self, path: Path, name: str) -> None:
+        """Record a bundle's folder, and register it as a version of the model ``name`` where there is a registry."""
+        self._queue.bundles.append((str(Path(path).absolute()), name))
+        self.flush()
+
     def finish(self, status: str = "FINISHED") -> None:
         """Send what is left and close the run as FINISHED, FAILED or KILLED.
 
@@ -97,7 +114,8 @@ class Tracker:
         self.flush(force=True)
         if self._queue:
             problem = f"MLflow at {self.uri} could not be reached ({sentence(self._problem)})"
-            self.warnings.append(f"{problem}; what it misses is kept in {self._pending} and sent by the next --resume")
+            kept = f"what it misses is kept in {self._pending} and sent by the next --resume"
+            self.warnings.append(f"{problem}; {kept if self._pending else 'its record lacks what came last'}")
 
     def flush(self, *, force: bool = False) -> bool:
         """Send what waits; false when MLflow did not take it all. Between failures it is not asked too often."""
@@ -116,7 +134,8 @@ class Tracker:
             self._spill()
             return False
         self._failures = 0
-        self._pending.unlink(missing_ok=True)
+        if self._pending is not None:
+            self._pending.unlink(missing_ok=True)
         return True
 
     def _send(self) -> None:
@@ -140,6 +159,9 @@ class Tracker:
             else:
                 self._client.set_terminated(self.run_id, queue.status)
             queue.status = None
+        while queue.bundles:  # last, so that a registry that fails keeps nothing else back
+            self._send_bundle(Path(queue.bundles[0][0]), queue.bundles[0][1])
+            del queue.bundles[0]
 
     def _send_params(self) -> None:
         """Params cannot change in MLflow: what a resumed run sets anew is kept beside it as a tag."""
@@ -216,7 +238,50 @@ class Tracker:
                 with contextlib.suppress(Exception):
                     self._client.finalize_logged_model(logged.model_id, state)
 
+    def _send_bundle(self, path: Path, name: str) -> None:
+        """The bundle's files, and a version of the registered model that is where they lie.
+
+        Versions never change: another bundle of a resumed run lies in another folder of the run's artifacts.
+        """
+        if not (path / "bundle.json").is_file():
+            self.warnings.append(f"{path} is gone and could not be recorded in MLflow")
+            return
+        digest = hashlib.sha256((path / "bundle.json").read_bytes()).hexdigest()
+        versions = self._registry(self._client.search_model_versions, f"run_id='{self.run_id}'")
+        if any(version.tags.get(BUNDLE) == digest for version in versions or ()):
+            return
+        folder = f"bundle-{len(versions) + 1}" if versions else "bundle"
+        self._client.log_artifacts(self.run_id, str(path), folder)
+        if versions is not None:
+            self._registry(self._register, name, folder, digest)
+
+    def _registry(self, ask: Callable[..., Any], *arguments: Any) -> Any:
+        """What the model registry answers; ``None`` and a warning where there is none, or it refuses."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return ask(*arguments)
+        except MlflowException as error:
+            if error.error_code not in _NO_REGISTRY:
+                raise
+            problem = f"MLflow at {self.uri} did not register the bundle as a model: {sentence(error)}"
+            self.warnings += [problem] if problem not in self.warnings else []
+            return None
+
+    def _register(self, name: str, folder: str, digest: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{self._client.get_run(self.run_id).info.artifact_uri}/{folder}"
+        self._client.create_model_version(name, source, self.run_id, tags={BUNDLE: digest}, await_creation_for=0)
+
     def _spill(self) -> None:
+        if self._pending is None:
+            return
         record = {"schema_version": PENDING_VERSION, "run_id": self.run_id, "uri": self.uri, **vars(self._queue)}
         temporary = self._pending.with_name(f".{PENDING}.{os.getpid()}.tmp")
         try:
@@ -231,6 +296,8 @@ class Tracker:
         self._resumed = True
         queue = self._queue
         queue.status = "RUNNING"
+        if self._pending is None:
+            return
         try:
             record = json.loads(self._pending.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -245,6 +312,7 @@ class Tracker:
         queue.models = [(m, None) if isinstance(m, str) else tuple(m) for m in record["models"]]
         queue.metrics = [tuple(point) for point in record["metrics"]]
         queue.artifacts = [tuple(entry) for entry in record["artifacts"]]
+        queue.bundles = [tuple(entry) for entry in record.get("bundles", [])]
 
 
 @contextlib.contextmanager

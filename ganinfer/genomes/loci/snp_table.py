@@ -105,7 +105,7 @@ class SnpTableReader:
         leading = len(self.table.leading)
         if header is None:
             return tuple(str(i + 1) for i in range(self._width - leading))
-        names = [_bare(cell) for cell in self._cells(header[1])]
+        names = [bare(cell) for cell in self._cells(header[1])]
         if len(names) not in (self._width, self._width - leading):
             besides = f" (or {self._width - leading}, without the leading ones)" if leading else ""
             raise GenomeError(
@@ -190,31 +190,31 @@ class SnpTableReader:
         if LOCUS not in self.table.leading:
             return self._place(number)
         column = self.table.leading.index(LOCUS)
-        name = _bare(cells[column])
+        name = bare(cells[column])
         if not name:
             raise GenomeError(f"{self.table.file}, {self._place(number, column + 1)}: the locus is empty")
         return name
 
     def _quoted(self, number: int, values: Sequence[str], codes: dict[str, int]) -> bytes:
         """A row with quotes or blanks around values."""
-        bare = [_bare(value) for value in values]
-        for column, value in enumerate(bare, start=1):
+        words = [bare(value) for value in values]
+        for column, value in enumerate(words, start=1):
             if value not in codes:
                 written = shorten([repr(word) for word in codes], 8)
                 at = column + len(self.table.leading)
                 hint = ""
                 if number == self._rows[0][0] and not self.table.header:
                     hint = f"; if the {'line' if self._turned is None else 'column'} is of names, say header: true"
-                elif value == "" and (column == len(bare) if self._turned is None else number == self._rows[-1][0]):
+                elif value == "" and (column == len(words) if self._turned is None else number == self._rows[-1][0]):
                     hint = f"; the line ends with a {self.table.delimiter}"
                 raise GenomeError(
                     f"{self.table.file}, {self._place(number, at)}: {value[:40]!r} is none of the values of "
                     f"data.table.coding ({written}){hint}"
                 )
-        return bytes(codes[value] for value in bare)
+        return bytes(codes[value] for value in words)
 
 
-def _bare(cell: str) -> str:
+def bare(cell: str) -> str:
     """Without blanks and a pair of quotes around it."""
     cell = cell.strip()
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
