@@ -3,6 +3,7 @@
     python -m tests.bench                                     all of them, at the sizes of the published tables
     python -m tests.bench information im --proposals 600      some of it, smaller
     python -m tests.bench simulation                          windows a CPU second, against a bare loop of msprime
+    python -m tests.bench tables                              tables of SNPs, against such a loop, and reading them
     python -m tests.bench training                            speed of training at 200 chromosomes
     python -m tests.bench memory                              peak memory of a run, and of reading many genomes
     python -m tests.bench pg-gan --sides default              one side of the comparison with pg-gan
@@ -18,12 +19,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-BENCHES = ("information", "simulation", "training", "memory", "pg-gan")
+BENCHES = ("information", "simulation", "tables", "training", "memory", "pg-gan")
 
 
 def main() -> None:
     arguments = _arguments()
-    if {"information", "training"} & set(arguments.what):
+    if {"information", "tables", "training"} & set(arguments.what):
         from ganinfer import training
 
         training.configure(arguments.threads)
@@ -79,6 +80,14 @@ def _simulation(arguments: argparse.Namespace) -> None:
     _keep(arguments, "simulation", records)
 
 
+def _tables(arguments: argparse.Namespace) -> None:
+    from tests.bench import pages, tables
+
+    records = tables.measure(arguments.turns)
+    print(pages.tables_part(records))
+    _keep(arguments, "tables", records)
+
+
 def _training(arguments: argparse.Namespace) -> None:
     from tests.bench import pages, speed
 
@@ -116,6 +125,7 @@ def _pg_gan(arguments: argparse.Namespace) -> None:
 _RUN = {
     "information": _information,
     "simulation": _simulation,
+    "tables": _tables,
     "training": _training,
     "memory": _memory,
     "pg-gan": _pg_gan,

@@ -66,7 +66,7 @@ def _turns(
     size: int, kinds: Mapping[str, tuple[str, ...]], num_proposals: int, workers: int, repeats: int
 ) -> list[dict[str, Any]]:
     with ExitStack() as stack:
-        stack.enter_context(_environment())
+        stack.enter_context(environment())
         runs = {
             (kind, variant): _contender(stack, size, kind, variant, workers)
             for kind, variants in kinds.items()
@@ -195,7 +195,7 @@ def _bare(size: int, variant: str) -> Callable[[int, int], None]:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
+def environment() -> Iterator[None]:
     """For the processes that are started meanwhile."""
     before = dict(os.environ)
     os.environ.update(_SETTINGS)
