@@ -24,8 +24,8 @@ SIMULATION_TARGET, TRAINING_TARGET, CELLS_TARGET, READING_TARGET = 0.8, 2.0, 8.0
 _HEAD = """# Speed and memory
 
 Made by `python -m tests.bench simulation tables training memory --write`. Times are CPU seconds, user and system, of a
-process and all it started. Compare within a table; another machine has other seconds and about the same ratios. The numbers
-behind this page are in [speed.json](verification/speed.json).
+process and all it started. Compare within a table; another machine has other seconds and about the same ratios. The
+numbers behind this page are in [speed.json](verification/speed.json).
 
 """
 
@@ -133,8 +133,8 @@ def tables_part(records: list[dict[str, Any]]) -> str:
             "## Tables of SNPs\n",
             paragraph(
                 "1,000 unlinked SNPs of 270 chromosomes with 15 % missing calls, the scenario `stable` of",
-                f"`seguieriana` at its truth: {1 / np.median(ours):.2f} tables a CPU second simulated, prepared and encoded,",
-                f"{1 / np.median(bare):.2f} by a bare loop of msprime's replicates with a mutation on each, a share of",
+                f"`seguieriana` at its truth: {1 / np.median(ours):.2f} tables a CPU second simulated, prepared and",
+                f"encoded, {1 / np.median(bare):.2f} by a bare loop of msprime's replicates with a mutation on each, a share of",
                 f"{share:.2f}. The target, {SIMULATION_TARGET:g}, is {met[0]}.",
             ),
             "",
