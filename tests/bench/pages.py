@@ -134,8 +134,8 @@ def tables_part(records: list[dict[str, Any]]) -> str:
             paragraph(
                 "1,000 unlinked SNPs of 270 chromosomes with 15 % missing calls, the scenario `stable` of",
                 f"`seguieriana` at its truth: {1 / np.median(ours):.2f} tables a CPU second simulated, prepared and",
-                f"encoded, {1 / np.median(bare):.2f} by a bare loop of msprime's replicates with a mutation on each, a share of",
-                f"{share:.2f}. The target, {SIMULATION_TARGET:g}, is {met[0]}.",
+                f"encoded, {1 / np.median(bare):.2f} by a bare loop of msprime's replicates with a mutation on each,",
+                f"a share of {share:.2f}. The target, {SIMULATION_TARGET:g}, is {met[0]}.",
             ),
             "",
             paragraph(
