@@ -22,7 +22,7 @@ def completed(experiment: Experiment) -> dict[str, Any]:
     values = experiment.resolved()
     values["training"] = asdict(TrainingSettings(**training_settings(experiment)))
     trainer = asdict(ScenarioSettings())
-    values["comparison"] |= {k: trainer[k] for k, v in values["comparison"].items() if v is None}
+    values["comparison"] |= {k: trainer[k] for k, v in values["comparison"].items() if v is None and k in trainer}
     generator, network = experiment.generator, experiment.discriminator
     values["generator"] |= _unwritten(plugins.load("generators", generator.name), generator.options)
     plugin = plugins.load("discriminators", network.name)
