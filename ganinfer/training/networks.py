@@ -42,6 +42,8 @@ def configure(threads: int) -> None:
         if tf.config.threading.get_intra_op_parallelism_threads() != threads:
             raise TrainingError(f"TensorFlow has already started; it cannot go over to {threads} threads") from error
     tf.config.experimental.enable_op_determinism()
+    # It warns of tracing one function again and again where every network has its own.
+    tf.get_logger().setLevel("ERROR")
 
 
 @keras.saving.register_keras_serializable(package="ganinfer")
