@@ -13,7 +13,8 @@ import pytest
 
 from ganinfer import experiment, simulation
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import LociTemplate
+from ganinfer.interfaces import Design, LociTemplate, WindowTemplate
+from ganinfer.windows import RecombinationMap
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 STEPPE = ("stable", "expansion-both", "expansion-z")
@@ -185,3 +186,28 @@ def test_expansion_and_decline_share_a_prior() -> None:
         drawn[scenario] = [parameters.named(v) for v in parameters.sample(np.random.default_rng(2), 50)]
     assert all(theta["N"] > theta["N_past"] for theta in drawn["expansion"])
     assert all(theta["N"] < theta["N_past"] for theta in drawn["decline"])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "until", "since"),
+    [("isolation", None, None), ("migration", 4_000, 0), ("secondary-contact", 400, 0)],
+)
+def test_populations_that_meet_again_exchange_migrants_only_then(scenario, until, since) -> None:
+    found, simulator = load("contact", scenario)
+    theta = {k: v for k, v in found.data.simulate.truth.items() if k in simulator.parameters.names}
+    graph = simulator.graph(theta)
+    times = {(m.start_time, m.end_time) for m in graph.migrations}
+    assert times == (set() if until is None else {(until, since)})
+    assert {d.end_time for d in graph.demes if d.name == "ancestral"} == {4_000}
+
+
+@pytest.mark.parametrize("name", ["contact", "yri-ceu-migration"])
+def test_scenarios_on_windows_can_be_simulated_anywhere_in_their_priors(name: str) -> None:
+    for scenario in experiment.load(EXPERIMENTS / f"{name}.yaml").scenarios:
+        _, simulator = load(name, scenario)
+        demes_of = {"contact": ("A", "B"), "yri-ceu-migration": ("YRI", "CEU")}[name]
+        template = WindowTemplate(2_000, recombination=RecombinationMap(np.array([0.0, 2_000.0]), np.array([1e-8])))
+        design = Design(tuple(SampleSet(population, 2) for population in demes_of), (template,))
+        for vector in simulator.parameters.sample(np.random.default_rng(1), 5):
+            (window,) = simulator.simulate(simulator.parameters.named(vector), design, 1)
+            assert window is not None
