@@ -18,7 +18,7 @@ import numpy as np
 
 from ganinfer import plugins, scenarios, simulation, storage
 from ganinfer.calibration import Calibration
-from ganinfer.haplotypes import SampleSet
+from ganinfer.haplotypes import Haplotypes, SampleSet
 from ganinfer.interfaces import LociTemplate, SiteRule
 from ganinfer.parameters import Parameter, Parameters, Prior
 from ganinfer.pipeline import PipelineSettings
@@ -63,7 +63,8 @@ class Bundle:
 
     @property
     def num_snps(self) -> int:
-        return len(self.template.locus)
+        """SNPs that the networks' arrays hold."""
+        return int(self.about["num_snps"])
 
 
 def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping[str, Any]) -> None:
@@ -79,6 +80,7 @@ def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping
         arrays = {
             "locus": template.locus,
             **({} if template.missing is None else {"missing": template.missing}),
+            **({} if template.lengths is None else {"lengths": template.lengths}),
             "scenario": simulated.sets.scenario,
             "targets": simulated.sets.targets,
             comparison.STATISTICS: simulated.statistics().astype(np.float32),
@@ -111,7 +113,8 @@ def _about(plan: Any, trained: Any) -> dict[str, Any]:
         "genealogies": plan.table.template.genealogies,
         "min_call_rate": plan.experiment.loci.min_call_rate,
         "encodings": [name for name, _ in setup.encoders],
-        "num_snps": len(plan.table.template.locus),
+        "encoding_options": {name: dict(options) for name, options in setup.encoders if options},
+        "num_snps": setup.num_sites,
         "calibration": asdict(trained.calibration),
         "level": plan.experiment.level,
         "versions": assembling.versions(),
@@ -189,8 +192,11 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
     samples = tuple(SampleSet(**s) for s in about["samples"])
     pipeline = PipelineSettings(**about["pipeline"])
     rule = SiteRule(pipeline.folded, pipeline.singletons, pipeline.min_minor_frequency)
-    template = LociTemplate(arrays["locus"], arrays.get("missing"), about["genealogies"], rule)
-    encoders: tuple[tuple[str, Mapping[str, Any]], ...] = tuple((name, {}) for name in about["encodings"])
+    lengths = arrays.get("lengths")
+    call_rate = 0.0 if lengths is None else about["min_call_rate"]
+    template = LociTemplate(arrays["locus"], arrays.get("missing"), about["genealogies"], rule, lengths, call_rate)
+    options = about.get("encoding_options", {})
+    encoders = tuple((name, options.get(name, {})) for name in about["encodings"])
     size = int(about["num_snps"])
     setup = simulation.Setup("", {}, samples, pipeline, encoders, max(size, 1), size, kind="loci")
     made = tuple(
@@ -216,8 +222,18 @@ def _parameter(values: Mapping[str, Any]) -> Parameter:
     return Parameter(**{**values, "prior": None if prior is None else Prior(**prior)})
 
 
-def differences(bundle: Bundle, samples: Sequence[SampleSet], num_snps: int, folded: bool) -> list[str]:
-    """What keeps a table from being judged by the bundle, in sentences; none where it is of its design."""
+def differences(
+    bundle: Bundle,
+    samples: Sequence[SampleSet],
+    haplotypes: Haplotypes,
+    folded: bool,
+    lengths: np.ndarray | None = None,
+) -> list[str]:
+    """What keeps a prepared table from being judged by the bundle, in sentences; none where it is of its design.
+
+    ``lengths`` of its loci, where they are known.
+    """
+    num_snps = haplotypes.num_sites
     out = []
     wanted = [(s.population, s.num_individuals, s.ploidy) for s in bundle.setup.samples]
     given = [(s.population, s.num_individuals, s.ploidy) for s in samples]
@@ -230,9 +246,34 @@ def differences(bundle: Bundle, samples: Sequence[SampleSet], num_snps: int, fol
     if folded != bundle.setup.pipeline.folded:
         said = {True: "unknown (folded)", False: "known"}
         out.append(f"ancestral alleles were {said[not folded]} in training, and are {said[folded]} in the table")
-    if num_snps < bundle.num_snps:
+    if bundle.template.lengths is not None:
+        out += _other_lengths(bundle.template.lengths, lengths)
+    elif num_snps < bundle.num_snps:
         out.append(
             f"the networks were trained for {bundle.num_snps:,} SNPs, {num_snps:,} of the table can be used: train a "
             "bundle for as many, or compare by ganinfer run"
         )
+    elif bundle.template.most_snps > 1:
+        out += _other_sizes(np.bincount(bundle.template.locus), np.bincount(haplotypes.positions))
     return out
+
+
+def _other_sizes(trained: np.ndarray, given: np.ndarray) -> list[str]:
+    """That fewer loci have as many SNPs as in training, as a sentence."""
+    return [
+        f"the networks were trained for {int((trained == size).sum()):,} loci of {size} SNPs, the table has "
+        f"{int((given == size).sum()):,}: train a bundle for as many, or compare by ganinfer run"
+        for size in np.unique(trained)
+        if (given == size).sum() < (trained == size).sum()
+    ]
+
+
+def _other_lengths(trained: np.ndarray, given: np.ndarray | None) -> list[str]:
+    """That loci have other lengths than in training, as a sentence; their order does not matter."""
+    if given is not None and np.array_equal(np.sort(given), np.sort(trained)):
+        return []
+    told = "no lengths" if given is None else f"{len(given):,} of {int(given.sum()):,} bases in all"
+    return [
+        f"the networks were trained for {len(trained):,} loci of {int(trained.sum()):,} bases in all, the table has "
+        f"{told}; each locus must be as long as one of them"
+    ]

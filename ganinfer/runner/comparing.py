@@ -8,18 +8,18 @@ import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer import randomness, scenarios, simulation, storage, study, tracking
+from ganinfer import observed, randomness, scenarios, simulation, storage, study, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator, table_source
 from ganinfer.genomes import PreparedTable, RealTable, prepared
-from ganinfer.interfaces import Info
+from ganinfer.interfaces import Info, LociTemplate
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, bundling, recording, results, scoring
@@ -34,6 +34,8 @@ FITS = 0.05
 _SHOWN = 400
 #: Points of the learning curve: all simulations, and halves of halves.
 _CURVE = 3
+#: Room in arrays for simulated tables by rate, as a multiple of the real one's SNPs: sizes vary over the prior.
+_SPARE = 2
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,10 @@ def open_table(experiment: Experiment) -> RealTable:
     if isinstance(experiment.data, SimulatedData):
         assert experiment.loci is not None
         section = experiment.data.simulate
-        assert section.snps is not None
+        size = section.snps or section.loci
+        assert size is not None
         plan = study.StudyPlan(
-            assembling.base_setup(
-                experiment, section.scenario, sample_sets(section), PipelineSettings(), (), section.snps
-            ),
+            assembling.base_setup(experiment, section.scenario, sample_sets(section), PipelineSettings(), (), size),
             section.truth,
             0,
             section.seed,
@@ -114,6 +115,9 @@ def open_table(experiment: Experiment) -> RealTable:
             label=assembling.label(experiment, section.scenario),
         )
         rule = pipeline_settings(experiment, phased=True).rule
+        if section.snps is None:
+            assert experiment.loci.length is not None
+            return study.simulate_loci(plan, size, experiment.loci.length, rule)
         return study.simulate_table(plan, section.snps, experiment.loci.genealogies, rule)
     from ganinfer import genomes
 
@@ -129,10 +133,12 @@ def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> 
     size = table.haplotypes.num_sites
     if size == 0:
         raise RunError(f"no SNP of the table is left: {_dropped(table)}")
-    encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment), *_ALWAYS)))
+    several = table.template.most_snps > 1
+    encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment, several=several), *_ALWAYS)))
     made = []
     for name, written in experiment.scenarios.items():
-        setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, size)
+        setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, _room(table))
+        setup = replace(setup, encoders=tuple((n, _encoding_options(n, table.template)) for n in encodings))
         _, parameters = assembling.checked_parameters(experiment, name, raw.samples)
         made.append(scenarios.Scenario(name, setup, parameters, written.weight))
     real = simulation.encode(made[0].setup, [table.haplotypes], 1)
@@ -145,6 +151,29 @@ def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> 
     return Plan(experiment, table, real, tuple(made), summary, varied)
 
 
+def _room(table: PreparedTable) -> int:
+    """SNPs that arrays hold: those of the real table; twice as many where simulated tables may have more.
+
+    A table by rate that has more loses its outermost loci in the arrays of SNPs, which hold at least all real ones.
+    Statistics are of all.
+    """
+    size = table.haplotypes.num_sites
+    if table.template.lengths is None:
+        return size
+    return max(size, min(_SPARE * size, observed.MAX_COUNTED_SITES))
+
+
+def _encoding_options(name: str, template: LociTemplate) -> dict[str, Any]:
+    """What an encoding has to know of the loci; nothing where each has a single SNP and the number is given."""
+    by_rate, most = template.lengths is not None, template.most_snps
+    if name == "table-statistics":
+        linkage = {"linkage": True} if most > 1 else {}
+        return {**linkage, **({"num_loci": template.length} if by_rate else {})}
+    if name == "locus-table":
+        return {"num_loci": template.length, "num_snps": _SPARE * most if by_rate else most}
+    return {}
+
+
 def _dropped(table: PreparedTable) -> str:
     return ", ".join(f"{number:,} {why}" for why, number in table.dropped.items() if number) or "it has none"
 
@@ -152,6 +181,9 @@ def _dropped(table: PreparedTable) -> str:
 def _told(plan: Plan) -> list[str]:
     table = plan.table
     out = [f"{table.haplotypes.num_sites:,} SNPs"]
+    lengths = table.template.lengths
+    if lengths is not None:
+        out[0] += f" at {len(lengths):,} loci of {int(lengths.sum()):,} bases in all"
     if any(table.dropped.values()):
         out.append(f"Left out of the table: {_dropped(table)}")
     return out
@@ -222,8 +254,9 @@ def _key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
         "model": hashlib.sha256(told.encode()).hexdigest(),
         "samples": [asdict(s) for s in setup.samples],
         "pipeline": asdict(setup.pipeline),
-        "encodings": [name for name, _ in setup.encoders],
+        "encodings": [[name, dict(options)] if options else name for name, options in setup.encoders],
         "template": plan.table.template.digest,
+        **({} if plan.table.template.lengths is None else {"num_sites": setup.num_sites}),
         "purpose": purpose,
         "varied": plan.varied,
         "seed": plan.experiment.seed,
