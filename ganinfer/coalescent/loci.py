@@ -57,7 +57,9 @@ def simulate_loci(
     inside = 0.0 if recombination_rate == MAP else float(recombination_rate) * recombination_scale
     for i, template in enumerate(design.templates):
         if template.lengths is not None:
-            windows = [WindowTemplate(int(length)) for length in template.lengths]
+            # In order of length, so that the simulators of all lengths are never there at once.
+            order = np.argsort(template.lengths, kind="stable")
+            windows = [WindowTemplate(int(length)) for length in template.lengths[order]]
             trees = simulate_windows(
                 demography,
                 samples,
@@ -67,18 +69,23 @@ def simulate_loci(
                 recombination_rate=inside,
                 ploidy=ploidy,
             )
-            yield _joined(trees, design.samples)
+            yield _joined(trees, order, design.samples)
             continue
         genealogies = _genealogies(demography, samples, ploidy, seeds[2 * i])
         yield _table(genealogies, chromosomes(design.samples), template, np.random.default_rng(seeds[2 * i + 1]))
 
 
-def _joined(loci: Iterator[Any], samples: Sequence[SampleSet]) -> Haplotypes:
-    """The sites of all loci, in order, with the number of its locus in the place of each one's position."""
+def _joined(loci: Iterator[Any], order: np.ndarray, samples: Sequence[SampleSet]) -> Haplotypes:
+    """The sites of all loci with the number of its locus in the place of each one's position, in order of these.
+
+    ``order`` (num_loci,) numbers the ``loci`` as they come.
+    """
     carriers = chromosomes(tuple(samples))
     found = [from_tree_sequence(trees, samples).genotypes for trees in loci]
+    number = np.repeat(order, [len(part) for part in found])
     genotypes = np.concatenate([np.empty((0, len(carriers)), dtype=np.int8), *found])
-    return Haplotypes(genotypes, np.repeat(np.arange(len(found)), [len(part) for part in found]), carriers)
+    by_locus = np.argsort(number, kind="stable")
+    return Haplotypes(genotypes[by_locus], number[by_locus], carriers)
 
 
 def _table(
