@@ -125,11 +125,12 @@ class SnpTable(SnpMatrix):
 
 
 class LocusTable(SnpTable):
-    """The SNPs of a table locus by locus, for what only several SNPs of one locus say together.
+    """The SNPs of loci that have several, locus by locus, for what only these say together.
 
     ``locus_genotypes`` int8 (num_loci, num_snps, rows) coded as in :class:`SnpMatrix`, -128 missing or padding;
     ``locus_counts`` and ``locus_called`` int16 (num_loci, num_snps, populations), as in :class:`JointCounts`, nobody
-    called where there is padding. A locus with too many SNPs keeps its first ones.
+    called where there is padding. A locus with too many SNPs keeps its first ones, and a table with too many such loci
+    its first ones.
     """
 
     def __init__(self, context: EncodingContext, *, num_loci: int = 1, num_snps: int = 1):
@@ -146,9 +147,12 @@ class LocusTable(SnpTable):
     def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:
         arrays = {name: np.zeros(spec.shape, dtype=spec.dtype) for name, spec in self.spec().items()}
         arrays["locus_genotypes"][:] = NO_GENOTYPE
-        locus = haplotypes.positions
-        place = np.arange(len(locus)) - np.searchsorted(locus, locus)
-        kept = np.flatnonzero((place < self._num_snps) & (locus < self._num_loci))
+        _, first, of_snp, sizes = np.unique(
+            haplotypes.positions, return_index=True, return_inverse=True, return_counts=True
+        )
+        locus = (np.cumsum(sizes > 1) - 1)[of_snp]
+        place = np.arange(len(of_snp)) - first[of_snp]
+        kept = np.flatnonzero((sizes[of_snp] > 1) & (place < self._num_snps) & (locus < self._num_loci))
         derived, called = allele_counts(haplotypes)
         values = (self._rows(haplotypes.genotypes[kept]), derived[kept], called[kept])
         for array, part in zip(arrays.values(), values, strict=True):

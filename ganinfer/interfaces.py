@@ -112,6 +112,11 @@ class LociTemplate:
         """SNPs of the locus that has the most."""
         return int(np.bincount(self.locus).max(initial=0))
 
+    @property
+    def num_several(self) -> int:
+        """Number of loci with several SNPs."""
+        return int((np.bincount(self.locus) > 1).sum())
+
     def called(self, num_chromosomes: int) -> np.ndarray | None:
         """(num_snps, num_chromosomes) bool, ``None`` where every call is there."""
         if self.missing is None:

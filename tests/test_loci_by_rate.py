@@ -357,3 +357,16 @@ def test_a_table_with_more_loci_is_judged_in_parts_of_whole_ones():
         assert names[3] == names[4]
         assert names[2] in (0, 4)
     assert {int(n) for part in parts for n in part.genotypes[:, 0]} == {0, 1, 2, 3, 4}
+
+
+def test_what_is_laid_out_by_locus_is_bounded():
+    """Loci with several SNPs alone; by rate with room, but no more genotypes than a bound."""
+    given = LociTemplate(np.array([0, 0, 1, 2, 2, 2]))
+    assert comparing._encoding_options("locus-table", given, 10) == {"num_loci": 2, "num_snps": 3}
+    assert comparing._encoding_options("table-statistics", given, 10) == {"linkage": True}
+    rate = by_rate([500] * 9, given.locus)
+    assert comparing._encoding_options("locus-table", rate, 10) == {"num_loci": 4, "num_snps": 6}
+    many = by_rate([500] * 5_000, np.repeat(np.arange(4_000), 2))
+    assert comparing._encoding_options("locus-table", many, 200) == {"num_loci": 500, "num_snps": 4}
+    single = LociTemplate(np.arange(5))
+    assert [comparing._encoding_options(name, single, 10) for name in ("joint-counts", "table-statistics")] == [{}, {}]

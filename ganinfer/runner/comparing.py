@@ -36,6 +36,8 @@ _SHOWN = 400
 _CURVE = 3
 #: Room in arrays for simulated tables by rate, as a multiple of the real one's SNPs: sizes vary over the prior.
 _SPARE = 2
+#: Genotypes of a table that are laid out locus by locus, padding included: a thousand tables of them take 400 MB.
+_MOST_CELLS = 400_000
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,12 @@ def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> 
         raise RunError(f"no SNP of the table is left: {_dropped(table)}")
     several = table.template.most_snps > 1
     encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment, several=several), *_ALWAYS)))
+    num_chromosomes = sum(s.num_chromosomes for s in raw.samples)
+    encoders = tuple((name, _encoding_options(name, table.template, num_chromosomes)) for name in encodings)
     made = []
     for name, written in experiment.scenarios.items():
         setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, _room(table))
-        setup = replace(setup, encoders=tuple((n, _encoding_options(n, table.template)) for n in encodings))
+        setup = replace(setup, encoders=encoders)
         _, parameters = assembling.checked_parameters(experiment, name, raw.samples)
         made.append(scenarios.Scenario(name, setup, parameters, written.weight))
     real = simulation.encode(made[0].setup, [table.haplotypes], 1)
@@ -163,14 +167,17 @@ def _room(table: PreparedTable) -> int:
     return max(size, min(_SPARE * size, observed.MAX_COUNTED_SITES))
 
 
-def _encoding_options(name: str, template: LociTemplate) -> dict[str, Any]:
+def _encoding_options(name: str, template: LociTemplate, num_chromosomes: int) -> dict[str, Any]:
     """What an encoding has to know of the loci; nothing where each has a single SNP and the number is given."""
     by_rate, most = template.lengths is not None, template.most_snps
     if name == "table-statistics":
         linkage = {"linkage": True} if most > 1 else {}
         return {**linkage, **({"num_loci": template.length} if by_rate else {})}
     if name == "locus-table":
-        return {"num_loci": template.length, "num_snps": _SPARE * most if by_rate else most}
+        spare = _SPARE if by_rate else 1
+        num_snps, num_loci = spare * most, min(spare * template.num_several, template.length)
+        bound = max(_MOST_CELLS // max(num_snps * num_chromosomes, 1), 1)
+        return {"num_loci": min(num_loci, bound), "num_snps": num_snps}
     return {}
 
 
