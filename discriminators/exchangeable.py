@@ -363,7 +363,7 @@ def build(
     """The network for ``spec``: named inputs to an embedding (batch, ``width``).
 
     ``units`` is the width of what is learned of a site's counts, ``channels`` that of a convolution along the window,
-    and of an individual in a locus; ``cnn`` false leaves the SNP matrix's branch out; by default it is there where
+    and of what is learned of a locus; ``cnn`` false leaves the SNP matrix's branch out; by default it is there where
     there are distances along a window. ``individuals`` false leaves out the branch on individuals in loci; by default
     it is there where loci hold several SNPs.
     """
@@ -383,8 +383,14 @@ def build(
         parts = keras.layers.Normalization(axis=(1, 2), name="scale_parts")(parts)
         branches.append(PartConvolution(channels, name="parts")(parts))
     if individuals:
+        # Narrow: a wider one learned no more from some hundred tables, and forgot less of them.
         members = IndividualsInLoci(
-            units, channels, details["rows"], ploidy=details["ploidy"], folded=bool(details["folded"]), name="loci"
+            channels,
+            max(channels // 2, 1),
+            details["rows"],
+            ploidy=details["ploidy"],
+            folded=bool(details["folded"]),
+            name="loci",
         )
         branches.append(members([inputs[name] for name in _LOCUS_ARRAYS]))
     branches = [keras.layers.Normalization(name=f"scale_{i}")(branch) for i, branch in enumerate(branches)]
