@@ -7,7 +7,11 @@ parts. Chromosomes meet in symmetric sums only, as in Sanchez et al. (2021, doi:
 are over *pairs* of chromosomes inside a part, which is where shared haplotypes and recombination show: convolutions
 of single chromosomes, averaged over the sample, were tried and found neither.
 
-Exact: the order of chromosomes inside populations, and more padding, change nothing but the last digits.
+Of tables whose loci hold several SNPs, a branch in the second's place looks at individuals (chromosomes, where phase is
+known) locus by locus: each is a sum over its SNPs, a learned function of that sum is averaged over each population, and
+one of these averages is summed over loci. It sees which alleles go together inside a locus; sums over SNPs do not.
+
+Exact: the order of chromosomes inside populations, that of loci, and more padding, change nothing but the last digits.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from ganinfer.interfaces import EncodingSpec
 
 api_version = "1"
 encodings = ("snp-matrix", "joint-counts")
+#: Asked for beside these where loci hold several SNPs.
+locus_encodings = ("locus-table",)
 invariant = True
 
 #: So many equal parts the window is cut into, each number a divisor of the last one.
@@ -41,6 +47,9 @@ _HASH_LIMIT = 2**12
 #: Its multiples are beyond every sum of weights.
 _ABSENT = -(2.0**25)
 _SITE_SCALE = 100.0
+_LOCUS_ARRAYS = ("locus_genotypes", "locus_counts", "locus_called")
+#: Of an allele frequency: rarer alleles weigh no more than one of a few hundred.
+_LEAST_VARIANCE = 2e-3
 #: Standard deviations from the simulated mean beyond which a feature of a part says no more.
 _FAR = 10.0
 
@@ -276,17 +285,94 @@ class PartConvolution(keras.layers.Layer):
         return tf.concat(means, axis=-1)
 
 
+@register
+class IndividualsInLoci(keras.layers.Layer):
+    """The sum over loci, over 100, of a learned function of what each population's individuals are there.
+
+    Inputs ``locus_genotypes`` int8 (batch, loci, SNPs, rows), ``locus_counts`` and ``locus_called`` (batch, loci, SNPs,
+    populations); output (batch, units). An individual is, in a locus, the sum over SNPs of its genotype, less its
+    population's mean and in units of the binomial standard deviation, times ``channels`` learned functions of the SNP's
+    allele counts. A layer of these numbers is averaged over the individuals of each of the populations, whose ``rows``
+    follow each other; a further one sees all averages of the locus. ``ploidy`` is the largest value of a genotype;
+    missing ones count as the mean, and loci with less than two SNPs not at all. ``folded`` makes it the same whichever
+    allele is counted.
+    """
+
+    def __init__(self, units: int, channels: int, rows: Sequence[int], *, ploidy: int, folded: bool, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units, self.channels, self.rows = units, channels, list(rows)
+        self.ploidy, self.folded = ploidy, folded
+        self._sites = keras.layers.Dense(channels, activation="gelu", name="sites")
+        self._loadings = keras.layers.Dense(channels, name="loadings")
+        self._members = keras.layers.Dense(2 * channels, activation="gelu", name="members")
+        self._output = keras.layers.Dense(units, activation="gelu", name="output")
+
+    def build(self, input_shape: Any) -> None:
+        populations = len(self.rows)
+        self._sites.build((None, 8 * populations))
+        self._loadings.build((None, self.channels))
+        self._members.build((None, self.channels))
+        self._output.build((None, 2 * self.channels * populations))
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        return (input_shape[0][0], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"units": self.units, "channels": self.channels, "rows": self.rows}
+        return {**super().get_config(), **own, "ploidy": self.ploidy, "folded": self.folded}
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        genotypes, counts, called = inputs
+        there = tf.reduce_any(called > 0, axis=-1)
+        derived, total = tf.cast(counts, tf.float32), tf.cast(called, tf.float32)
+        loadings = self._loadings_of(derived, total)
+        if self.folded:
+            # Counting the other allele turns the sign of every genotype, and of its loading: nothing changes.
+            loadings = loadings - self._loadings_of(total - derived, total)
+        loadings = tf.where(there[..., None], loadings, 0.0)
+        means = []
+        values = tf.split(genotypes, self.rows, axis=-1)
+        for mine, x, n in zip(values, tf.unstack(derived, axis=-1), tf.unstack(total, axis=-1), strict=True):
+            sums = tf.einsum("blsr,blsk->blrk", self._standardised(mine, x / tf.maximum(n, 1.0)), loadings)
+            means.append(tf.reduce_mean(self._members(sums), axis=2))
+        several = tf.cast(tf.reduce_sum(tf.cast(there, tf.int32), axis=2) > 1, tf.float32)
+        return tf.einsum("bl,blu->bu", several, self._output(tf.concat(means, axis=-1))) / _SITE_SCALE
+
+    def _loadings_of(self, derived: Any, called: Any) -> Any:
+        """(batch, loci, SNPs, channels) of the allele counts (batch, loci, SNPs, populations)."""
+        return self._loadings(self._sites(count_features(derived, called)))
+
+    def _standardised(self, genotypes: Any, frequency: Any) -> Any:
+        """Genotypes (batch, loci, SNPs, rows) about the mean of frequency (batch, loci, SNPs), missing ones 0."""
+        dosage = 0.5 * (tf.cast(genotypes, tf.float32) + self.ploidy)
+        deviation = tf.sqrt(self.ploidy * tf.maximum(frequency * (1.0 - frequency), _LEAST_VARIANCE))
+        centred = (dosage - self.ploidy * frequency[..., None]) / deviation[..., None]
+        return tf.where(genotypes > -128, centred, 0.0)
+
+
 def build(
-    spec: Mapping[str, EncodingSpec], *, width: int = 48, units: int = 48, channels: int = 16, cnn: bool | None = None
+    spec: Mapping[str, EncodingSpec],
+    *,
+    width: int = 48,
+    units: int = 48,
+    channels: int = 16,
+    cnn: bool | None = None,
+    individuals: bool | None = None,
 ) -> keras.Model:
     """The network for ``spec``: named inputs to an embedding (batch, ``width``).
 
-    ``units`` is the width of what is learned of a site's counts, ``channels`` that of a convolution along the window;
-    ``cnn`` false leaves the SNP matrix's branch out; by default it is there where there are distances along a window.
+    ``units`` is the width of what is learned of a site's counts, ``channels`` that of a convolution along the window,
+    and of what is learned of a locus; ``cnn`` false leaves the SNP matrix's branch out; by default it is there where
+    there are distances along a window. ``individuals`` false leaves out the branch on individuals in loci; by default
+    it is there where loci hold several SNPs.
     """
     if cnn is None:
         cnn = "distances" in spec
+    if individuals is None:
+        individuals = "locus_genotypes" in spec
     names = ("counts", "called", "count_mask", *(("genotypes", "distances") if cnn else ()))
+    names += _LOCUS_ARRAYS if individuals else ()
     inputs = {name: keras.Input(shape=spec[name].shape, dtype=spec[name].dtype, name=name) for name in names}
     details = spec["counts"].details
     functional = SiteFunctional(units, folded=bool(details["folded"]), name="sites")
@@ -296,6 +382,17 @@ def build(
         parts = identity([inputs["genotypes"], inputs["distances"]])
         parts = keras.layers.Normalization(axis=(1, 2), name="scale_parts")(parts)
         branches.append(PartConvolution(channels, name="parts")(parts))
+    if individuals:
+        # Narrow: a wider one learned no more from some hundred tables, and forgot less of them.
+        members = IndividualsInLoci(
+            channels,
+            max(channels // 2, 1),
+            details["rows"],
+            ploidy=details["ploidy"],
+            folded=bool(details["folded"]),
+            name="loci",
+        )
+        branches.append(members([inputs[name] for name in _LOCUS_ARRAYS]))
     branches = [keras.layers.Normalization(name=f"scale_{i}")(branch) for i, branch in enumerate(branches)]
     features = keras.layers.Concatenate(name="features")(branches) if len(branches) > 1 else branches[0]
     hidden = keras.layers.Dense(2 * width, activation="gelu", name="hidden")(features)

@@ -124,6 +124,42 @@ class SnpTable(SnpMatrix):
         return {name: array for name, array in super().encode(haplotypes).items() if name != "distances"}
 
 
+class LocusTable(SnpTable):
+    """The SNPs of loci that have several, locus by locus, for what only these say together.
+
+    ``locus_genotypes`` int8 (num_loci, num_snps, rows) coded as in :class:`SnpMatrix`, -128 missing or padding;
+    ``locus_counts`` and ``locus_called`` int16 (num_loci, num_snps, populations), as in :class:`JointCounts`, nobody
+    called where there is padding. A locus with too many SNPs keeps its first ones, and a table with too many such loci
+    its first ones.
+    """
+
+    def __init__(self, context: EncodingContext, *, num_loci: int = 1, num_snps: int = 1):
+        super().__init__(context)
+        self._num_loci, self._num_snps = num_loci, num_snps
+
+    def spec(self) -> dict[str, EncodingSpec]:
+        details = self._context.details()
+        shape = (self._num_loci, self._num_snps)
+        counts = EncodingSpec((*shape, len(details["populations"])), "int16", details)
+        genotypes = EncodingSpec((*shape, self._num_rows), "int8", details)
+        return {"locus_genotypes": genotypes, "locus_counts": counts, "locus_called": counts}
+
+    def encode(self, haplotypes: Haplotypes) -> dict[str, np.ndarray]:
+        arrays = {name: np.zeros(spec.shape, dtype=spec.dtype) for name, spec in self.spec().items()}
+        arrays["locus_genotypes"][:] = NO_GENOTYPE
+        _, first, of_snp, sizes = np.unique(
+            haplotypes.positions, return_index=True, return_inverse=True, return_counts=True
+        )
+        locus = (np.cumsum(sizes > 1) - 1)[of_snp]
+        place = np.arange(len(of_snp)) - first[of_snp]
+        kept = np.flatnonzero((sizes[of_snp] > 1) & (place < self._num_snps) & (locus < self._num_loci))
+        derived, called = allele_counts(haplotypes)
+        values = (self._rows(haplotypes.genotypes[kept]), derived[kept], called[kept])
+        for array, part in zip(arrays.values(), values, strict=True):
+            array[locus[kept], place[kept]] = part
+        return arrays
+
+
 class JointCounts:
     """Allele counts of each site in each population: small enough for samples in the hundreds.
 
@@ -183,13 +219,16 @@ class Classical:
 
 
 class TableClassical:
-    """The classical summary statistics of a table as one array ``statistics`` float32, named in ``details``."""
+    """The classical summary statistics of a table as one array ``statistics`` float32, named in ``details``.
+
+    Options: see :class:`ganinfer.table_statistics.TableStatistics`.
+    """
 
     accepts: ClassVar[tuple[str, ...]] = ("loci",)
 
-    def __init__(self, context: EncodingContext):
+    def __init__(self, context: EncodingContext, *, linkage: bool = False, num_loci: int | None = None):
         self._context = context
-        self._statistics = TableStatistics(context.carriers)
+        self._statistics = TableStatistics(context.carriers, linkage=linkage, num_loci=num_loci)
 
     def spec(self) -> dict[str, EncodingSpec]:
         own = {"names": list(self._statistics.names), "families": self._statistics.families}
@@ -206,6 +245,7 @@ ENCODINGS: Mapping[str, type[Any]] = {
     "joint-counts": JointCounts,
     "classical": Classical,
     "table-statistics": TableClassical,
+    "locus-table": LocusTable,
 }
 
 

@@ -38,7 +38,9 @@ class WindowTemplate:
 
 
 #: How loci come to vary; see :class:`LociTemplate`.
-Genealogies = Literal["alike", "by-length"]
+Genealogies = Literal["alike", "by-length", "by-rate"]
+#: What a simulator ``produces`` that serves loci of known length, too: mutations fall on them at a rate.
+LOCI_BY_RATE = "loci-by-rate"
 
 
 @dataclass(frozen=True)
@@ -73,24 +75,47 @@ class LociTemplate:
     none. ``genealogies``: ``alike``, each counts the same, as where the number of segregating sites of a locus is fixed
     beforehand; ``by-length``, in proportion to the total length of its branches, as where loci vary because a rare
     mutation hit them.
+
+    Where they are ``by-rate``, nothing is conditional: ``lengths`` (num_loci,) int64 are the bases of all loci, those
+    without SNPs too, mutations fall on them at the scenario's rate, and a table has as many SNPs as they make. Then
+    ``locus`` and ``missing`` are those of the real table's variable sites before any filter, from which simulated ones
+    draw their missing calls; sites called in a smaller share than ``min_call_rate`` are left out afterwards, as they
+    are of the real table.
     """
 
     locus: np.ndarray
     missing: np.ndarray | None = None
     genealogies: Genealogies = "alike"
     rule: SiteRule = SiteRule()
+    lengths: np.ndarray | None = None
+    min_call_rate: float = 0.0
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything that a simulated table depends on."""
         missing = b"" if self.missing is None else self.missing.tobytes()
         told = repr((self.genealogies, self.rule)).encode()
-        return hashlib.sha256(b"|".join([self.locus.tobytes(), missing, told])).hexdigest()
+        parts = [self.locus.tobytes(), missing, told]
+        if self.lengths is not None:
+            parts += [self.lengths.tobytes(), repr(self.min_call_rate).encode()]
+        return hashlib.sha256(b"|".join(parts)).hexdigest()
 
     @property
     def length(self) -> int:
         """Number of loci."""
+        if self.lengths is not None:
+            return len(self.lengths)
         return int(self.locus[-1]) + 1 if len(self.locus) else 0
+
+    @property
+    def most_snps(self) -> int:
+        """SNPs of the locus that has the most."""
+        return int(np.bincount(self.locus).max(initial=0))
+
+    @property
+    def num_several(self) -> int:
+        """Number of loci with several SNPs."""
+        return int((np.bincount(self.locus) > 1).sum())
 
     def called(self, num_chromosomes: int) -> np.ndarray | None:
         """(num_snps, num_chromosomes) bool, ``None`` where every call is there."""
@@ -129,8 +154,9 @@ class Simulator(Protocol):
     Constructed with the scenario's options as keyword arguments (JSON values). Samples of every observation follow
     the order of ``design.samples``, an individual's chromosomes side by side. The same seed gives the same output.
 
-    ``produces`` names the kind of design that it serves, or several. A simulator that serves a kind only with certain
-    options may have a method ``why_not(kind)``: a sentence, or ``None`` where it does.
+    ``produces`` names the kind of design that it serves, or several: ``windows``, ``loci``, and ``loci-by-rate`` for
+    loci whose template has lengths. A simulator that serves a kind only with certain options may have a method
+    ``why_not(kind)``: a sentence, or ``None`` where it does.
     """
 
     api_version: ClassVar[str]

@@ -44,7 +44,12 @@ def prepare_simulated(
 ) -> Haplotypes:
     """A simulated window or table made to look like the real one behind ``template``, and prepared like it."""
     if isinstance(template, LociTemplate):
-        return prepare_table(called_as_in(haplotypes, template), settings, rng)
+        if template.lengths is not None:
+            haplotypes = with_two_alleles(haplotypes, folded=settings.folded)
+            haplotypes = _called_as_drawn(haplotypes, template, rng)
+        else:
+            haplotypes = called_as_in(haplotypes, template)
+        return prepare_table(haplotypes, settings, rng)
     return _common(mirrored(haplotypes, template, rng, folded=settings.folded), settings, rng)
 
 
@@ -74,6 +79,44 @@ def called_as_in(haplotypes: Haplotypes, template: LociTemplate) -> Haplotypes:
     if called is None:
         return haplotypes
     return replace(haplotypes, genotypes=np.where(called, haplotypes.genotypes, np.int8(MISSING)))
+
+
+def with_two_alleles(haplotypes: Haplotypes, *, folded: bool = False) -> Haplotypes:
+    """Sites at which no more than two alleles are seen, numbered 0 and 1; positions may be shared, as loci are."""
+    if haplotypes.genotypes.max(initial=0) <= 1:
+        return haplotypes
+    renumbered, kept = _renumbered(haplotypes, folded)
+    return renumbered.select(kept)
+
+
+def _called_as_drawn(haplotypes: Haplotypes, template: LociTemplate, rng: np.random.Generator) -> Haplotypes:
+    """A simulated table by rate with rows of missing calls like those of the real one, locus by locus.
+
+    Rows are drawn as those of windows are (see :func:`_missing_as_in`), for each locus from its own real sites. A locus
+    that had none has those of another one, which is drawn in proportion to its sites: who lacks a locus lacks it whole.
+
+    The few sites of a locus do not make up for those that were lost there, as the many of a window do. So sites are
+    left out at random until as large a share is kept as if rows had been drawn from the whole table. Sites that are
+    called too rarely are left out, too.
+    """
+    called = template.called(haplotypes.genotypes.shape[1])
+    if called is None or haplotypes.num_sites == 0:
+        return haplotypes
+    missing, of_row = np.unique(~called, axis=0, return_inverse=True)
+    weight = (1 / _share_variable(haplotypes.genotypes, missing))[of_row.ravel()]
+    often = called.sum(axis=1) >= template.min_call_rate * called.shape[1]
+    edges = np.searchsorted(template.locus, np.arange(template.length + 1))
+    numbers, sizes = np.unique(haplotypes.positions, return_counts=True)
+    drawn, kept = [], 0.0
+    for number, size in zip(numbers, sizes, strict=True):
+        source = number if edges[number] < edges[number + 1] else template.locus[rng.integers(len(template.locus))]
+        first, last = edges[source], edges[source + 1]
+        drawn.append(first + _evenly_drawn(weight[first:last], int(size), rng))
+        kept += size * often[first:last].sum() / weight[first:last].sum()
+    rows = np.concatenate(drawn)
+    table = replace(haplotypes, genotypes=np.where(called[rows], haplotypes.genotypes, np.int8(MISSING)))
+    wanted = haplotypes.num_sites * often.sum() / weight.sum()
+    return _thinned(table.select(often[rows]), 1 - wanted / max(kept, wanted), rng)
 
 
 def _common(haplotypes: Haplotypes, settings: PipelineSettings, rng: np.random.Generator) -> Haplotypes:

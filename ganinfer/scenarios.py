@@ -64,7 +64,8 @@ def simulated(
 def remissed(template: LociTemplate, setup: Setup, seed: int) -> LociTemplate:
     """The template with missing calls as another table of its kind has them.
 
-    SNPs are drawn with replacement, and individuals of a sample set change places.
+    SNPs are drawn with replacement, and individuals of a sample set change places. Where SNPs come by rate, their rows
+    are drawn anyway, and these stay with their loci.
     """
     called = template.called(sum(s.num_chromosomes for s in setup.samples))
     if called is None:
@@ -75,7 +76,7 @@ def remissed(template: LociTemplate, setup: Setup, seed: int) -> LociTemplate:
         order = first + s.ploidy * rng.permutation(s.num_individuals)
         columns.append((order[:, None] + np.arange(s.ploidy)).ravel())
         first += s.num_chromosomes
-    rows = rng.integers(len(called), size=len(called))
+    rows = rng.integers(len(called), size=len(called)) if template.lengths is None else np.arange(len(called))
     return replace(template, missing=np.packbits(~called[rows][:, np.concatenate(columns)], axis=1))
 
 

@@ -16,7 +16,7 @@ from ganinfer.execution import Executor, WorkerError, ordered
 from ganinfer.genomes.table import RealTable
 from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import Genealogies, LociTemplate, SiteRule, WindowTemplate
-from ganinfer.pipeline import called_as_in, missing_rows
+from ganinfer.pipeline import called_as_in, missing_rows, with_two_alleles
 from ganinfer.simulation import Setup, Task, failure, raw_observations, repeating
 from ganinfer.windows import RecombinationMap, Window
 
@@ -104,6 +104,21 @@ def simulate_study(plan: StudyPlan, executor: Executor) -> SimulatedGenomes:
         raise failure(plan.setup, plan.truth, error.item.seed, plan.command, error.reason) from error
     haplotypes = [_with_missing(h, plan, i) for i, h in enumerate(haplotypes)]
     return SimulatedGenomes(plan, haplotypes, tuple(_windows(plan)))
+
+
+def simulate_loci(plan: StudyPlan, num_loci: int, length: int, rule: SiteRule) -> RealTable:
+    """As many unlinked loci of ``length`` bases in the place of real ones, simulated in this process.
+
+    Mutations fall on them at the scenario's rate. Individuals' calls are missing at random at the plan's rate.
+    """
+    setup = plan.setup
+    lengths = np.full(num_loci, length, dtype=np.int64)
+    template = LociTemplate(np.empty(0, dtype=np.int64), None, "by-rate", rule, lengths)
+    seed = randomness.simulator_seed(plan.seed, "study", 0)
+    (table,) = raw_observations(setup, plan.truth, (template,), seed, plan.command)
+    table = _with_missing(with_two_alleles(table, folded=rule.folded), plan, 0)
+    told = {"simulated": True, "truth": dict(plan.truth), "seed": plan.seed}
+    return RealTable(setup.samples, table, phased=True, told=told, lengths=lengths)
 
 
 def simulate_table(plan: StudyPlan, num_snps: int, genealogies: Genealogies, rule: SiteRule) -> RealTable:

@@ -1,5 +1,7 @@
 """Classical summary statistics of a table of SNPs: spectrum, diversity, inbreeding, structure inside populations.
 
+Where loci hold several SNPs, linkage inside them; where loci are simulated by rate, how many SNPs they have.
+
 They are computed on prepared tables (see :mod:`ganinfer.pipeline`), real and simulated alike. Every statistic is finite
 for every table, an empty one included.
 """
@@ -11,6 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from ganinfer.haplotypes import Chromosomes, Haplotypes
+from ganinfer.locus_statistics import Linkage
 from ganinfer.statistics import JointSpectrum
 
 #: Kinds of statistics by what their names begin with.
@@ -20,6 +23,8 @@ FAMILIES = {
     "inbreeding": "heterozygotes",
     "structure": "structure inside populations",
     "missing": "missing calls",
+    "linkage": "linkage inside loci",
+    "number": "number of SNPs",
 }
 #: Eigenvalues of the relatedness between a population's individuals.
 _EIGENVALUES = 2
@@ -32,10 +37,16 @@ class TableStatistics:
     its individuals (Patterson et al. 2006, doi 10.1371/journal.pgen.0020190) and the spread of their heterozygosity;
     for every pair Hudson's Fst (Bhatia et al. 2013, doi 10.1101/gr.154831.113) and dxy; the share of missing calls in
     every population, and how much it differs between individuals and between SNPs.
+
+    ``linkage`` adds what :class:`ganinfer.locus_statistics.Linkage` finds inside loci. ``num_loci``, those without SNPs
+    included, adds the mean number of SNPs a locus, its standard deviation and the share of loci without any, of all
+    individuals and of each population.
     """
 
-    def __init__(self, carriers: Chromosomes):
+    def __init__(self, carriers: Chromosomes, *, linkage: bool = False, num_loci: int | None = None):
         self._carriers = carriers
+        self._linkage = Linkage(carriers) if linkage else None
+        self._num_loci = num_loci
         self._spectrum = JointSpectrum(carriers)
         self._pairs = list(combinations(range(len(carriers.populations)), 2))
         self._diploid = bool((carriers.ploidy == 2).all())
@@ -49,6 +60,11 @@ class TableStatistics:
             names += [f"inbreeding {p}, {what}" for p in populations for what in ("F", "spread of heterozygosity")]
         names += [f"structure {p}, eigenvalue {k + 1}" for p in populations for k in range(_EIGENVALUES)]
         names += [f"missing {p}, {what}" for p in populations for what in ("share", "by individual", "by SNP")]
+        if self._linkage is not None:
+            names += self._linkage.names
+        if num_loci is not None:
+            told = ("SNPs a locus", "spread over loci", "loci without")
+            names += [f"number {who}, {what}" for who in ("all", *populations) for what in told]
         self.names = tuple(names)
 
     @property
@@ -67,6 +83,10 @@ class TableStatistics:
             np.concatenate([self._eigenvalues(individuals, i) for i in range(len(self._carriers.populations))])
         )
         parts.append(self._missing(individuals[1]))
+        if self._linkage is not None:
+            parts.append(self._linkage.compute(haplotypes))
+        if self._num_loci is not None:
+            parts.append(_numbers(haplotypes.positions, derived, called, self._num_loci))
         return np.concatenate(parts).astype(np.float32)
 
     def _missing(self, called: np.ndarray) -> np.ndarray:
@@ -139,3 +159,13 @@ class TableStatistics:
         padded = np.zeros(_EIGENVALUES)
         padded[: min(_EIGENVALUES, len(values))] = values[:_EIGENVALUES] / max(float(values.mean()), _LEAST)
         return padded
+
+
+def _numbers(locus: np.ndarray, derived: np.ndarray, called: np.ndarray, num_loci: int) -> np.ndarray:
+    """Of the numbers of variable SNPs over loci: mean, standard deviation, share of none; of all, and by population."""
+    varies = (derived > 0) & (derived < called)
+    out: list[float] = []
+    for chosen in (np.ones(len(locus), dtype=bool), *varies.T):
+        number = np.bincount(locus[chosen], minlength=num_loci)
+        out += [number.mean(), number.std(), (number == 0).mean()]
+    return np.array(out)

@@ -53,7 +53,7 @@ class DemesSimulator:
     """
 
     api_version: ClassVar[str] = "1"
-    produces: ClassVar[tuple[str, ...]] = ("windows", "loci")
+    produces: ClassVar[tuple[str, ...]] = ("windows", "loci", "loci-by-rate")
     file_options: ClassVar[tuple[str, ...]] = ("model", "parameters")
     #: What ``ganinfer plugins check demes`` tries: a population that changed its size.
     example: ClassVar[Mapping[str, Any]] = {
@@ -128,22 +128,16 @@ class DemesSimulator:
 
     def why_not(self, kind: str) -> str | None:
         """Why it cannot serve a kind of design with its options, as a sentence."""
-        return self.rates.missing if kind == "windows" else None
+        return None if kind == "loci" else self.rates.missing
 
     def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[Observation]:
         """One tree sequence a window in generations, whatever the demes file's units, or one SNP table a template."""
         demography = self.demography(theta)
         samples = sample_sets(design.samples, self.demes, demography, self.model.file)
+        rates = self.rates.at(self.model.values(theta))
         if design.kind == "loci":
-            return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy)
-        return simulate_windows(
-            demography,
-            samples,
-            design.templates,
-            seed,
-            ploidy=self.ploidy,
-            **self.rates.at(self.model.values(theta)),
-        )
+            return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy, **rates)
+        return simulate_windows(demography, samples, design.templates, seed, ploidy=self.ploidy, **rates)
 
 
 def _check_simulable(model: DemesModel) -> None:

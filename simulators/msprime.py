@@ -56,7 +56,7 @@ class MsprimeSimulator:
     """
 
     api_version: ClassVar[str] = "1"
-    produces: ClassVar[tuple[str, ...]] = ("windows", "loci")
+    produces: ClassVar[tuple[str, ...]] = ("windows", "loci", "loci-by-rate")
     file_options: ClassVar[tuple[str, ...]] = ("file", "parameters")
     #: What ``ganinfer plugins check msprime`` tries: one population of unknown size.
     example: ClassVar[Mapping[str, Any]] = {
@@ -159,22 +159,16 @@ class MsprimeSimulator:
 
     def why_not(self, kind: str) -> str | None:
         """Why it cannot serve a kind of design with its options, as a sentence."""
-        return self.rates.missing if kind == "windows" else None
+        return None if kind == "loci" else self.rates.missing
 
     def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[Observation]:
         """One tree sequence a window, or one SNP table a template."""
         demography = self.demography(theta)
         samples = sample_sets(design.samples, self.demes, demography, self.name)
+        rates = self.rates.at(self._held.complete(theta, self.name))
         if design.kind == "loci":
-            return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy)
-        return simulate_windows(
-            demography,
-            samples,
-            design.templates,
-            seed,
-            ploidy=self.ploidy,
-            **self.rates.at(self._held.complete(theta, self.name)),
-        )
+            return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy, **rates)
+        return simulate_windows(demography, samples, design.templates, seed, ploidy=self.ploidy, **rates)
 
 
 def _described(error: BaseException) -> str:

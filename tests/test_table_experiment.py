@@ -32,6 +32,7 @@ scenarios:
     simulator: demes
     model: seguieriana-stable.demes.yaml
     parameters: seguieriana-stable.options.yaml
+    mutation_rate: 1e-8
 """
 TABLE = """
 data:
@@ -221,8 +222,7 @@ def test_sources_of_the_wrong_kind(folder):
     study = experiment.load(ROOT / "experiments" / "im.yaml")
     with pytest.raises(ValueError, match="a simulation study has no files of SNPs"):
         experiment.table_source(study)
-    rates = [f"scenarios.stable.{kind}_rate=1e-8" for kind in ("mutation", "recombination")]
-    windows = load("data: {genotypes: snps.tsv}\n", folder, *rates)
+    windows = load("data: {genotypes: snps.tsv}\n", folder, "scenarios.stable.recombination_rate=1e-8")
     with pytest.raises(ValueError, match="without the section loci, genomes are cut into windows"):
         experiment.table_source(windows)
 

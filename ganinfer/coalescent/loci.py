@@ -1,9 +1,12 @@
-"""Tables of SNPs at unlinked loci, conditional on being what the real table holds.
+"""Tables of SNPs at unlinked loci: conditional on being what the real table holds, or by length and mutation rate.
 
 Every locus has a genealogy of its own; each of its SNPs is one mutation, which hits a branch with a probability in
 proportion to its length (Hudson 1990, in Oxford Surveys in Evolutionary Biology 7; ``ms -s``,
 doi 10.1093/bioinformatics/18.2.337). A locus one of whose SNPs does not vary among the calls that the real table has,
 or would have been filtered, is drawn anew.
+
+Loci of known length need no condition: each is a short window of its own, with or without recombination, on which
+mutations fall at a rate, so that how many SNPs there are tells of sizes and times in absolute terms.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganinfer.coalescent.memory import keep_freed_memory
-from ganinfer.haplotypes import Chromosomes, Haplotypes, chromosomes
-from ganinfer.interfaces import Design, LociTemplate, SiteRule
+from ganinfer.coalescent.rates import MAP
+from ganinfer.coalescent.windows import simulate_windows
+from ganinfer.haplotypes import Chromosomes, Haplotypes, SampleSet, chromosomes, from_tree_sequence
+from ganinfer.interfaces import Design, LociTemplate, SiteRule, WindowTemplate
 from ganinfer.models import ModelError
 from ganinfer.randomness import simulator_seeds
 
@@ -35,18 +40,52 @@ def simulate_loci(
     seed: int,
     *,
     ploidy: int = 2,
+    mutation_rate: float = 0.0,
+    recombination_rate: float | str = 0.0,
+    recombination_scale: float = 1.0,
 ) -> Iterator[Haplotypes]:
     """One table a template of ``design``, 0 ancestral and 1 derived, every call there; positions number the loci.
 
-    ``samples`` follow those of the design. The output depends on the arguments only.
+    ``samples`` follow those of the design. The output depends on the arguments only. The rates, per base and
+    generation, are for templates with lengths; a ``recombination_rate`` that is ``map`` counts as 0, as loci have no
+    map. Their sites may show more than two alleles, as nature's do.
 
     Raises :class:`ModelError` where hardly any locus is as a template wants it.
     """
     keep_freed_memory()
     seeds = simulator_seeds(seed, 2 * len(design.templates)).tolist()
+    inside = 0.0 if recombination_rate == MAP else float(recombination_rate) * recombination_scale
     for i, template in enumerate(design.templates):
+        if template.lengths is not None:
+            # In order of length, so that the simulators of all lengths are never there at once.
+            order = np.argsort(template.lengths, kind="stable")
+            windows = [WindowTemplate(int(length)) for length in template.lengths[order]]
+            trees = simulate_windows(
+                demography,
+                samples,
+                windows,
+                seeds[2 * i],
+                mutation_rate=mutation_rate,
+                recombination_rate=inside,
+                ploidy=ploidy,
+            )
+            yield _joined(trees, order, design.samples)
+            continue
         genealogies = _genealogies(demography, samples, ploidy, seeds[2 * i])
         yield _table(genealogies, chromosomes(design.samples), template, np.random.default_rng(seeds[2 * i + 1]))
+
+
+def _joined(loci: Iterator[Any], order: np.ndarray, samples: Sequence[SampleSet]) -> Haplotypes:
+    """The sites of all loci with the number of its locus in the place of each one's position, in order of these.
+
+    ``order`` (num_loci,) numbers the ``loci`` as they come.
+    """
+    carriers = chromosomes(tuple(samples))
+    found = [from_tree_sequence(trees, samples).genotypes for trees in loci]
+    number = np.repeat(order, [len(part) for part in found])
+    genotypes = np.concatenate([np.empty((0, len(carriers)), dtype=np.int8), *found])
+    by_locus = np.argsort(number, kind="stable")
+    return Haplotypes(genotypes[by_locus], number[by_locus], carriers)
 
 
 def _table(

@@ -25,7 +25,7 @@ class Rates:
     """Mutation and recombination rates per base and generation: numbers, or names of parameters.
 
     ``recombination`` may also be ``map``: the template's slice of the map; it is multiplied by ``scale``. Without
-    ``mutation``, loci can be simulated, and no windows.
+    ``mutation``, loci given to vary can be simulated, and nothing else.
     """
 
     mutation: float | str | None
@@ -41,7 +41,7 @@ class Rates:
 
     @property
     def missing(self) -> str | None:
-        """What is missing for windows, as a sentence."""
+        """What is missing for windows and for loci by rate, as a sentence."""
         if self.mutation is not None:
             return None
         return "mutation_rate is missing: a number per base and generation, or the name of a parameter"
@@ -82,7 +82,7 @@ class Rates:
         return ranges[value]
 
     def at(self, values: Mapping[str, float]) -> dict[str, Any]:
-        """Keyword arguments of :func:`simulate_windows` at the values of all parameters."""
+        """Rates at the values of all parameters, as keyword arguments of what simulates windows or loci."""
         return {k: v if _is_map(k, v) or not isinstance(v, str) else values[v] for k, v in self._options().items()}
 
 

@@ -147,7 +147,7 @@ def _check_models(experiment: Experiment, document: Document) -> list[str]:
         except ExperimentError as error:
             found += error.problems
             continue
-        why = _why_not(plugin, experiment.kind)
+        why = _why_not(plugin, experiment.wanted_kind)
         if why:
             found.append(document.problem(("scenarios", name), why))
         elif _needs_map(plugin, experiment) and getattr(experiment.data, "recombination_map", None) is None:

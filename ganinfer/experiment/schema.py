@@ -36,6 +36,7 @@ from ganinfer.experiment.sections import (
     existing,
 )
 from ganinfer.experiment.tables import AlignmentData, ArrayData, TableData, TableSection
+from ganinfer.interfaces import LOCI_BY_RATE
 
 SCHEMA_VERSION = 1
 #: Bases of a window at most: one of a whole chromosome would be simulated for hours, and tells no more than many do.
@@ -86,7 +87,9 @@ def _sample_groups(value: Any) -> Any:
 
 
 class Study(Section):
-    """The truth of a simulation study: independent ``windows``, linked ones on ``contigs``, or unlinked ``snps``."""
+    """The truth of a simulation study: independent ``windows``, linked ones on ``contigs``, unlinked ``snps``, or
+    whole ``loci`` on which mutations fall at a rate.
+    """
 
     scenario: str
     truth: dict[str, float]
@@ -95,16 +98,17 @@ class Study(Section):
     contigs: Count | None = None
     contig_length: Count | None = None
     snps: Count | None = None
+    loci: Count | None = None
     missingness: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of genotypes made missing")
     seed: Seed = 1
 
     @model_validator(mode="after")
     def _windows_or_contigs(self) -> Study:
         linked = self.contigs is not None or self.contig_length is not None
-        if linked + (self.windows is not None) + (self.snps is not None) != 1:
+        if linked + sum(number is not None for number in (self.windows, self.snps, self.loci)) != 1:
             raise ValueError(
                 "give either windows (independent ones), or contigs and contig_length (linked ones), or snps (one at "
-                "each of so many unlinked loci)"
+                "each of so many unlinked loci), or loci (with genealogies: by-rate)"
             )
         if linked and (self.contigs is None or self.contig_length is None):
             raise ValueError("contigs and contig_length go together")
@@ -157,17 +161,30 @@ class Loci(Section):
     """Unlinked loci instead of windows, and which of their SNPs are kept, on both sides.
 
     ``genealogies``: ``by-length`` where loci were sequenced and some vary, ``alike`` where each has a number of
-    segregating sites fixed beforehand, as ``ms -s`` simulates them. ``by``, of genomes and NPZ files: each ``contig``
+    segregating sites fixed beforehand, as ``ms -s`` simulates them, ``by-rate`` where all loci that were sequenced
+    count with their lengths, and mutations fall at the scenario's rate. Where files do not tell them, there are
+    ``number`` loci of ``length`` bases. ``by``, of genomes and NPZ files: each ``contig``
     is a locus, or single SNPs at a ``distance`` are, ``min_distance`` null: 50,000. ``per_locus``: one of a locus's
     SNPs is drawn, or all count; null: one where loci are told by distance, else all.
     """
 
-    genealogies: Literal["by-length", "alike"] = "by-length"
+    genealogies: Literal["by-length", "alike", "by-rate"] = "by-length"
     min_minor_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     min_call_rate: Share = Field(0.0, description="SNPs called in a smaller share of the chromosomes are left out")
     by: Literal["contig", "distance"] | None = Field(None, description="what is a locus of genomes and of NPZ files")
     min_distance: Count | None = Field(None, description="bases between SNPs where loci are told by distance")
     per_locus: Literal["all", "one"] | None = None
+    length: Annotated[int, Field(ge=1, le=MAX_WINDOW)] | None = Field(None, description="bases of a locus, by rate")
+    number: Count | None = Field(None, description="loci that were sequenced, those without SNPs too, by rate")
+
+    @model_validator(mode="after")
+    def _by_rate(self) -> Loci:
+        by_rate = self.genealogies == "by-rate"
+        if not by_rate and (self.length is not None or self.number is not None):
+            raise ValueError("length and number are for genealogies: by-rate; other loci are given to vary")
+        if by_rate and (self.by == "distance" or self.per_locus == "one"):
+            raise ValueError("genealogies: by-rate is of whole loci: by: distance and per_locus: one take single SNPs")
+        return self
 
     @model_validator(mode="after")
     def _by_distance(self) -> Loci:
@@ -317,10 +334,34 @@ class Experiment(Section):
     def _windows_or_loci(self) -> Experiment:
         if self.loci is not None and "windows" in self.model_fields_set:
             raise ValueError("windows and loci exclude each other: leave one of these sections out")
-        if isinstance(self.data, SimulatedData) and (self.data.simulate.snps is None) != (self.loci is None):
-            raise ValueError("data.simulate.snps and the section loci go together (loci: {} for its defaults)")
+        if isinstance(self.data, SimulatedData):
+            self._check_study(self.data.simulate)
         self._check_loci()
+        if self.loci is not None and self.loci.genealogies == "by-rate":
+            self._check_lengths(self.loci)
         return self
+
+    def _check_study(self, study: Study) -> None:
+        unlinked = study.snps is not None or study.loci is not None
+        if unlinked != (self.loci is not None):
+            raise ValueError("data.simulate.snps and the section loci go together (loci: {} for its defaults)")
+        if self.loci is not None and (study.loci is not None) != (self.loci.genealogies == "by-rate"):
+            raise ValueError("data.simulate.loci and loci.genealogies: by-rate go together, as other loci have snps")
+
+    def _check_lengths(self, loci: Loci) -> None:
+        """What says how long loci are, and how many there are, is said once."""
+        key = _data_kind(self.data).removeprefix("=")
+        given = (loci.length is not None, loci.number is not None)
+        regions = isinstance(self.data, RealData) and self.data.regions is not None
+        if key == "alignments" and any(given):
+            raise ValueError("loci.length and loci.number are not for data.alignments, which tell them")
+        if key == "simulate" and given != (True, False):
+            raise ValueError("a study by rate has loci.length, in bases; how many loci, data.simulate.loci says")
+        if key in ("table", "npz", "genotypes") and given != (True, True) and (any(given) or not regions):
+            raise ValueError(
+                "genealogies: by-rate needs all loci that were sequenced, those without SNPs too: give loci.length, in "
+                "bases, and loci.number" + (", or data.regions with every locus" if key == "genotypes" else "")
+            )
 
     def _check_loci(self) -> None:
         key = _data_kind(self.data).removeprefix("=")
@@ -342,6 +383,11 @@ class Experiment(Section):
     def kind(self) -> str:
         """The kind of design: ``windows`` or ``loci``."""
         return "windows" if self.loci is None else "loci"
+
+    @property
+    def wanted_kind(self) -> str:
+        """What a simulator has to produce: the kind of design, or ``loci-by-rate``."""
+        return LOCI_BY_RATE if self.loci is not None and self.loci.genealogies == "by-rate" else self.kind
 
     @property
     def path(self) -> Path:

@@ -64,6 +64,9 @@ def table_source(experiment: Experiment) -> TableSource:
         per_locus=loci.per_locus or ("one" if loci.by == "distance" else "all"),
         rule=pipeline_settings(experiment, True).rule,
         min_call_rate=loci.min_call_rate,
+        by_rate=loci.genealogies == "by-rate",
+        length=loci.length,
+        number=loci.number,
     )
     files = data.files() if isinstance(data, TableSection) else genome_source(experiment)
     return TableSource(files, data.samples, dict(data.populations), choice, data.seed)

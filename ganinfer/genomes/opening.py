@@ -72,7 +72,8 @@ def open_genomes(
 class Opened:
     """Genomes in the store, and which stretches of them are of interest: intervals by contig.
 
-    ``accessible`` is ``None`` where all of the ``regions`` are; ``maps`` by contig, ``None`` without any.
+    ``accessible`` is ``None`` where all of the ``regions`` are; ``maps`` by contig, ``None`` without any; ``told``: a
+    BED file says what the regions are, so that they hold contigs without records, too.
     """
 
     store: store.Store
@@ -80,6 +81,7 @@ class Opened:
     regions: Mapping[str, np.ndarray]
     accessible: Mapping[str, np.ndarray] | None
     maps: Mapping[str, Any] | None
+    told: bool = False
 
     def columns(self, contigs: Iterable[str]) -> Columns:
         """Where the chosen chromosomes lie, of one ploidy on all ``contigs``."""
@@ -103,7 +105,7 @@ def open_sites(
     chosen = _choose(source, described.groups or _groups_in_file(source, contents))
     regions = _regions(source, described, contents)
     accessible = _accessible(source, described, contents, regions, opened)
-    return Opened(opened, chosen, regions, accessible, _match_maps(described, regions))
+    return Opened(opened, chosen, regions, accessible, _match_maps(described, regions), described.regions is not None)
 
 
 def _without_ends(contents: Mapping[str, Any]) -> dict[str, Any]:

@@ -243,12 +243,16 @@ def round_plan(experiment: Experiment, parameters: Parameters) -> tuple[RoundPla
         raise RunError(f"{experiment.place('budget')}: {error}") from error
 
 
-def network_encodings(experiment: Experiment) -> tuple[str, ...]:
-    """What the network is given: what the experiment says, else what the plugin asks for; imports the plugin."""
+def network_encodings(experiment: Experiment, *, several: bool = False) -> tuple[str, ...]:
+    """What the network is given: what the experiment says, else what the plugin asks for; imports the plugin.
+
+    ``several``: loci hold several SNPs, for which a plugin may ask for more.
+    """
     named = experiment.discriminator.encodings
     if named is None:
         plugin = plugins.load("discriminators", experiment.discriminator.name)
         named = tuple(getattr(plugin, "encodings", ("snp-matrix", "joint-counts")))
+        named += tuple(getattr(plugin, "locus_encodings", ())) if several else ()
         named = tuple(name for name in named if name not in ENCODINGS or experiment.kind in ENCODINGS[name].accepts)
     return named
 

@@ -19,7 +19,7 @@ import numpy as np
 from ganinfer import plugins, scenarios, simulation, storage
 from ganinfer.calibration import Calibration
 from ganinfer.genomes import RealTable
-from ganinfer.haplotypes import SampleSet
+from ganinfer.haplotypes import Haplotypes, SampleSet
 from ganinfer.interfaces import Genealogies, LociTemplate, SiteRule
 from ganinfer.parameters import Parameter, Parameters, Prior
 from ganinfer.pipeline import PipelineSettings
@@ -66,7 +66,8 @@ class Bundle:
 
     @property
     def num_snps(self) -> int:
-        return len(self.template.locus)
+        """SNPs that the networks' arrays hold."""
+        return int(self.about["num_snps"])
 
 
 def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping[str, Any]) -> None:
@@ -82,6 +83,7 @@ def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping
         arrays = {
             "locus": template.locus,
             **({} if template.missing is None else {"missing": template.missing}),
+            **({} if template.lengths is None else {"lengths": template.lengths}),
             "scenario": simulated.sets.scenario,
             "targets": simulated.sets.targets,
             comparison.STATISTICS: simulated.statistics().astype(np.float32),
@@ -115,7 +117,8 @@ def _about(plan: Any, trained: Any) -> dict[str, Any]:
         "genealogies": plan.table.template.genealogies,
         "min_call_rate": plan.experiment.loci.min_call_rate,
         "encodings": [name for name, _ in setup.encoders],
-        "num_snps": len(plan.table.template.locus),
+        "encoding_options": {name: dict(options) for name, options in setup.encoders if options},
+        "num_snps": setup.num_sites,
         "calibration": asdict(trained.calibration),
         "level": plan.experiment.level,
         "versions": assembling.versions(),
@@ -193,8 +196,11 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
     samples = tuple(SampleSet(**s) for s in about["samples"])
     pipeline = PipelineSettings(**about["pipeline"])
     rule = SiteRule(pipeline.folded, pipeline.singletons, pipeline.min_minor_frequency)
-    template = LociTemplate(arrays["locus"], arrays.get("missing"), about["genealogies"], rule)
-    encoders: tuple[tuple[str, Mapping[str, Any]], ...] = tuple((name, {}) for name in about["encodings"])
+    lengths = arrays.get("lengths")
+    call_rate = 0.0 if lengths is None else about["min_call_rate"]
+    template = LociTemplate(arrays["locus"], arrays.get("missing"), about["genealogies"], rule, lengths, call_rate)
+    options = about.get("encoding_options", {})
+    encoders = tuple((name, options.get(name, {})) for name in about["encodings"])
     size = int(about["num_snps"])
     setup = simulation.Setup("", {}, samples, pipeline, encoders, max(size, 1), size, kind="loci")
     made = tuple(
@@ -235,20 +241,25 @@ class Asked:
     min_call_rate: float
 
 
-def differences(bundle: Bundle, table: RealTable, num_snps: int, asked: Asked) -> list[str]:
+def differences(bundle: Bundle, table: RealTable, left: Haplotypes, asked: Asked) -> list[str]:
     """What keeps a table from being judged by the bundle, in sentences; none where it is of its design.
 
-    ``num_snps`` are those that the bundle's filters leave of it.
+    ``left``: what the bundle's filters leave of it.
     """
+    num_snps, template = left.num_sites, bundle.template
     out = [*_other_samples(bundle, table.samples), *_other_settings(bundle, asked)]
     if bundle.setup.pipeline.phased and not asked.pipeline.phased:
         out.append("the networks were trained for phased chromosomes (data.phased), the table is read without phase")
+    if template.lengths is not None:
+        return out + _other_lengths(template.lengths, table.lengths)
     out += _other_loci(bundle, table)
     if num_snps < bundle.num_snps:
         out.append(
             f"the networks were trained for {bundle.num_snps:,} SNPs, {num_snps:,} of the table can be used: train a "
             "bundle for as many, or compare by ganinfer run"
         )
+    elif template.most_snps > 1 and not out:
+        out += _other_sizes(np.bincount(template.locus), np.bincount(left.positions))
     return out
 
 
@@ -302,3 +313,24 @@ def _other_loci(bundle: Bundle, table: RealTable) -> list[str]:
     said = {True: "one SNP of each locus", False: "several SNPs of a locus"}
     remedy = "; read one of each with --set loci.per_locus=one" if single else ""
     return [f"the networks were trained on {said[single]}, the table has {said[mine]}{remedy}"]
+
+
+def _other_sizes(trained: np.ndarray, given: np.ndarray) -> list[str]:
+    """That fewer loci have as many SNPs as in training, as a sentence."""
+    return [
+        f"the networks were trained for {int((trained == size).sum()):,} loci of {size} SNPs, the table has "
+        f"{int((given == size).sum()):,}: train a bundle for as many, or compare by ganinfer run"
+        for size in np.unique(trained)
+        if (given == size).sum() < (trained == size).sum()
+    ]
+
+
+def _other_lengths(trained: np.ndarray, given: np.ndarray | None) -> list[str]:
+    """That loci have other lengths than in training, as a sentence; their order does not matter."""
+    if given is not None and np.array_equal(np.sort(given), np.sort(trained)):
+        return []
+    told = "no lengths" if given is None else f"{len(given):,} of {int(given.sum()):,} bases in all"
+    return [
+        f"the networks were trained for {len(trained):,} loci of {int(trained.sum()):,} bases in all, the table has "
+        f"{told}; each locus must be as long as one of them"
+    ]

@@ -8,18 +8,18 @@ import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer import randomness, scenarios, simulation, storage, study, tracking
+from ganinfer import observed, randomness, scenarios, simulation, storage, study, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings, sample_sets, simulator, table_source
 from ganinfer.genomes import PreparedTable, RealTable, prepared
-from ganinfer.interfaces import Info
+from ganinfer.interfaces import Info, LociTemplate
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, bundling, recording, results, scoring
@@ -34,6 +34,10 @@ FITS = 0.05
 _SHOWN = 400
 #: Points of the learning curve: all simulations, and halves of halves.
 _CURVE = 3
+#: Room in arrays for simulated tables by rate, as a multiple of the real one's SNPs: sizes vary over the prior.
+_SPARE = 2
+#: Genotypes of a table that are laid out locus by locus, padding included: a thousand tables of them take 400 MB.
+_MOST_CELLS = 400_000
 
 
 @dataclass(frozen=True)
@@ -101,25 +105,27 @@ def open_table(experiment: Experiment) -> RealTable:
     """The experiment's table of SNPs, read, or simulated where the data are a study."""
     if isinstance(experiment.data, SimulatedData):
         assert experiment.loci is not None
-        plan, num_snps = study_plan(experiment)
+        plan, size = study_plan(experiment)
         rule = pipeline_settings(experiment, phased=True).rule
-        return study.simulate_table(plan, num_snps, experiment.loci.genealogies, rule)
+        if experiment.data.simulate.snps is None:
+            assert experiment.loci.length is not None
+            return study.simulate_loci(plan, size, experiment.loci.length, rule)
+        return study.simulate_table(plan, size, experiment.loci.genealogies, rule)
     from ganinfer import genomes
 
     return genomes.open_table(table_source(experiment), assembling.cache_folder())
 
 
 def study_plan(experiment: Experiment) -> tuple[study.StudyPlan, int]:
-    """A simulation study of SNPs, and how many they are."""
+    """A simulation study of SNPs, and how many they are; of loci of known length, how many loci."""
     assert isinstance(experiment.data, SimulatedData)
     section = experiment.data.simulate
-    assert section.snps is not None
-    setup = assembling.base_setup(
-        experiment, section.scenario, sample_sets(section), PipelineSettings(), (), section.snps
-    )
+    size = section.snps or section.loci
+    assert size is not None
+    setup = assembling.base_setup(experiment, section.scenario, sample_sets(section), PipelineSettings(), (), size)
     label = assembling.label(experiment, section.scenario)
     plan = study.StudyPlan(setup, section.truth, 0, section.seed, section.missingness, label=label)
-    return plan, section.snps
+    return plan, size
 
 
 def prepared_table(experiment: Experiment, raw: RealTable) -> PreparedTable:
@@ -138,10 +144,14 @@ def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> 
     settings = pipeline_settings(experiment, raw.phased)
     table = prepared_table(experiment, raw)
     size = table.haplotypes.num_sites
-    encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment), *_ALWAYS)))
+    several = table.template.most_snps > 1
+    encodings = tuple(dict.fromkeys((*assembling.network_encodings(experiment, several=several), *_ALWAYS)))
+    num_chromosomes = sum(s.num_chromosomes for s in raw.samples)
+    encoders = tuple((name, _encoding_options(name, table.template, num_chromosomes)) for name in encodings)
     made = []
     for name, written in experiment.scenarios.items():
-        setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, size)
+        setup = assembling.base_setup(experiment, name, raw.samples, settings, encodings, _room(table))
+        setup = replace(setup, encoders=encoders)
         _, parameters = assembling.checked_parameters(experiment, name, raw.samples)
         made.append(scenarios.Scenario(name, setup, parameters, written.weight))
     real = simulation.encode(made[0].setup, [table.haplotypes], 1)
@@ -154,6 +164,32 @@ def planned(experiment: Experiment, raw: RealTable, *, varied: bool = False) -> 
     return Plan(experiment, table, real, tuple(made), summary, varied)
 
 
+def _room(table: PreparedTable) -> int:
+    """SNPs that arrays hold: those of the real table; twice as many where simulated tables may have more.
+
+    A table by rate that has more loses its outermost loci in the arrays of SNPs, which hold at least all real ones.
+    Statistics are of all.
+    """
+    size = table.haplotypes.num_sites
+    if table.template.lengths is None:
+        return size
+    return max(size, min(_SPARE * size, observed.MAX_COUNTED_SITES))
+
+
+def _encoding_options(name: str, template: LociTemplate, num_chromosomes: int) -> dict[str, Any]:
+    """What an encoding has to know of the loci; nothing where each has a single SNP and the number is given."""
+    by_rate, most = template.lengths is not None, template.most_snps
+    if name == "table-statistics":
+        linkage = {"linkage": True} if most > 1 else {}
+        return {**linkage, **({"num_loci": template.length} if by_rate else {})}
+    if name == "locus-table":
+        spare = _SPARE if by_rate else 1
+        num_snps, num_loci = spare * most, min(spare * template.num_several, template.length)
+        bound = max(_MOST_CELLS // max(num_snps * num_chromosomes, 1), 1)
+        return {"num_loci": min(num_loci, bound), "num_snps": num_snps}
+    return {}
+
+
 def _dropped(table: PreparedTable) -> str:
     return ", ".join(f"{number:,} {why}" for why, number in table.dropped.items() if number) or "it has none"
 
@@ -161,6 +197,9 @@ def _dropped(table: PreparedTable) -> str:
 def _told(plan: Plan) -> list[str]:
     table = plan.table
     out = [f"{table.haplotypes.num_sites:,} SNPs"]
+    lengths = table.template.lengths
+    if lengths is not None:
+        out[0] += f" at {len(lengths):,} loci of {int(lengths.sum()):,} bases in all"
     if any(table.dropped.values()):
         out.append(f"Left out of the table: {_dropped(table)}")
     return out
@@ -231,8 +270,9 @@ def key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
         "model": hashlib.sha256(told.encode()).hexdigest(),
         "samples": [asdict(s) for s in setup.samples],
         "pipeline": asdict(setup.pipeline),
-        "encodings": [name for name, _ in setup.encoders],
+        "encodings": [[name, dict(options)] if options else name for name, options in setup.encoders],
         "template": plan.table.template.digest,
+        **({} if plan.table.template.lengths is None else {"num_sites": setup.num_sites}),
         "purpose": purpose,
         "varied": plan.varied,
         "seed": plan.experiment.seed,

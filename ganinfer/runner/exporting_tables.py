@@ -52,6 +52,8 @@ def simulate_tables(
     """
     if experiment.kind != "loci":
         raise RunError(f"{experiment.path.name} is about windows: simulate writes them")
+    if experiment.loci is not None and experiment.loci.genealogies == "by-rate":
+        raise RunError("loci by rate cannot be written as a table, which says nothing of loci without SNPs")
     folders.check_new(output)
     tables = _planned(experiment, scenario, theta, num_tables, seed)
     ploidy = _ploidy(tables.samples)

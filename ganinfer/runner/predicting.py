@@ -14,7 +14,7 @@ from ganinfer import randomness, simulation, storage
 from ganinfer.experiment import Experiment, TableData, pipeline_settings
 from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import Haplotypes
-from ganinfer.interfaces import Info
+from ganinfer.interfaces import Info, LociTemplate
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, bundling, comparing, recording, results, scoring
 from ganinfer.runner.assembling import RunError
@@ -100,15 +100,19 @@ def _where(experiment: Experiment) -> Path:
 def judge(bundle: Bundle, table: RealTable, asked: Asked, seed: int = 1) -> dict[str, Any]:
     """What the networks of ``bundle`` say of a table of its design, JSON values like those of result.json.
 
-    A table with more SNPs than the networks were trained for is cut into random parts, all of which are judged.
+    A table with more SNPs than the networks were trained for is cut into random parts, all of which are judged, unless
+    loci are simulated by rate.
 
     Raises :class:`BundleError` for a table of another design.
     """
     from ganinfer import comparison
 
     setup = bundle.setup
-    ready = prepared(table, setup.pipeline, bundle.template.genealogies, bundle.about["min_call_rate"], seed)
-    if told := bundling.differences(bundle, table, ready.haplotypes.num_sites, asked):
+    try:
+        ready = prepared(table, setup.pipeline, bundle.template.genealogies, bundle.about["min_call_rate"], seed)
+    except ValueError as error:
+        raise BundleError(f"the networks were trained for loci of known length: {error}") from error
+    if told := bundling.differences(bundle, table, ready.haplotypes, asked):
         raise BundleError("; ".join(told))
     arrays = _encoded(bundle, ready, seed)
     weights = [s.weight for s in bundle.scenarios]
@@ -138,15 +142,42 @@ def judge(bundle: Bundle, table: RealTable, asked: Asked, seed: int = 1) -> dict
 
 
 def _encoded(bundle: Bundle, ready: PreparedTable, seed: int) -> dict[str, np.ndarray]:
-    """Arrays (parts, ...) of the table, cut into random parts of the size that the networks know."""
-    size, num_sites = bundle.num_snps, ready.haplotypes.num_sites
-    order = randomness.stream(seed, "parts").permutation(num_sites)
+    """Arrays (parts, ...) of the table, cut into random parts of the size that the networks know.
+
+    By rate, its number of SNPs is part of the data, and it stays whole.
+    """
+    if bundle.template.lengths is not None:
+        return simulation.encode(bundle.setup, [ready.haplotypes], 1)
+    order = randomness.stream(seed, "parts").permutation(ready.haplotypes.num_sites)
+    if bundle.template.most_snps > 1:
+        return simulation.encode(bundle.setup, *_parts_of_loci(bundle.template, ready.haplotypes, order))
+    size, num_sites = bundle.num_snps, len(order)
     number = -(-num_sites // size)
     # The last part is filled up with SNPs of the first ones.
     chosen = np.resize(order, number * size).reshape(number, size)
     locus = bundle.template.locus
     windows = [_part(ready.haplotypes, np.sort(rows), locus) for rows in chosen]
     return simulation.encode(replace(bundle.setup, kind="loci"), windows, number)
+
+
+def _parts_of_loci(template: LociTemplate, haplotypes: Haplotypes, order: np.ndarray) -> tuple[list[Haplotypes], int]:
+    """Parts of whole loci, in each as many with so many SNPs as the template has, and how many parts there are.
+
+    ``order``: of the SNPs, which decides that of the loci.
+    """
+    wanted, found = np.bincount(template.locus), np.bincount(haplotypes.positions)
+    shuffled = np.array(list(dict.fromkeys(haplotypes.positions[order].tolist())))
+    number = max(-(-int((found == size).sum()) // int((wanted == size).sum())) for size in np.unique(wanted))
+    chosen = np.empty((number, len(wanted)), dtype=np.int64)
+    for size in np.unique(wanted):
+        mine = np.flatnonzero(wanted == size)
+        chosen[:, mine] = np.resize(shuffled[found[shuffled] == size], (number, len(mine)))
+    starts = np.cumsum(found) - found
+    parts = []
+    for loci in chosen:
+        rows = np.concatenate([np.arange(starts[i], starts[i] + found[i]) for i in loci])
+        parts.append(_part(haplotypes, rows, template.locus))
+    return parts, number
 
 
 def _part(haplotypes: Haplotypes, rows: np.ndarray, locus: np.ndarray) -> Haplotypes:

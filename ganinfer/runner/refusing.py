@@ -21,7 +21,7 @@ from ganinfer.experiment import (
 )
 from ganinfer.experiment.problems import closest
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import LociTemplate, Template, WindowTemplate
+from ganinfer.interfaces import LOCI_BY_RATE, LociTemplate, Template, WindowTemplate
 from ganinfer.parameters import Parameters
 from ganinfer.runner import assembling
 from ganinfer.runner.assembling import RunError
@@ -31,6 +31,7 @@ from ganinfer.windows import RecombinationMap
 _FEW_INDIVIDUALS = 3
 _SOME_SITES = 64
 _FEW_SNPS = 4
+_SOME_BASES = 500
 
 
 def refuse(experiment: Experiment, *, network: bool, resume: bool = False, scenario: str | None = None) -> None:
@@ -103,6 +104,9 @@ def _try_simulator(
     template: Template
     if experiment.kind == "loci":
         template = LociTemplate(np.arange(_FEW_SNPS), rule=setup.pipeline.rule)
+        if experiment.loci is not None and experiment.wanted_kind == LOCI_BY_RATE:
+            lengths = np.full(_FEW_SNPS, experiment.loci.length or _SOME_BASES)
+            template = replace(template, genealogies="by-rate", lengths=lengths)
     else:
         length = experiment.windows.length
         rates = RecombinationMap(np.array([0.0, length / 2, length]), np.array([2e-8, 5e-9]))

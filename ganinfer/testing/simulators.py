@@ -15,7 +15,7 @@ import numpy as np
 
 from ganinfer import plugins, simulation
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
-from ganinfer.interfaces import API_VERSION, Design, LociTemplate, SiteRule, WindowTemplate, kinds
+from ganinfer.interfaces import API_VERSION, LOCI_BY_RATE, Design, LociTemplate, SiteRule, WindowTemplate, kinds
 from ganinfer.parameters import Parameters
 from ganinfer.testing.report import Case, ContractError, NotApplicableError, require
 from ganinfer.windows import RecombinationMap
@@ -74,8 +74,8 @@ class SimulatorCase(Case):
         if self._design is not None:
             return self._design
         individuals = self._example.get("samples", {"A": 3, "B": 2})
-        serves_windows = "windows" in kinds(self.simulator)
-        return example_design(individuals) if serves_windows else example_loci(individuals)
+        served = kinds(self.simulator)
+        return example_design(individuals) if "windows" in served else example_loci(individuals, LOCI_BY_RATE in served)
 
     @cached_property
     def theta(self) -> dict[str, float]:
@@ -103,7 +103,7 @@ class SimulatorCase(Case):
             require(hasattr(simulator, name), f"the simulator has no {name}")
         major = str(simulator.api_version).partition(".")[0]
         require(major == API_VERSION, f"api_version is {simulator.api_version!r}; this interface is {API_VERSION!r}")
-        known = ("windows", "loci")
+        known = ("windows", "loci", LOCI_BY_RATE)
         require(
             set(kinds(simulator)) <= set(known) and bool(kinds(simulator)),
             f"produces is {simulator.produces!r}; the kinds of design are: {', '.join(known)}",
@@ -225,16 +225,23 @@ def example_design(individuals: Mapping[str, int]) -> Design:
     return Design(samples, templates)
 
 
-def example_loci(individuals: Mapping[str, int]) -> Design:
-    """The same individuals, and two tables: one SNP a locus with every call there, and two with some calls missing."""
+def example_loci(individuals: Mapping[str, int], by_rate: bool = False) -> Design:
+    """The same individuals, and two tables: one SNP a locus with every call there, and two with some calls missing.
+
+    ``by_rate``: a third one, of loci of two lengths.
+    """
     samples = tuple(SampleSet(population, n) for population, n in individuals.items())
     missing = np.zeros((12, sum(s.num_chromosomes for s in samples)), dtype=bool)
     missing[::3, :2] = True
-    templates = (
+    packed = np.packbits(missing, axis=1)
+    templates = [
         LociTemplate(np.arange(20)),
-        LociTemplate(np.repeat(np.arange(6), 2), np.packbits(missing, axis=1), "by-length", SiteRule(folded=True)),
-    )
-    return Design(samples, templates, "loci")
+        LociTemplate(np.repeat(np.arange(6), 2), packed, "by-length", SiteRule(folded=True)),
+    ]
+    if by_rate:
+        lengths = np.array([500, 2_000] * 3)
+        templates.append(LociTemplate(np.repeat(np.arange(6), 2), packed, "by-rate", SiteRule(folded=True), lengths))
+    return Design(samples, tuple(templates), "loci")
 
 
 def _map(length: int) -> RecombinationMap:

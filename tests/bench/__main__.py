@@ -6,6 +6,7 @@
     python -m tests.bench tables                              tables of SNPs, against such a loop, and reading them
     python -m tests.bench training                            speed of training at 200 chromosomes
     python -m tests.bench memory                              peak memory of a run, and of reading many genomes
+    python -m tests.bench linkage                             scenarios told apart with and without linkage inside loci
     python -m tests.bench pg-gan --sides default              one side of the comparison with pg-gan
 
 Simulated windows are kept under ``.bench``, runs against pg-gan under docs/verification, and neither is made again.
@@ -19,12 +20,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-BENCHES = ("information", "simulation", "tables", "training", "memory", "pg-gan")
+BENCHES = ("information", "simulation", "tables", "training", "memory", "linkage", "pg-gan")
 
 
 def main() -> None:
     arguments = _arguments()
-    if {"information", "tables", "training"} & set(arguments.what):
+    if {"information", "tables", "training", "linkage"} & set(arguments.what):
         from ganinfer import training
 
         training.configure(arguments.threads)
@@ -39,6 +40,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--train-windows", type=int, default=16_000, help="information: windows to train a network on")
     parser.add_argument("--turns", type=int, default=12, help="simulation: turns of 30 proposals of each kind")
     parser.add_argument("--repeats", type=int, default=3, help="training: measurements of each network")
+    parser.add_argument("--tables", type=int, default=600, help="linkage: simulated of each scenario to learn from")
+    parser.add_argument("--snps", nargs="+", type=int, default=[3, 8], help="linkage: of each locus")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1], help="pg-gan: seeds of the data sets")
     parser.add_argument("--sides", nargs="+", choices=("pg-gan", "default"), default=["pg-gan", "default"])
     parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
@@ -104,6 +107,15 @@ def _memory(arguments: argparse.Namespace) -> None:
     _keep(arguments, "memory", records)
 
 
+def _linkage(arguments: argparse.Namespace) -> None:
+    from tests.bench import linkage
+
+    for problem in linkage.PROBLEMS:
+        for snps in arguments.snps:
+            rows = linkage.measure(problem, snps, arguments.tables, arguments.tables, arguments.workers)
+            print(f"## {problem}, {snps} SNPs a locus\n\n{linkage.table(rows)}\n", flush=True)
+
+
 def _keep(arguments: argparse.Namespace, section: str, records: list) -> None:
     from tests.bench import pages
 
@@ -128,6 +140,7 @@ _RUN = {
     "tables": _tables,
     "training": _training,
     "memory": _memory,
+    "linkage": _linkage,
     "pg-gan": _pg_gan,
 }
 #: Proposals of 16 windows in each turn of simulation.

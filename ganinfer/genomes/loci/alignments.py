@@ -73,6 +73,7 @@ class AlignmentsReader:
         dropped: Counter[str] = Counter()
         for part in parts:
             dropped += part[2]
+        lengths = _thinned([part[3] for part in parts], sum(len(p[1]) for p in parts), sum(p[4] for p in parts))
         told: dict[str, Any] = {
             "lengths": {locus.path.name: locus.length for locus in self._loci},
             "columns": {
@@ -84,14 +85,24 @@ class AlignmentsReader:
         if absent := {l.path.name: n for l in self._loci if (n := [x for x in names if x not in l.individuals])}:  # noqa: E741
             told["absent"] = absent
         return Snps(
-            np.concatenate([genotypes for genotypes, _, _ in parts]),
-            np.repeat(np.arange(len(parts)), [len(columns) for _, columns, _ in parts]),
+            np.concatenate([part[0] for part in parts]),
+            np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts]),
             tuple(str(locus.path) for locus in self._loci),
-            np.concatenate([columns + 1 for _, columns, _ in parts]),
+            np.concatenate([part[1] + 1 for part in parts]),
             self.source.values == "haplotypes",
             left_out="columns left out: " + (", ".join(f"{n:,} {why}" for why, n in dropped.items()) or "none"),
             told=told,
+            lengths=lengths,
         )
+
+
+def _thinned(lengths: Sequence[int], kept: int, odd: int) -> np.ndarray:
+    """Bases of each locus, less the share of SNPs that are ``odd``: their ancestor has a base that nobody else has.
+
+    Such SNPs are lost on the real side only. Losing a share of mutations at random is as good as fewer bases.
+    """
+    share = kept / max(kept + odd, 1) if odd else 1.0
+    return np.maximum(np.round(share * np.array(lengths)), 1).astype(np.int64)
 
 
 class _Locus:
@@ -166,8 +177,12 @@ class _Locus:
                 raise GenomeError(f"{self.path}: individual {individual} has the sequence {there} only, it needs two")
         return {individual: tuple(parts[s] for s in suffixes) for individual, parts in found.items()}
 
-    def snps(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
-        """Genotypes of the individuals named (num_snps, num_chromosomes), the SNPs' columns from 0, and what fell."""
+    def snps(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, Counter[str], int, int]:
+        """Genotypes of the individuals named (num_snps, num_chromosomes), the SNPs' columns from 0, and what fell.
+
+        With these, the columns in which a SNP would have been seen, variable or not, and how many SNPs fell because the
+        ancestor's base is known and neither of the two.
+        """
         present = [name in self.individuals for name in names]
         if not any(present):
             raise GenomeError(
@@ -185,7 +200,15 @@ class _Locus:
         per_individual = 2 if self.source.values == "genotypes" or self.source.suffixes else 1
         genotypes = np.full((len(columns), len(names) * per_individual), -1, dtype=np.int8)
         genotypes[:, np.repeat(present, per_individual)] = coded.T
-        return genotypes, columns, Counter(r for r in reasons.tolist() if r)
+        odd = (reasons == NO_ANCESTOR) & (self.outgroup < 4) if self.outgroup is not None else np.zeros(0, dtype=bool)
+        return genotypes, columns, Counter(r for r in reasons.tolist() if r), self._usable(codes, bases), int(odd.sum())
+
+    def _usable(self, codes: np.ndarray, bases: np.ndarray) -> int:
+        """Columns in which a SNP would have been seen."""
+        known = (codes < _GAP).all(axis=0) if self.source.incomplete == "drop" else (bases < 4).sum(axis=0) > 1
+        if self.outgroup is not None:
+            known &= self.outgroup < 4
+        return int(known.sum())
 
     def _chromosomes(self, codes: np.ndarray) -> np.ndarray:
         """Bases 0 to 3 of each chromosome, 255 unknown; a diploid's two side by side."""

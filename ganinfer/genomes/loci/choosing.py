@@ -27,7 +27,8 @@ class Snps:
     ``genotypes`` int8 (num_snps, num_chromosomes): 0, 1, -1 missing; ``locus`` int64 (num_snps,) and ``loci`` the names
     of its numbers; ``numbers`` int64 (num_snps,), what a user finds each SNP by: line, column or position, from 1;
     ``positions`` int64 (num_snps,) in bases, where they are known; ``left_out`` says what the reader left out, for who
-    finds no variation; ``told`` the same and more as JSON values.
+    finds no variation; ``told`` the same and more as JSON values; ``lengths`` int64 (num_loci,) bases of each locus in
+    which a SNP would have been seen, where they are known.
     """
 
     genotypes: np.ndarray
@@ -38,6 +39,7 @@ class Snps:
     positions: np.ndarray | None = None
     left_out: str = ""
     told: Mapping[str, Any] = field(default_factory=dict)
+    lengths: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def choose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the SNPs taken, in order of their loci, and the loci of these, numbered from 0.
 
-    ``eligible`` (num_snps,): may be taken where not all are.
+    ``eligible`` (num_snps,): may be taken where not all are. By rate the loci keep their numbers, as those without SNPs
+    count.
     """
     members = np.flatnonzero(eligible)
     if choice.by == "distance":
@@ -134,4 +137,6 @@ def choose(
     else:
         taken = np.arange(len(locus))
     taken = taken[np.argsort(locus[taken], kind="stable")]
+    if choice.by_rate:
+        return taken, locus[taken].astype(np.int64)
     return taken, np.unique(locus[taken], return_inverse=True)[1].astype(np.int64)

@@ -5,7 +5,7 @@ The sites are those that windows would have: the same readers, store, masks and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ganinfer.genomes.summary import left_out
 from ganinfer.genomes.table import RealTable
 from ganinfer.genomes.tiling import Tiling
 from ganinfer.haplotypes import Haplotypes
-from ganinfer.windows import Window, contains, intersect
+from ganinfer.windows import Window, contains, intersect, num_bases
 
 #: Sites that are unpacked at once.
 _SITES = 20_000
@@ -44,6 +44,8 @@ def table_of_genomes(source: GenomeSource, choice: LociChoice, seed: int, cache:
         opened.columns(w.contig for w in stretches),
     )
     contigs = {name: i for i, name in enumerate(dict.fromkeys(w.contig for w in stretches))}
+    if choice.by_rate and choice.length is None:
+        contigs |= {name: i for i, name in enumerate((n for n in opened.regions if n not in contigs), len(contigs))}
     numbers: list[np.ndarray] = []
     positions: list[np.ndarray] = []
     eligible: list[np.ndarray] = []
@@ -61,9 +63,23 @@ def table_of_genomes(source: GenomeSource, choice: LociChoice, seed: int, cache:
     genotypes = _genotypes(genomes, rows, [len(part) for part in positions])
     sample = genomes.haplotypes(0)
     told = _told(genomes, choice, list(contigs), number[taken], position[taken], len(number))
-    return RealTable(
-        genomes.samples, Haplotypes(genotypes, locus, sample.carriers, genomes.phased), genomes.phased, told
-    )
+    lengths = _lengths(opened, choice, contigs)
+    if lengths is not None and genomes.num_unusable:
+        # Sites without an ancestral allele are lost on the real side: as good as fewer bases.
+        share = len(number) / (len(number) + genomes.num_unusable)
+        lengths = np.maximum(np.round(share * lengths), 1).astype(np.int64)
+    haplotypes = Haplotypes(genotypes, locus, sample.carriers, genomes.phased)
+    return RealTable(genomes.samples, haplotypes, genomes.phased, told, lengths)
+
+
+def _lengths(opened: Opened, choice: LociChoice, contigs: Collection[str]) -> np.ndarray | None:
+    """Bases of all loci, where these count: the accessible ones of the regions, which name every locus."""
+    if not choice.by_rate:
+        return None
+    if choice.length is not None or not opened.told:
+        return choice.lengths(len(contigs))
+    accessible = opened.regions if opened.accessible is None else opened.accessible
+    return np.array([max(num_bases(accessible[name]), 1) for name in contigs], dtype=np.int64)
 
 
 def _stretches(opened: Opened) -> Iterator[Window]:

@@ -63,8 +63,15 @@ def open_table(source: TableSource, cache: Path) -> RealTable:
     told = {"files": [{"path": str(path), "digest": digest(path)} for path in files], **chosen.told, **snps.told}
     told |= _choice_told(source, snps, taken)
     carriers = chromosomes(chosen.samples)
-    genotypes = np.ascontiguousarray(snps.genotypes[taken])
-    return RealTable(chosen.samples, Haplotypes(genotypes, locus, carriers, snps.phased), snps.phased, told)
+    haplotypes = Haplotypes(np.ascontiguousarray(snps.genotypes[taken]), locus, carriers, snps.phased)
+    return RealTable(chosen.samples, haplotypes, snps.phased, told, _lengths(source.choice, snps))
+
+
+def _lengths(choice: LociChoice, snps: Snps) -> np.ndarray | None:
+    """Bases of all loci, where these count."""
+    if not choice.by_rate:
+        return None
+    return choice.lengths(len(snps.loci)) if snps.lengths is None else snps.lengths
 
 
 def _choice_of_genomes(source: TableSource) -> LociChoice:

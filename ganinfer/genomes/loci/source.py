@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ganinfer.genomes.source import GenomeError, GenomeSource
 from ganinfer.interfaces import SiteRule
 
@@ -184,7 +186,8 @@ class LociChoice:
 
     ``by``: ``contig``, each contig (or NPZ file) is a locus; ``distance``, single SNPs at least ``min_distance`` bases
     apart. ``per_locus``: ``all`` SNPs of a locus, or ``one``, drawn among those that ``rule`` and ``min_call_rate``
-    keep.
+    keep. ``by_rate``: lengths of loci count, and loci without SNPs, too; where files do not tell, there are ``number``
+    of them, each of ``length`` bases.
     """
 
     by: Literal["contig", "distance"] | None = None
@@ -192,10 +195,28 @@ class LociChoice:
     per_locus: Literal["all", "one"] = "all"
     rule: SiteRule = field(default_factory=SiteRule)
     min_call_rate: float = 0.0
+    by_rate: bool = False
+    length: int | None = None
+    number: int | None = None
 
     def __post_init__(self) -> None:
         if self.min_distance < 1:
             raise GenomeError(f"loci.min_distance must be at least 1 base, got {self.min_distance}")
+        if self.by_rate and (self.by == "distance" or self.per_locus == "one"):
+            raise GenomeError("genealogies by rate are of whole loci: by distance and per_locus: one take single SNPs")
+        if (self.length is None) != (self.number is None):
+            raise GenomeError("loci.length and loci.number go together: the bases of a locus, and how many there are")
+
+    def lengths(self, num_named: int) -> np.ndarray:
+        """Bases of each of ``number`` loci, of which files name so many."""
+        if self.length is None or self.number is None:
+            raise GenomeError(
+                "genealogies by rate need all loci that were sequenced, those without SNPs too: give loci.length, in "
+                "bases, and loci.number (or, for genomes, data.regions with every locus)"
+            )
+        if self.number < num_named:
+            raise GenomeError(f"loci.number is {self.number:,}, but the data have {num_named:,} loci")
+        return np.full(self.number, self.length, dtype=np.int64)
 
 
 @dataclass(frozen=True)
