@@ -37,6 +37,8 @@ from ganinfer.evidence import (
     widened,
 )
 from ganinfer.execution import Executor
+from ganinfer.generators import misfit
+from ganinfer.generators.emulator import within_covariance
 from ganinfer.generators.local import score_axes
 from ganinfer.generators.pools import Pool
 from ganinfer.inference import CLASSICAL, Problem, tasks
@@ -175,8 +177,9 @@ def contest(
         for (p, s), part, theta in zip(pairs, learn, proposed, strict=True)
     ]
     told("Comparing the scenarios")
-    given = _score_axes(pairs)
-    blocks = _blocks(first, contenders, seen, networks, given)
+    missed, error = _missed(problems, contenders, seen["judge"]) if first.classical else (np.empty(0), 0.0)
+    given = _score_axes(pairs, missed)
+    blocks = _blocks(first, contenders, seen, networks, given, missed, error)
     classical = [columns[0] for columns in seen["judge"]]
     return _judged(first, contenders, blocks, classical, weights, settings, networks, info)
 
@@ -264,21 +267,40 @@ def _judging(
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _score_axes(pairs: Sequence[tuple[Problem, Solution]]) -> np.ndarray:
+def _missed(
+    problems: Sequence[Problem], contenders: Sequence[Contender], judge: Sequence[Sequence[np.ndarray]]
+) -> tuple[np.ndarray, float]:
+    """What the closest scenario misses of the classical statistics, as variance (d,) between windows.
+
+    With it the largest error of a family of statistics, in standard errors. All scenarios are allowed the same.
+    """
+    found = []
+    for problem, contender, columns in zip(problems, contenders, judge, strict=True):
+        x, classical = contender.coordinates.encode(contender.judge), columns[0]
+        number = np.repeat(np.arange(len(classical)), classical.shape[1])
+        pool = _pool(problem, contender.judge, number, classical.reshape(len(number), -1))
+        within = within_covariance(pool.statistics, number, len(classical))
+        found.append(misfit.measure(pool, x, within, by_family=True))
+    closest = min(found, key=lambda gap: gap.dispersion)
+    return closest.missed / closest.share, max(closest.errors.values(), default=0.0)
+
+
+def _pool(problem: Problem, theta: np.ndarray, proposal: np.ndarray, statistics: np.ndarray) -> Pool:
+    """The classical statistics of simulated and of all real windows."""
+    real = np.asarray(problem.observed.arrays[CLASSICAL], dtype=float)
+    families = np.array(encoding_specs(problem.setup)[CLASSICAL].details["families"])
+    return Pool.of_windows(theta, proposal, statistics, real, problem.observed.block, families)
+
+
+def _score_axes(pairs: Sequence[tuple[Problem, Solution]], missed: np.ndarray) -> np.ndarray:
     """(d, J) directions of the classical statistics in which each scenario was matched, from its rounds."""
     found = []
-    for problem, solution in pairs:
-        if not problem.classical:
-            return np.empty((0, 0))
-        real = np.asarray(problem.observed.arrays[CLASSICAL], dtype=float)
-        families = np.array(encoding_specs(problem.setup)[CLASSICAL].details["families"])
-        pool = Pool.of_windows(
-            solution.theta, solution.proposal, solution.statistics, real, problem.observed.block, families
-        )
+    for problem, solution in pairs if len(missed) else ():
+        pool = _pool(problem, solution.theta, solution.proposal, solution.statistics)
         rng = randomness.stream(problem.seed, "contest", "scores", problem.scenario)
         cloud = solution.posterior[rng.choice(len(solution.posterior), _PARTICLES)]
-        found.append(score_axes(problem.parameters, cloud, pool))
-    return np.concatenate(found, axis=1)
+        found.append(score_axes(problem.parameters, cloud, pool, missed))
+    return np.concatenate(found, axis=1) if found else np.empty((0, 0))
 
 
 def _blocks(
@@ -287,7 +309,10 @@ def _blocks(
     seen: Mapping[str, Sequence[Sequence[np.ndarray]]],
     networks: Sequence[contending.ContendingNetwork],
     given: np.ndarray,
+    missed: np.ndarray,
+    error: float,
 ) -> list[Block]:
+    """``given`` and ``missed`` of the classical statistics; ``error``: the largest of their families."""
     observed, classical = problem.observed, problem.classical
     real = columns(problem, networks, observed.arrays, observed.fold)
     explained = real[0].shape[1] if classical else 0
@@ -295,13 +320,15 @@ def _blocks(
     if classical:
         everything = [np.ones(len(c.learn), dtype=bool) for c in contenders]
         sides = [[columns[0] for columns in seen[side]] for side in ("learn", "judge")]
-        blocks.append(Block(sides[0], sides[1], everything, real[0], observed.block, given))
+        blocks.append(Block(sides[0], sides[1], everything, real[0], observed.block, given, missed))
     for i, network in enumerate(networks):
         sides = [[_joined(c[0] if classical else None, c[i + 1]) for c in seen[side]] for side in ("learn", "judge")]
         learnt = [_fold(problem, len(c.learn)) == network.fold for c in contenders]
         group = observed.block[observed.fold == network.fold]
         own = real[i + bool(classical)]
-        blocks.append(Block(sides[0], sides[1], learnt, own, group, network.axes, explained))
+        # A network mixes all kinds of statistics: it is believed no more than the one that is missed most.
+        spread = np.concatenate([side[..., explained:].reshape(-1, network.width) for side in sides[1]]).var(axis=0)
+        blocks.append(Block(sides[0], sides[1], learnt, own, group, network.axes, error**2 * spread, explained))
     return blocks
 
 
@@ -340,7 +367,7 @@ def judges(contenders: Sequence[Contender], blocks: Sequence[Block], seed: int) 
         noise, start = np.zeros_like(emulator.within), 0
         for part in looked:
             own = slice(start, start + len(part.real))
-            noise[own, own], start = emulator.within[own, own] * part.share, own.stop
+            noise[own, own], start = (emulator.within[own, own] + part.missed) * part.share, own.stop
         likelihoods.append(Likelihood(emulator, noise))
         rng = randomness.stream(seed, "contest", "particles", contender.name)
         chosen = rng.choice(len(contender.posterior), _PARTICLES, replace=len(contender.posterior) < _PARTICLES)

@@ -48,8 +48,9 @@ class Block:
     ``learn`` and ``judge``, one array a scenario: (k, w, d) of k proposals with w windows each, from which directions
     are found, and by which emulators are fitted; of ``learn`` the proposals ``learnt`` (k,) bool only. ``real`` (m, d)
     of real windows, ``group`` (m,) the block of linked windows that each lies in. The first ``explained`` columns are
-    another block's, and only there to be regressed out. ``given`` (d - explained, J): directions of the other columns
-    that are known beforehand.
+    another block's, and only there to be regressed out. Of the others, ``given`` (d - explained, J) are directions that
+    are known beforehand, and ``missed`` (d - explained,) is what even the closest scenario misses of the real means: it
+    counts like so much more variance between windows.
     """
 
     learn: Sequence[np.ndarray]
@@ -58,6 +59,7 @@ class Block:
     real: np.ndarray
     group: np.ndarray
     given: np.ndarray
+    missed: np.ndarray
     explained: int = 0
 
 
@@ -117,14 +119,15 @@ class Directions:
 class Looked:
     """A block along its directions: ``judge`` (k, w, J) a scenario, the ``real`` mean (J,), and that mean's noise.
 
-    ``share``: variance of the real mean as a share of the variance between windows, linkage included; ``windows``: how
-    many real ones.
+    ``share``: variance of the real mean as a share of the variance between windows, linkage included; ``missed``
+    (J, J) adds to that variance; ``windows``: how many real ones.
     """
 
     directions: Directions
     judge: list[np.ndarray]
     real: np.ndarray
     share: float
+    missed: np.ndarray
     windows: int
 
 
@@ -135,23 +138,24 @@ def look(block: Block, contenders: Sequence[Contender]) -> Looked:
     rest = Directions(slopes, np.empty(0)).rest
     learn = [rest(values) for values in learn]
     proposals = [c.learn[keep] for c, keep in zip(contenders, block.learnt, strict=True)]
-    within = _within(learn)
-    found = _directions(learn, within, contenders, proposals)
-    directions = Directions(slopes, _condensed(np.concatenate([block.given, found], axis=1), within))
+    metric = _within(learn) + np.diag(block.missed)
+    found = _directions(learn, metric, contenders, proposals)
+    axes = _condensed(np.concatenate([block.given, found], axis=1), metric)
+    directions, missed = Directions(slopes, axes), axes.T @ (block.missed[:, None] * axes)
     looked = directions(block.real)
     share = linkage_inflation(looked, block.group) / len(looked) if looked.shape[1] else 1.0
-    return Looked(directions, [directions(v) for v in block.judge], looked.mean(axis=0), share, len(looked))
+    return Looked(directions, [directions(v) for v in block.judge], looked.mean(axis=0), share, missed, len(looked))
 
 
-def _condensed(axes: np.ndarray, within: np.ndarray) -> np.ndarray:
+def _condensed(axes: np.ndarray, metric: np.ndarray) -> np.ndarray:
     """(d, r) directions in which the columns of ``axes`` (d, J) lie, those that are nearly alike as one.
 
     Of the parameters that scenarios share each has much the same direction, and every direction more brings the
     emulators' noise with it.
     """
-    white = whitening(within)
-    # In whitened columns; white has a left inverse there, within @ white being its transposed.
-    inner = (within @ white).T @ axes
+    white = whitening(metric)
+    # In whitened columns; white has a left inverse there, metric @ white being its transposed.
+    inner = (metric @ white).T @ axes
     size = np.linalg.norm(inner, axis=0)
     inner = inner[:, size > 0] / size[size > 0]
     left, strength, _ = np.linalg.svd(inner, full_matrices=False)
@@ -174,16 +178,17 @@ def _slopes(size: int, learn: Sequence[np.ndarray]) -> np.ndarray:
 
 def _directions(
     learn: Sequence[np.ndarray],
-    within: np.ndarray,
+    metric: np.ndarray,
     contenders: Sequence[Contender],
     proposals: Sequence[np.ndarray],
 ) -> np.ndarray:
     """(d, r) directions along which a fit linear in every scenario's parameters moves by more than its own noise.
 
     A regression of reduced rank: components of what is fitted are kept above the largest that noise alone would give
-    (Bai and Silverstein 2010, doi 10.1007/978-1-4419-0661-8, chapter 5), in units of windows' covariance.
+    (Bai and Silverstein 2010, doi 10.1007/978-1-4419-0661-8, chapter 5), in units of the ``metric`` (d, d), windows'
+    covariance and what is missed.
     """
-    white = whitening(within)
+    white = whitening(metric)
     means = [values.mean(axis=1) @ white for values in learn]
     middle = np.concatenate(means).mean(axis=0)
     fitted, terms = [], 0

@@ -75,7 +75,7 @@ def matched(toys: list[Toy], real: np.ndarray, seed: int = 1, proposals: int = P
         learn.append(toy.windows(first, WINDOWS, rng))
         judge.append(toy.windows(second, WINDOWS, rng))
     everything = [np.ones(proposals, dtype=bool) for _ in toys]
-    block = Block(learn, judge, everything, real, np.arange(len(real)), np.empty((WIDTH, 0)))
+    block = Block(learn, judge, everything, real, np.arange(len(real)), np.empty((WIDTH, 0)), np.zeros(WIDTH))
     return contenders, block, look(block, contenders)
 
 

@@ -235,8 +235,11 @@ class Local:
         return float(np.sum([(r**2 / (e + own)).sum(axis=1) for r, e, own in parts], axis=0).min())
 
 
-def score_axes(parameters: Parameters, cloud: np.ndarray, pool: Pool) -> np.ndarray:
-    """(d, J) directions of a pool's statistics that tell points of ``cloud`` (n, p) apart; see :mod:`scores`."""
+def score_axes(parameters: Parameters, cloud: np.ndarray, pool: Pool, missed: np.ndarray) -> np.ndarray:
+    """(d, J) directions of a pool's statistics that tell points of ``cloud`` (n, p) apart; see :mod:`scores`.
+
+    ``missed`` (d,): what the model misses counts like so much more variance between windows.
+    """
     coordinates = Coordinates.of_cloud(parameters, cloud)
     x, inner = coordinates.encode(pool.theta), coordinates.encode(cloud)
     radius, own = (x**2).sum(axis=1), float(np.quantile((inner**2).sum(axis=1), 0.95))
@@ -244,7 +247,7 @@ def score_axes(parameters: Parameters, cloud: np.ndarray, pool: Pool) -> np.ndar
     return scores.find(
         x,
         pool.moments,
-        within_covariance(core.statistics, core.proposal, len(core.theta)),
+        within_covariance(core.statistics, core.proposal, len(core.theta)) + np.diag(missed),
         inner,
         lambda points: points,
         num_kinks=0,
