@@ -35,7 +35,7 @@ test-units:
 
 # Whole runs fix TensorFlow's threads for their process, which only works before its first use: they have their own.
 test-runs:
-	$(BIN)/python -m pytest tests/test_runner.py tests/test_runner_comparison.py
+	$(BIN)/python -m pytest tests/test_runner*.py
 
 bench: $(STAMP) ## Benchmarks, ratios within one run
 	$(BIN)/python -m tests.bench

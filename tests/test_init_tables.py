@@ -142,7 +142,9 @@ def test_check_accepts_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert done.exit_code == 0, done.output
     assert "delimiter: with it, all rows have 10 columns" in done.stdout
     assert "next: ganinfer check study/snps.yaml" in done.stderr
-    looked = CliRunner().invoke(app, ["check", "study/snps.yaml", "--set", "execution.executor=serial", "--json"])
+    looked = CliRunner().invoke(
+        app, ["check", "study/snps.yaml", "--set", "execution={executor: serial, threads: 1}", "--json"]
+    )
     assert looked.exit_code == 0, looked.output
     found = json.loads(looked.stdout)
     assert [(s["population"], s["individuals"], s["ploidy"]) for s in found["samples"]] == [("A", 6, 1), ("B", 4, 1)]

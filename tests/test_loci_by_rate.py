@@ -243,10 +243,10 @@ def test_a_study_is_planned_with_room_and_a_key_of_its_own(folder):
     assert plan.real["count_mask"].sum() == size
     assert {"linkage": True, "num_loci": 60} in [dict(options) for _, options in setup.encoders]
     longer = load(folder / "study.yaml", ["loci.length=501"])
-    keys = [comparing._key(p, p.scenarios[0], "learn") for p in (plan, comparing.planned(longer, raw))]
+    keys = [comparing.key(p, p.scenarios[0], "learn") for p in (plan, comparing.planned(longer, raw))]
     assert keys[0] == keys[1], "lengths are those of the table"
     other = replace(raw, lengths=raw.lengths + 1)
-    assert comparing._key(comparing.planned(experiment, other), plan.scenarios[0], "learn") != keys[0]
+    assert comparing.key(comparing.planned(experiment, other), plan.scenarios[0], "learn") != keys[0]
 
 
 def test_the_number_of_snps_tells_the_size(folder):

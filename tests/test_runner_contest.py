@@ -29,6 +29,7 @@ data:
     seed: 1
 windows: {{length: 50_000}}
 scenarios: {scenarios}
+discriminator: {{name: exchangeable, cnn: false, width: 8}}
 generator: {{name: matching, num_particles: 60, steps: 15}}
 budget: {{simulated_windows: 400, rounds: 2}}
 training: {{epochs: 1, windows: 640}}
