@@ -195,8 +195,16 @@ def test_an_unknown_encoding(folder: Path) -> None:
     refused(folder, message, "discriminator.encodings=[snp-matrx]")
 
 
-def test_several_scenarios(folder: Path) -> None:
-    refused(folder, r"has 2 scenarios \(im, two\)", f"scenarios.two={{{DEMES}, recombination_rate: 0}}")
+def test_several_scenarios_without_a_posterior(folder: Path) -> None:
+    two = f"scenarios.two={{{DEMES}, recombination_rate: 0}}"
+    refused(
+        folder, r"generator: annealing follows the critic and gives no posterior", two, "generator={name: annealing}"
+    )
+
+
+def test_every_one_of_several_scenarios_is_tried(folder: Path) -> None:
+    two = f"scenarios.two={{{DEMES}, recombination_rate: 0, demes: {{A: AFR}}}}"
+    refused(folder, "two: population 'A' of the data is sampled from 'AFR'", two)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def refuse(experiment: Experiment, *, network: bool, resume: bool = False, scena
     parameters = {name: assembling.checked_parameters(experiment, name, samples)[1] for name in scenarios}
     for name in scenarios if windows else ():
         assembling.round_plan(experiment, parameters[name])
+    if windows and len(scenarios) > 1:
+        _check_generator(experiment)
     _check_encodings(experiment)
     if windows:
         _check_length(experiment)
@@ -123,6 +125,15 @@ def _try_simulator(
             told = SimulationError(f"{error}\nRepeat it with: {command}")
             told.details = error.details
             raise told from error
+
+
+def _check_generator(experiment: Experiment) -> None:
+    """Raise where the generator gives no posterior, from which scenarios on windows are compared."""
+    if getattr(assembling.generator(experiment), "uses", "statistics") != "statistics":
+        raise RunError(
+            f"{experiment.place('generator')}: {experiment.generator.name} follows the critic and gives no posterior, "
+            "from which scenarios are compared; take matching, or infer one of them with --scenario"
+        )
 
 
 def _check_encodings(experiment: Experiment) -> None:
