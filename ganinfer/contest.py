@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
+from threadpoolctl import threadpool_limits
 
 from ganinfer import calibration, randomness
 from ganinfer.adequacy import Reference, Verdict
@@ -34,6 +35,7 @@ from ganinfer.evidence import (
     genomes,
     judging_windows,
     look,
+    noise_share,
     widened,
 )
 from ganinfer.execution import Executor
@@ -42,6 +44,7 @@ from ganinfer.generators.emulator import within_covariance
 from ganinfer.generators.local import score_axes
 from ganinfer.generators.pools import Pool
 from ganinfer.inference import CLASSICAL, Problem, tasks
+from ganinfer.observed import on_disk
 from ganinfer.simulation import encoding_specs, simulate
 from ganinfer.training import Stacked, TrainingInfo, Windows, contending, embed
 
@@ -49,6 +52,8 @@ from ganinfer.training import Stacked, TrainingInfo, Windows, contending, embed
 _WINDOWS = 16
 #: Proposals whose windows are embedded together.
 _TOGETHER = 32
+#: Real windows whose arrays are in memory at once.
+_PIECE = 4_096
 #: Draws of each scenario's posterior under which genomes are judged.
 _PARTICLES = 400
 #: Logits beyond this many are far apart, and far apart is the same as very far apart.
@@ -156,8 +161,8 @@ def contest(
 ) -> Outcome:
     """Compare scenarios that were matched to the real windows; ``weights`` are their prior probabilities.
 
-    ``problems`` differ in their scenarios only. ``cache``: a folder for arrays, removed at the end; ``told`` hears
-    what is being done.
+    ``problems`` differ in their scenarios only. ``cache``: a folder for the arrays that networks learn from, removed
+    once they have; ``told`` hears what is being done.
     """
     first, sizes = problems[0], settings.proposals(problems)
     pairs = list(zip(problems, solutions, strict=True))
@@ -167,21 +172,25 @@ def contest(
         told("Training networks to tell the scenarios apart")
         networks, info = _trained(problems, learn)
         seen = {"learn": [_columns(first, networks, part.arrays) for part in learn]}
+        learnt = [part.theta for part in learn]
+        del learn  # and with it the mapped files
     finally:
         shutil.rmtree(cache, ignore_errors=True)
     told(f"Simulating {sizes['judge'] * _WINDOWS:,} windows of each scenario to judge by")
     proposed = [_proposed(p, s, "judge", sizes) for p, s in pairs]
     seen["judge"] = [_judging(p, theta, networks, executor) for (p, _), theta in zip(pairs, proposed, strict=True)]
     contenders = [
-        Contender(p.scenario, p.parameters, s.posterior, part.theta, theta)
-        for (p, s), part, theta in zip(pairs, learn, proposed, strict=True)
+        Contender(p.scenario, p.parameters, s.posterior, *both)
+        for (p, s), both in zip(pairs, zip(learnt, proposed, strict=True), strict=True)
     ]
     told("Comparing the scenarios")
-    missed, error = _missed(problems, contenders, seen["judge"]) if first.classical else (np.empty(0), 0.0)
-    given = _score_axes(pairs, missed)
-    blocks = _blocks(first, contenders, seen, networks, given, missed, error)
-    classical = [columns[0] for columns in seen["judge"]]
-    return _judged(first, contenders, blocks, classical, weights, settings, networks, info)
+    # With more threads, sums in another order could let one direction more or less pass.
+    with threadpool_limits(1, user_api="blas"):
+        missed, error = _missed(problems, contenders, seen["judge"]) if first.classical else (np.empty(0), 0.0)
+        given = _score_axes(pairs, missed)
+        blocks = _blocks(first, contenders, seen, networks, given, missed, error)
+        classical = [columns[0] for columns in seen["judge"]]
+        return _judged(first, contenders, blocks, classical, weights, settings, networks, info)
 
 
 # --- simulation and networks --------------------------------------------------------------------------------------
@@ -203,11 +212,8 @@ def _proposed(problem: Problem, solution: Solution, purpose: str, sizes: Mapping
 
 def _kept(problem: Problem, theta: np.ndarray, executor: Executor, folder: Path) -> _Fresh:
     """Simulated windows, on disk as long as networks are trained."""
-    folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, np.ndarray] = {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy", mode="w+", dtype=np.dtype(spec.dtype), shape=(len(theta) * _WINDOWS, *spec.shape)
-        )
+        name: on_disk(folder / f"{name}.npy", np.dtype(spec.dtype), (len(theta) * _WINDOWS, *spec.shape))
         for name, spec in encoding_specs(problem.setup).items()
     }
     for i, encoded in enumerate(simulate(tasks(problem, theta, _WINDOWS, "contest", "learn"), executor)):
@@ -327,8 +333,20 @@ def _blocks(
         group = observed.block[observed.fold == network.fold]
         own = real[i + bool(classical)]
         # A network mixes all kinds of statistics: it is believed no more than the one that is missed most.
-        spread = np.concatenate([side[..., explained:].reshape(-1, network.width) for side in sides[1]]).var(axis=0)
-        blocks.append(Block(sides[0], sides[1], learnt, own, group, network.axes, error**2 * spread, explained))
+        blocks.append(
+            Block(
+                sides[0],
+                sides[1],
+                learnt,
+                own,
+                group,
+                network.axes,
+                None,
+                error,
+                explained=explained,
+                fold=network.fold,
+            )
+        )
     return blocks
 
 
@@ -347,8 +365,10 @@ def columns(
     found = [shared] if problem.classical else []
     for network in networks:
         mine = np.flatnonzero(fold == network.fold)
-        own = embed(network, {name: np.asarray(arrays[name][mine]) for name in network.names})[0]
-        found.append(_joined(shared[mine] if problem.classical else None, own.astype(float)))
+        parts = [mine[i : i + _PIECE] for i in range(0, len(mine), _PIECE)]
+        seen = [embed(network, {name: np.asarray(arrays[name][part]) for name in network.names})[0] for part in parts]
+        own = np.concatenate([np.empty((0, network.width)), *seen])
+        found.append(_joined(shared[mine] if problem.classical else None, own))
     return found
 
 
@@ -386,7 +406,8 @@ def _judged(
     info: TrainingInfo,
 ) -> Outcome:
     found = judges(contenders, blocks, problem.seed)
-    drawn = _genomes(found, classical, settings, problem.seed)
+    share = noise_share(np.asarray(problem.observed.arrays[CLASSICAL], dtype=float), problem.observed.block)
+    drawn = _genomes(found, classical, share, settings, problem.seed)
     fitted, tests = _calibrated(found, drawn, settings)
     excess = dispersion(found.likelihoods, contenders, found.real)
     values = []
@@ -399,7 +420,9 @@ def _judged(
     by_method = {"networks": tests}
     if problem.classical and len(blocks) > 1:
         alone = judges(contenders, blocks[:1], problem.seed)
-        by_method["classical"] = _calibrated(alone, _genomes(alone, classical, settings, problem.seed), settings)[1]
+        by_method["classical"] = _calibrated(
+            alone, _genomes(alone, classical, share, settings, problem.seed), settings
+        )[1]
     return Outcome(
         values,
         [_verdict(found, i, part, real) for i, part in enumerate(learnt)],
@@ -422,12 +445,14 @@ def _finite(logits: np.ndarray) -> np.ndarray:
     return np.zeros_like(logits) if not np.isfinite(largest) else np.maximum(logits - largest, -1e3)
 
 
-def _genomes(found: Judges, classical: Sequence[np.ndarray], settings: ContestSettings, seed: int) -> list[Genomes]:
+def _genomes(
+    found: Judges, classical: Sequence[np.ndarray], share: float, settings: ContestSettings, seed: int
+) -> list[Genomes]:
     drawn = []
     for i, contender in enumerate(found.contenders):
         own = [replace(part, judge=[part.judge[i]]) for part in found.looked]
         rng = randomness.stream(seed, "contest", "genomes", contender.name)
-        drawn.append(genomes(contender, own, classical[i], settings.genomes + settings.tests, rng))
+        drawn.append(genomes(contender, own, classical[i], share, settings.genomes + settings.tests, rng))
     return drawn
 
 

@@ -30,10 +30,10 @@ _REACH = 1.5
 _TRIED = 2_000
 #: A misfit that noise alone would exceed with less than this probability is believed.
 _RARE = 1e-3
-_GENOMES_AT_ONCE = 200
-#: Fresh windows to judge by for each real one, and at least: an emulator of p parameters adds to the variance of the
-#: data about (1 + p / 2) of what so many real windows are of the fresh ones.
-_PER_REAL, _LEAST_WINDOWS = 12, 4_000
+_GENOMES_AT_ONCE = 50
+#: Fresh windows to judge by for each real one, at least and at most: an emulator of p parameters adds to the variance
+#: of the data about (1 + p / 2) of what so many real windows are of the fresh ones.
+_PER_REAL, _LEAST_WINDOWS, _MOST_WINDOWS = 12, 4_000, 60_000
 #: Of directions taken together, what varies less than this, each of them counting as 1, is left out.
 _ALIKE = 0.4
 _LEAST = 1e-300
@@ -49,8 +49,9 @@ class Block:
     are found, and by which emulators are fitted; of ``learn`` the proposals ``learnt`` (k,) bool only. ``real`` (m, d)
     of real windows, ``group`` (m,) the block of linked windows that each lies in. The first ``explained`` columns are
     another block's, and only there to be regressed out. Of the others, ``given`` (d - explained, J) are directions that
-    are known beforehand, and ``missed`` (d - explained,) is what even the closest scenario misses of the real means: it
-    counts like so much more variance between windows.
+    are known beforehand. What even the closest scenario misses of the real means counts like more variance between
+    windows: ``missed`` (d - explained,), or where nobody knows it statistic by statistic, their own times ``error``
+    squared. ``fold``: the fold whose real windows these are, ``None`` for all.
     """
 
     learn: Sequence[np.ndarray]
@@ -59,8 +60,10 @@ class Block:
     real: np.ndarray
     group: np.ndarray
     given: np.ndarray
-    missed: np.ndarray
+    missed: np.ndarray | None = None
+    error: float = 0.0
     explained: int = 0
+    fold: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +82,8 @@ class Contender:
 
 
 def judging_windows(num_real: int) -> int:
-    """Fresh windows of each scenario that so many real ones need."""
-    return max(_PER_REAL * num_real, _LEAST_WINDOWS)
+    """Fresh windows of each scenario that so many real ones need, within what memory holds."""
+    return min(max(_PER_REAL * num_real, _LEAST_WINDOWS), _MOST_WINDOWS)
 
 
 def widened(
@@ -120,7 +123,7 @@ class Looked:
     """A block along its directions: ``judge`` (k, w, J) a scenario, the ``real`` mean (J,), and that mean's noise.
 
     ``share``: variance of the real mean as a share of the variance between windows, linkage included; ``missed``
-    (J, J) adds to that variance; ``windows``: how many real ones.
+    (J, J) adds to that variance; ``windows``: how many real ones, those of a ``fold`` or all.
     """
 
     directions: Directions
@@ -129,6 +132,7 @@ class Looked:
     share: float
     missed: np.ndarray
     windows: int
+    fold: int | None
 
 
 def look(block: Block, contenders: Sequence[Contender]) -> Looked:
@@ -138,13 +142,20 @@ def look(block: Block, contenders: Sequence[Contender]) -> Looked:
     rest = Directions(slopes, np.empty(0)).rest
     learn = [rest(values) for values in learn]
     proposals = [c.learn[keep] for c, keep in zip(contenders, block.learnt, strict=True)]
-    metric = _within(learn) + np.diag(block.missed)
+    within = _within(learn)
+    more = block.error**2 * np.diag(within) if block.missed is None else block.missed
+    metric = within + np.diag(more)
     found = _directions(learn, metric, contenders, proposals)
     axes = _condensed(np.concatenate([block.given, found], axis=1), metric)
-    directions, missed = Directions(slopes, axes), axes.T @ (block.missed[:, None] * axes)
-    looked = directions(block.real)
-    share = linkage_inflation(looked, block.group) / len(looked) if looked.shape[1] else 1.0
-    return Looked(directions, [directions(v) for v in block.judge], looked.mean(axis=0), share, missed, len(looked))
+    directions, missed = Directions(slopes, axes), axes.T @ (more[:, None] * axes)
+    looked, judge = directions(block.real), [directions(v) for v in block.judge]
+    share = noise_share(looked, block.group)
+    return Looked(directions, judge, looked.mean(axis=0), share, missed, len(looked), block.fold)
+
+
+def noise_share(real: np.ndarray, group: np.ndarray) -> float:
+    """Variance of the mean of ``real`` (m, d) as a share of that between windows, those of a ``group`` being linked."""
+    return linkage_inflation(real, group) / len(real) if real.shape[1] else 1.0
 
 
 def _condensed(axes: np.ndarray, metric: np.ndarray) -> np.ndarray:
@@ -322,8 +333,7 @@ def evidence(contender: Contender, likelihood: Likelihood, mean: np.ndarray, rng
     squares = rng.chisquare(_FREEDOM, _DRAWS) / _FREEDOM
     x = _SCALE * rng.standard_normal((_DRAWS, size)) / np.sqrt(squares)[:, None]
     log_drawn = _log_t(x / _SCALE) - size * np.log(_SCALE)
-    reach = _REACH * np.quantile((coordinates.encode(contender.judge) ** 2).sum(axis=1), 0.95)
-    inside = (x**2).sum(axis=1) <= reach
+    inside = (x**2).sum(axis=1) <= _reach(contender)
     x, log_drawn = x[inside], log_drawn[inside]
     log_prior = _log_prior(parameters, coordinates, x)
     known = np.isfinite(log_prior)
@@ -340,6 +350,12 @@ def evidence(contender: Contender, likelihood: Likelihood, mean: np.ndarray, rng
     return Evidence(log_value, float(total**2 / (share**2).sum()))
 
 
+def _reach(contender: Contender) -> float:
+    """The squared radius up to which a scenario's emulator is believed."""
+    fresh = contender.coordinates.encode(contender.judge)
+    return float(_REACH * np.quantile((fresh**2).sum(axis=1), 0.95))
+
+
 def _log_t(x: np.ndarray) -> np.ndarray:
     """Log density (n,) of the multivariate t distribution with unit scale."""
     from scipy.special import gammaln
@@ -350,11 +366,12 @@ def _log_t(x: np.ndarray) -> np.ndarray:
 
 
 def _log_prior(parameters: Parameters, coordinates: Coordinates, x: np.ndarray) -> np.ndarray:
-    """Log density (n,) of the prior over coordinates, constraints cut out but not made up for."""
+    """Log density (n,) of the product of marginals over coordinates, minus infinity outside of constraints."""
     theta = coordinates.decode(x)
     logarithmic = np.where(coordinates.logarithmic, np.maximum(theta, _LEAST), 1.0)
     volume = np.linalg.slogdet(coordinates.axes)[1]
-    return np.asarray(parameters.log_prior(theta) + np.log(logarithmic).sum(axis=1) + volume)
+    mass = sum(parameter.log_mass() for parameter in parameters)
+    return np.asarray(parameters.log_prior(theta) - mass + np.log(logarithmic).sum(axis=1) + volume)
 
 
 def _log_acceptance(parameters: Parameters, rng: np.random.Generator) -> float:
@@ -375,7 +392,9 @@ def dispersion(likelihoods: Sequence[Likelihood], contenders: Sequence[Contender
     for likelihood, contender in zip(likelihoods, contenders, strict=True):
         x = contender.coordinates.encode(contender.posterior)
         best = likelihood.estimate(mean[None])
-        distance = likelihood.distance(mean, np.concatenate([x, best]))
+        inside = np.isfinite(_log_prior(contender.parameters, contender.coordinates, best))
+        known = (best**2).sum(axis=1) <= _reach(contender)
+        distance = likelihood.distance(mean, np.concatenate([x, best[inside & known]]))
         freedom = len(mean) - x.shape[1]
         rare = freedom < 1 or distance <= chi2.isf(_RARE, freedom)
         ratios.append(1.0 if rare else distance / freedom)
@@ -403,33 +422,40 @@ def genomes(
     contender: Contender,
     looked: Sequence[Looked],
     classical: np.ndarray,
+    share: float,
     size: int,
     rng: np.random.Generator,
 ) -> Genomes:
     """``size`` genomes as large as the real one under draws of a scenario's posterior.
 
-    Means are the emulator's with errors of its own; the windows' noise is drawn from the fresh windows, as many of
-    them as there are real ones, those of each fold by themselves, and inflated by what linkage does to the real
-    means. ``looked``: what :func:`look` made of the blocks, this scenario's ``judge`` only, the folds' last;
-    ``classical`` (k, w, d) all classical statistics of the same windows.
+    Means are the emulator's with errors of its own; the windows' noise is drawn from the fresh windows, for each fold
+    as many of them as it has real ones, and inflated by what linkage does to the real means. ``looked``: what
+    :func:`look` made of the blocks, with this scenario's ``judge`` only; ``classical`` (k, w, d) all classical
+    statistics of the same windows, and the ``share`` that the noise of their real means is.
     """
     x = contender.coordinates.encode(contender.judge)
-    blocks = [part.judge[0] for part in looked]
-    values = np.concatenate([*blocks, classical], axis=-1)
+    values = np.concatenate([*(part.judge[0] for part in looked), classical], axis=-1)
     emulator = LocalMean(x, values)
     residual = (values - emulator(x)[:, None]).reshape(-1, values.shape[-1])
     residual -= residual.mean(axis=0)
-    folds = [part for part in looked if part.windows < max(p.windows for p in looked)] or list(looked[:1])
-    counts = [rng.multinomial(f.windows, np.full(len(residual), 1 / len(residual)), size=size) for f in folds]
-    total, everything = sum(counts), sum(f.windows for f in folds)
     drawn = contender.coordinates.encode(contender.posterior[rng.choice(len(contender.posterior), size)])
     out = emulator(drawn) + emulator.errors(drawn, rng)
-    edges = np.cumsum([0, *(b.shape[-1] for b in blocks), classical.shape[-1]])
-    largest = max(looked, key=lambda part: part.windows)
-    for i, part in enumerate([*looked, largest]):
-        columns = slice(edges[i], edges[i + 1])
-        own = next((c for c, f in zip(counts, folds, strict=True) if f is part), None)
-        number = total if own is None else own
-        windows = everything if own is None else part.windows
-        out[:, columns] += (number @ residual[:, columns]) / windows * np.sqrt(part.share * windows)
+    widths = [*(part.judge[0].shape[-1] for part in looked), classical.shape[-1]]
+    edges = np.cumsum([0, *widths])
+    blocks = [*((part.fold, part.share) for part in looked), (None, share)]
+    # The whole is made of folds; where there are none it is one.
+    numbers = {part.fold: part.windows for part in looked if part.fold is not None} or {0: looked[0].windows}
+    for start in range(0, size, _GENOMES_AT_ONCE):
+        rows = slice(start, min(start + _GENOMES_AT_ONCE, size))
+        noise = {fold: _summed(residual, number, rows.stop - start, rng) for fold, number in numbers.items()}
+        for (fold, own), left, right in zip(blocks, edges, edges[1:], strict=False):
+            used = [fold] if fold is not None else list(numbers)
+            total, number = sum(noise[f][:, left:right] for f in used), sum(numbers[f] for f in used)
+            out[rows, left:right] += total * np.sqrt(own / number)
     return Genomes(out[:, : edges[-2]], out[:, edges[-2] :])
+
+
+def _summed(residual: np.ndarray, number: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(size, d) sums of ``number`` rows of ``residual`` (n, d), drawn with replacement."""
+    counts = rng.multinomial(number, np.full(len(residual), 1 / len(residual)), size=size)
+    return np.asarray(counts @ residual)

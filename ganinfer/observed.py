@@ -140,7 +140,7 @@ def unseen_sites(setup: Setup, sites: np.ndarray) -> list[str]:
 def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int, seed: int, cache: Path) -> Observed:
     """Encode the chosen real windows into memory-mapped arrays under ``cache``."""
     arrays = {
-        name: _on_disk(cache / f"real-{name}.npy", np.dtype(spec.dtype), (len(chosen), *spec.shape))
+        name: on_disk(cache / f"real-{name}.npy", np.dtype(spec.dtype), (len(chosen), *spec.shape))
         for name, spec in encoding_specs(setup).items()
     }
     spectra: dict[str, np.ndarray] = {}
@@ -167,7 +167,7 @@ def _counted(windows: Iterable[Haplotypes], counts: list[tuple[np.ndarray, np.nd
         yield window
 
 
-def _on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+def on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     """A memory-mapped array whose room on the disk is taken at once: a mapping that finds none kills the process."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

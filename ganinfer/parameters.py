@@ -144,6 +144,14 @@ class Parameter:
             log_p = log_p - x
         return np.where(inside, log_p, -np.inf)
 
+    def log_mass(self) -> float:
+        """Logarithm of the integral of ``exp(log_density)`` over the bounds: the constant that it leaves out."""
+        low, high = float(self._transformed(self.lower)), float(self._transformed(self.upper))
+        prior = self.density
+        if prior.mean is None or prior.sd is None:
+            return math.log(high - low)
+        return math.log(prior.sd * math.sqrt(2 * math.pi) * float(np.diff(self._tails())[0]))
+
     def to_scale(self, values: Any) -> np.ndarray:
         """Natural values to the parameter's own scale."""
         values = np.asarray(values, dtype=float)

@@ -14,6 +14,8 @@ import numpy as np
 
 _RIDGES = np.geomspace(1e-1, 1e6, 15)
 _LEAST_SD = 1e-9
+#: Statistics count as no further out than so many standard deviations: beyond, a straight line would say nonsense.
+_FAR = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Refiner:
         return np.asarray(self.constant + self.weights[0] * means + self.weights[1] * regressed)
 
     def _scaled(self, statistics: np.ndarray) -> np.ndarray:
-        return np.asarray((_rooted(statistics) - self.centre) / self.scale)
+        return np.clip((_rooted(statistics) - self.centre) / self.scale, -_FAR, _FAR)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -58,7 +60,7 @@ def fit(
 
     rooted, size = _rooted(statistics), targets.shape[1]
     centre, scale = rooted.mean(axis=0), np.maximum(rooted.std(axis=0), _LEAST_SD)
-    scaled, regressed = (rooted - centre) / scale, np.empty_like(targets)
+    scaled, regressed = np.clip((rooted - centre) / scale, -_FAR, _FAR), np.empty_like(targets)
     slopes, intercept = np.zeros((num_folds, scaled.shape[1], size)), np.zeros((num_folds, size))
     for k in range(num_folds if size else 0):
         found = RidgeCV(_RIDGES, alpha_per_target=True).fit(scaled[fold != k], targets[fold != k])

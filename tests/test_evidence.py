@@ -104,7 +104,20 @@ def test_the_evidence_is_the_integral_over_the_prior(seed):
     ]
     exact = [toy.log_evidence(real.mean(axis=0)) for toy in toys]
     # So many proposals leave an error of the emulators that is a fortieth of the noise of 600 real windows.
-    assert found[1] - found[0] == pytest.approx(exact[1] - exact[0], abs=0.6)
+    assert found[1] - found[0] == pytest.approx(exact[1] - exact[0], abs=0.9)
+
+
+def test_a_wider_prior_is_paid_for_in_whatever_unit():
+    """The same scenario with a prior ten thousand times as wide has a ten thousandth of the evidence."""
+    narrow = Toy("narrow", 1, np.zeros(WIDTH))
+    real = genome(narrow, np.array([1.0]), np.random.default_rng(4))
+    contenders, _, looked = matched([narrow], real)
+    (likelihood,) = likelihoods(contenders, looked)
+    found = {}
+    for upper in (2.0, 2e4):
+        wide = replace(contenders[0], parameters=Parameters((Parameter("p0", 0.0, upper),)))
+        found[upper] = evidence(wide, likelihood, looked.real, np.random.default_rng(5)).log_value
+    assert found[2.0] - found[2e4] == pytest.approx(np.log(1e4), abs=0.1)
 
 
 def test_a_constraint_on_the_prior_counts():
@@ -125,7 +138,7 @@ def test_genomes_are_as_uncertain_as_real_ones():
     rng = np.random.default_rng(6)
     real = genome(toy, np.array([1.0, 1.0]), rng)
     contenders, block, looked = matched([toy], real, proposals=1_500)
-    drawn = genomes(contenders[0], [looked], block.judge[0], 2_000, rng)
+    drawn = genomes(contenders[0], [looked], block.judge[0], 1 / REAL, 2_000, rng)
     posterior = contenders[0].posterior[:2_000]
     truly = np.stack([toy.windows(theta[None], REAL, rng)[0].mean(axis=0) for theta in posterior[:500]])
     assert np.allclose(drawn.classical.mean(axis=0), truly.mean(axis=0), atol=6 * SPREAD / np.sqrt(REAL * 100))
@@ -133,6 +146,23 @@ def test_genomes_are_as_uncertain_as_real_ones():
     ratio = drawn.classical.var(axis=0) / truly.var(axis=0)
     assert (ratio > 0.8).all()
     assert (ratio < 1.5).all()
+
+
+def test_folds_of_a_genome_have_noise_of_their_own():
+    """Without statistics of all windows, too: the folds' noise is independent, and classical means are of all."""
+    toy = Toy("two", 2, np.zeros(WIDTH))
+    rng = np.random.default_rng(6)
+    real = genome(toy, np.array([1.0, 1.0]), rng)
+    contenders, block, _ = matched([toy], real, proposals=1_500)
+    folds = [
+        look(replace(block, real=real[k::2], group=np.arange(REAL // 2), fold=k, given=np.eye(WIDTH)), contenders)
+        for k in range(2)
+    ]
+    drawn = genomes(contenders[0], folds, block.judge[0], 1 / REAL, 3_000, rng)
+    size = len(folds[0].real)
+    # What the parameters do moves both folds alike, and so does the emulator's error: left is the noise of both.
+    apart = (drawn.means[:, :size] - drawn.means[:, size:]).var(axis=0)
+    assert np.allclose(apart, 2 / (REAL // 2), rtol=0.2)
 
 
 def test_probabilities_of_true_genomes_are_reliable():
@@ -149,7 +179,7 @@ def test_probabilities_of_true_genomes_are_reliable():
         return np.stack([logsumexp(likelihood(means, x), axis=1) for likelihood, x in pairs], axis=1)
 
     own = [
-        genomes(c, [replace(looked, judge=[looked.judge[i]])], block.judge[i], 500, rng).means
+        genomes(c, [replace(looked, judge=[looked.judge[i]])], block.judge[i], 1 / REAL, 500, rng).means
         for i, c in enumerate(contenders)
     ]
     fitted = calibration.fit(logits(np.concatenate(own)), np.repeat([0, 1], 500))

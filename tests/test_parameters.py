@@ -95,6 +95,14 @@ def test_log_density_integrates_to_the_cdf(parameter):
 
 
 @each
+def test_the_mass_is_what_the_density_integrates_to(parameter):
+    low, high = parameter.quantile(0.1), parameter.quantile(0.9)
+    middle = float(parameter.log_density(parameter.quantile(0.5)))
+    part = integrate.quad(lambda x: float(np.exp(parameter.log_density(x) - middle)), low, high, limit=200)[0]
+    assert np.log(part) + middle - np.log(0.8) == pytest.approx(parameter.log_mass(), abs=1e-5)
+
+
+@each
 def test_no_density_outside_the_bounds(parameter):
     outside = [parameter.lower - 1e-6 * max(1, abs(parameter.lower)), parameter.upper * (1 + 1e-9) + 1e-9]
     assert np.isneginf(parameter.log_density(outside)).all()

@@ -169,6 +169,36 @@ def test_without_classical_statistics_networks_compare_alone(runs, tiny):
     assert not (folder / "posterior.parquet").exists()
 
 
+def test_a_folder_is_gone_on_with_as_it_was_begun(finished, runs, tiny):
+    """A run of one scenario is none of another, nor of all; what is alike in a part's folder is gone on with."""
+    alone = runs / "alone"
+    with pytest.raises(
+        RunError, match=r"holds a run of scenario migration, not of scenario isolation: give --scenario"
+    ):
+        runner.run(tiny(), alone, scenario="isolation", resume=True)
+    with pytest.raises(RunError, match="holds a run of scenario migration, not of all scenarios"):
+        runner.run(tiny(), alone, resume=True)
+    with pytest.raises(RunError, match="holds a run of all scenarios, not of scenario migration: leave --scenario out"):
+        runner.run(tiny(), finished, scenario="migration", resume=True)
+    part = finished / "scenarios" / "isolation"
+    before = result(part)["parameters"]
+    runner.run(tiny(), part, scenario="isolation", resume=True)
+    assert result(part)["parameters"] == before
+
+
+def test_what_would_be_too_few_windows_is_said_before_anything_is_simulated(runs, tiny):
+    with pytest.raises(RunError, match=r"2 scenarios of up to 5 parameters with 2 folds, training.windows .* 448"):
+        runner.run(tiny("training.windows=400"), runs / "few")
+    with pytest.raises(RunError, match=r"comparison.windows must be at least 336"):
+        runner.run(tiny("comparison.windows=320"), runs / "few")
+    assert not (runs / "few" / "scenarios").exists()
+
+
+def test_one_scenario_cannot_be_compared(runs, tiny):
+    with pytest.raises(RunError, match="--compare-only compares scenarios"):
+        runner.run(tiny(), runs / "one", scenario="migration", compare_only=True)
+
+
 def test_a_store_is_for_tables(runs, tiny):
     with pytest.raises(RunError, match="tables of SNPs"):
         runner.run(tiny(), runs / "store", store=runs / "simulations")

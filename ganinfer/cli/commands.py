@@ -72,7 +72,8 @@ def run(
             )
     except KeyboardInterrupt:
         changed = experiment if seed is None else experiment.model_copy(update={"seed": seed})
-        show.how_to_go_on(file, folder, changed.overrides)
+        asked = [*(["--scenario", scenario] if scenario else []), *["--compare-only"] * compare_only]
+        show.how_to_go_on(file, folder, changed.overrides, asked)
         raise
     show.result(folder, as_json)
 

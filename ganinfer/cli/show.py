@@ -196,11 +196,14 @@ def checks(found: Sequence[Check]) -> None:
     typer.echo(f"\n{number_of['ok']} in order, {number_of['note']} notes, {number_of['problem']} problems")
 
 
-def how_to_go_on(file: Path, folder: Path, overrides: Sequence[str]) -> None:
-    """What an interrupted run has kept; ``overrides`` are the options of ``--set`` that make its experiment."""
+def how_to_go_on(file: Path, folder: Path, overrides: Sequence[str], asked: Sequence[str] = ()) -> None:
+    """What an interrupted run has kept.
+
+    ``overrides`` are the options of ``--set`` that make its experiment, ``asked`` what was asked for besides.
+    """
     rounds, parts = storage.completed_rounds(folder), storage.completed_parts(folder)
     changes = [word for text in overrides for word in ("--set", text)]
-    command = shlex.join(["ganinfer", "run", str(file), *changes, "--output", str(folder), "--resume"])
+    command = shlex.join(["ganinfer", "run", str(file), *changes, *asked, "--output", str(folder), "--resume"])
     if rounds:
         typer.echo(f"{len(rounds)} complete round{'s' * (len(rounds) > 1)} kept; go on with: {command}", err=True)
     elif parts:

@@ -205,7 +205,8 @@ class Comparison(Section):
 
     ``tests`` further simulations of each scenario are never trained on or calibrated with; ``folds`` networks share
     the work, each calibrated on what the others were trained on. Of windows, simulations are whole genomes, drawn from
-    ``windows`` fresh windows of each scenario at its solution (null: twelve for each real one).
+    ``windows`` fresh windows of each scenario at its solution (null: twelve for each real
+    one, within 4,000 and 60,000).
     """
 
     simulations: Annotated[int, Field(ge=20)] = 1_000

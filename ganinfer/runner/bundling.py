@@ -26,7 +26,7 @@ from ganinfer.pipeline import PipelineSettings
 from ganinfer.refining import Refiner
 from ganinfer.runner import assembling
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 _ABOUT = "bundle.json"
 _ARRAYS = "arrays.npz"
 _NETWORKS = "networks"

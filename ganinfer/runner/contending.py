@@ -21,6 +21,7 @@ from ganinfer.experiment import Experiment
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
 from ganinfer.runner import assembling, inferring, recording, results, scoring
+from ganinfer.runner.assembling import RunError
 from ganinfer.runner.comparing import FITS, Wanted
 
 #: What a scenario's run leaves that the run of all has too, of the chosen one.
@@ -58,6 +59,7 @@ def contend(
 ) -> None:
     """Infer every scenario's parameters and compare the scenarios; everything goes to ``folder`` and to MLflow."""
     problems, unseen = problems_of(experiment, real, folder.path / "cache")
+    _check_sizes(experiment, problems)
     summary = inferring.data_summary(experiment, problems[0], real, unseen)
     folder.write_json("data.json", summary)
     for sentence in unseen:
@@ -92,6 +94,28 @@ def problems_of(experiment: Experiment, real: RealWindows, cache: Path) -> tuple
     return problems, unseen
 
 
+def _check_sizes(experiment: Experiment, problems: Sequence[Any]) -> None:
+    """Raise where a comparison would have too few fresh windows, before any scenario is inferred."""
+    largest, folds = max(len(p.parameters) for p in problems), problems[0].network.settings.folds
+    sizes = contest_settings(experiment).proposals(problems)
+    needed = {"learn": folds * (largest + 2), "judge": 3 * (largest + 2)}
+    keys = {"learn": "training.windows", "judge": "comparison.windows"}
+    for purpose, size in sizes.items():
+        if size < needed[purpose]:
+            least = 16 * needed[purpose] * (len(problems) if purpose == "learn" else 1)
+            raise RunError(
+                f"to compare {len(problems)} scenarios of up to {largest} parameters with {folds} folds, "
+                f"{keys[purpose]} must be at least {least:,}"
+            )
+
+
+def contest_settings(experiment: Experiment) -> Any:
+    from ganinfer.contest import ContestSettings
+
+    section = experiment.comparison
+    return ContestSettings(section.windows, section.simulations, section.tests)
+
+
 def _part(
     experiment: Experiment,
     complete: Mapping[str, Any],
@@ -102,21 +126,27 @@ def _part(
     events: Progress,
 ) -> Path:
     """The run of one scenario, begun, gone on with or already there; its folder."""
-    from ganinfer.runner.running import EXPERIMENT, dump_yaml
+    from ganinfer.runner.running import EXPERIMENT, WANTED, dump_yaml
 
     path = whole.path / storage.SCENARIOS / problem.scenario
     before = recording.tracked(path)
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(path, resume=(path / "rounds").exists()))
-        own = {**complete, "scenarios": {problem.scenario: complete["scenarios"][problem.scenario]}}
-        folder.write_text(EXPERIMENT, dump_yaml(own))
+        folder.write_text(EXPERIMENT, dump_yaml(complete))
+        folder.write_json(WANTED, {"scenario": problem.scenario})
         folder.write_json("data.json", summary)
-        tracker = recording.start_tracking(experiment, own, summary, folder, problem.setup.title, before, parent=whole)
+        title = problem.setup.title
+        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=whole)
         try:
             inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
         except BaseException as error:
             tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
             raise
+    if not (path / "posterior.parquet").exists():
+        raise RunError(
+            f"generator {experiment.generator.name} gives no posterior of {problem.scenario}, from which scenarios are "
+            "compared; take matching, or infer one of them with --scenario"
+        )
     return path
 
 
@@ -129,14 +159,13 @@ def contested(
     told: Callable[[str], None],
 ) -> Any:
     """The outcome of comparing scenarios whose runs are in the folders ``parts``."""
-    from ganinfer.contest import ContestSettings, contest
+    from ganinfer.contest import contest
 
-    section = experiment.comparison
     return contest(
         problems,
         [_solution(part) for part in parts],
         [experiment.scenarios[p.scenario].weight for p in problems],
-        ContestSettings(section.windows, section.simulations, section.tests),
+        contest_settings(experiment),
         workers,
         cache,
         told,
@@ -180,17 +209,18 @@ def _write(
     said = _said(experiment, names, outcome)
     best = names[int(np.argmax(outcome.probabilities))]
     chosen = parts[names.index(best)]
-    for name in _CHOSEN if not wanted.compare_only else ():
-        if (chosen / name).exists():
+    for name in _CHOSEN:
+        if (chosen / name).exists() and not wanted.compare_only:
             folder.write_file(name, lambda path, source=chosen / name: _copy(source, path))  # type: ignore[misc]
+        else:  # of a scenario that was the best before this run went on
+            storage.remove(folder.path / name)
     for name, part in zip(names, parts, strict=True):
         if (part / "best.demes.yaml").exists():
             folder.write_text(f"models/{name}.demes.yaml", (part / "best.demes.yaml").read_text())
     folder.write_arrays("comparison.npz", _pictured(problems, outcome))
     own = storage.read_json(chosen / "warnings.json")["warnings"]
-    folder.write_json(
-        "warnings.json", {"warnings": [*scoring.warned(said, _P_NAME), *_uncertain(outcome, names), *own]}
-    )
+    told = [*scoring.warned(said, _P_NAME), *_uncertain(outcome, names), *own]
+    folder.write_json("warnings.json", {"warnings": told})
     found = [storage.read_json(part / "result.json") for part in parts]
     estimates = {} if wanted.compare_only else {n: f["parameters"] for n, f in zip(names, found, strict=True)}
     result = results.compared(
@@ -206,8 +236,10 @@ def _write(
     windows = sum(f["simulated_windows"] for f in found) + outcome.num_windows
     stopped = found[names.index(best)]["stopped"]
     folder.write_json("result.json", {**result, "simulated_windows": windows, "stopped": stopped})
-    _track(said, tracker)
+    _track(said, tracker, windows)
     recording.write_report(folder, tracker)
+    if tracker.warnings:
+        folder.write_json("warnings.json", {"warnings": [*told, *tracker.warnings]})
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -254,12 +286,13 @@ def _uncertain(outcome: Any, names: Sequence[str]) -> list[str]:
     return out
 
 
-def _track(said: Mapping[str, Any], tracker: tracking.Tracker) -> None:
+def _track(said: Mapping[str, Any], tracker: tracking.Tracker, num_windows: int) -> None:
+    """At a step of its own: a run that goes on with more windows has another answer, and MLflow keeps both."""
     values = {f"probability/{name}": p for name, p in said["probabilities"].items()}
     values |= {f"prior_predictive_p/{name}": p for name, p in said["prior_predictive_p"].items()}
     tested_on = ("accuracy", "log_loss", "expected_calibration_error", "temperature", "floor")
     values |= {name: said["calibration"][name] for name in tested_on if name in said["calibration"]}
-    tracker.metrics(values, 0)
+    tracker.metrics(values, num_windows)
 
 
 def _pictured(problems: Sequence[Any], outcome: Any) -> dict[str, np.ndarray]:

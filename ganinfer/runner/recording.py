@@ -386,7 +386,9 @@ def write_report(folder: storage.RunFolder, tracker: tracking.Tracker, register:
     tracker.artifact(page)
     for figure in report.figures(folder.path).values():
         tracker.artifact(figure, "figures")
-    if register is None:
+    if not (folder.path / "bundle").exists():
+        pass  # a comparison alone has none
+    elif register is None:
         tracker.artifact(folder.path / "bundle")
     else:
         tracker.bundle(folder.path / "bundle", register)

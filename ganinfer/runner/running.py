@@ -17,6 +17,8 @@ from ganinfer.runner.completing import completed
 from ganinfer.runner.refusing import refuse
 
 EXPERIMENT = "experiment.yaml"
+#: Which scenario a run on windows was asked for; ``null``: all of them.
+WANTED = "wanted.json"
 
 
 def run(
@@ -48,6 +50,8 @@ def run(
         return _compared(experiment, output, wanted, resume, events, clock)
     if store is not None:
         raise RunError("--store keeps tables of SNPs; the windows of a run stay in its own folder")
+    if compare_only and (scenario is not None or len(experiment.scenarios) == 1):
+        raise RunError("--compare-only compares scenarios, and there is one: leave that out")
     if scenario is None and len(experiment.scenarios) > 1:
         return _contended(experiment, output, comparing.Wanted(None, compare_only, None), resume, events, clock)
     scenario = assembling.only_scenario(experiment, scenario)
@@ -57,10 +61,12 @@ def run(
         if resume:
             assembling.import_training(experiment)  # as this run wants it, before its defaults are asked for
             check_same(experiment, folder.path)
+            check_wanted(scenario, folder.path)
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=resume, scenario=scenario)
         complete = completed(experiment)
         folder.write_text(EXPERIMENT, dump_yaml(complete))
+        folder.write_json(WANTED, {"scenario": scenario})
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
         real = assembling.open_data(experiment, workers, assembling.cache_folder(folder.path))
@@ -129,10 +135,12 @@ def _contended(
         if resume:
             assembling.import_training(experiment)
             check_same(experiment, folder.path)
+            check_wanted(None, folder.path)
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=resume)
         complete = completed(experiment)
         folder.write_text(EXPERIMENT, dump_yaml(complete))
+        folder.write_json(WANTED, {"scenario": None})
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
         real = assembling.open_data(experiment, workers, assembling.cache_folder(folder.path))
@@ -162,6 +170,21 @@ def check_same(experiment: Experiment, folder: Path) -> None:
         raise RunError(
             f"{folder}: --resume goes on with the run's own experiment, but {', '.join(differing)} changed; "
             "undo that, or start a new run with another --output"
+        )
+
+
+def check_wanted(scenario: str | None, folder: Path) -> None:
+    """Refuse to resume a run on windows of another scenario than ``scenario``, or of all where that is ``None``."""
+    path = folder / WANTED
+    if not path.exists():
+        return
+    before = storage.read_json(path)["scenario"]
+    if before != scenario:
+        told = [f"scenario {name}" if name else "all scenarios" for name in (before, scenario)]
+        option = f"give --scenario {before}" if before else "leave --scenario out"
+        raise RunError(
+            f"{folder} holds a run of {told[0]}, not of {told[1]}: {option} to go on with it, or start a new run with "
+            "another --output"
         )
 
 

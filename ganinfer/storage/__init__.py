@@ -16,7 +16,7 @@ from ganinfer.storage.folder import (
     read_round,
 )
 from ganinfer.storage.formats import FORMAT_VERSION, RESULT_SCHEMA_VERSION, read_json, read_table
-from ganinfer.storage.replacing import StorageError, replace
+from ganinfer.storage.replacing import StorageError, remove, replace
 from ganinfer.storage.simulations import SimulationStore
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "read_json",
     "read_round",
     "read_table",
+    "remove",
     "replace",
 ]

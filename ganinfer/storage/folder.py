@@ -37,6 +37,7 @@ _LEFTOVERS = (
     "experiment.yaml",
     "data.json",
     "warnings.json",
+    "wanted.json",
     "mlflow.json",
     "mlflow-pending.json",
     "cache",
