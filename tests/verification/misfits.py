@@ -114,8 +114,9 @@ def power(experiment: Experiment, bundle: bundling.Bundle, name: str, sets: int)
 
 def judged(bundle: bundling.Bundle, table: RealTable) -> str:
     """``refused``, ``none fits`` or ``fits``, as ``ganinfer predict`` finds."""
+    own = bundling.Asked(bundle.setup.pipeline, bundle.template.genealogies, bundle.about["min_call_rate"])
     try:
-        answer = predicting.judge(bundle, table, bundle.setup.pipeline.folded)
+        answer = predicting.judge(bundle, table, own)
     except bundling.BundleError:
         return "refused"
     return "none fits" if answer["none_fits"] else "fits"
