@@ -134,4 +134,12 @@ def _windows(found: Sequence[Mapping[str, Any]]) -> str:
             f"| {r['windows']:,} | {r['genomes']} | {r['right']} | {r['expected']:.1f} | {r['apart']:+.2f} | "
             f"{r['log_loss']:.3f} ± {r['log_loss_error']:.3f} | {r['calibration_error']:.3f} | {r['flagged']} |"
         )
+    lines.append("")
+    lines += [f"With {r['windows']:,} windows they are {_reliable(r)}." for r in found]
     return "\n".join([*lines, ""])
+
+
+def _reliable(row: Mapping[str, Any]) -> str:
+    if abs(row["apart"]) < 1.96:
+        return "reliable"
+    return "not: they are too sure" if row["apart"] < 0 else "not: they are not sure enough"
