@@ -23,8 +23,7 @@ from ganinfer.genomes import (
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import Design, LociTemplate, SiteRule
 from ganinfer.pipeline import PipelineSettings, prepare_simulated
-from ganinfer.runner import bundling, comparing, predicting
-from ganinfer.runner.bundling import BundleError
+from ganinfer.runner import comparing, predicting
 from ganinfer.scenarios import remissed
 from tests.genome_files import write_sheet, write_vcf
 from tests.table_files import DATA
@@ -297,48 +296,6 @@ def test_data_say_their_lengths_once(folder):
         loads(aligned + "loci: {genealogies: by-rate, length: 4, number: 1}\n" + scenarios, folder)
     loaded = loads(aligned + "loci: {genealogies: by-rate}\n" + scenarios, folder)
     assert comparing.open_table(loaded).lengths.tolist() == [4]
-
-
-TINY = (
-    "comparison.simulations=40",
-    "comparison.folds=2",
-    "comparison.epochs=2",
-    "data.simulate.loci=30",
-    "execution.threads=1",
-)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("by-rate")
-    (folder / "one.demes.yaml").write_text(MODEL)
-    (folder / "one.options.yaml").write_text(OPTIONS)
-    (folder / "study.yaml").write_text(STUDY)
-    experiment = load(folder / "study.yaml", TINY)
-    return experiment, predicting.train(experiment, folder / "bundle")
-
-
-@pytest.mark.slow
-def test_a_bundle_by_rate_judges_whole_tables_of_its_lengths(bundle):
-    experiment, folder = bundle
-    (answer,) = predicting.predict(folder, [experiment])
-    assert answer["parts"]["number"] == 1
-    low, high = answer["parameters"]["N"]["interval"]
-    assert 500 <= low < high <= 8_000
-    more = load(experiment.path, [*TINY, "data.simulate.truth.N=6000"])
-    (other,) = predicting.predict(folder, [more])
-    assert other["snps"] > 1.5 * answer["snps"]
-    longer = load(experiment.path, [*TINY, "loci.length=600"])
-    with pytest.raises(BundleError, match="trained for 30 loci of 15,000 bases in all, the table has 30 of 18,000"):
-        predicting.predict(folder, [longer])
-
-
-@pytest.mark.slow
-def test_a_bundle_by_rate_refuses_tables_without_lengths(bundle):
-    experiment, folder = bundle
-    raw = replace(comparing.open_table(experiment), lengths=None)
-    with pytest.raises(BundleError, match="trained for loci of known length"):
-        predicting.judge(bundling.read(folder), raw, False)
 
 
 def test_a_table_with_more_loci_is_judged_in_parts_of_whole_ones():
