@@ -10,6 +10,9 @@ import hashlib
 
 import numpy as np
 
+# NumPy imports it when it is first used, and loses an interrupt that comes meanwhile: better here than half way.
+import numpy.random
+
 #: Seeds handed to simulators lie in [1, SEED_LIMIT), what msprime accepts.
 SEED_LIMIT = 2**31
 
