@@ -91,20 +91,26 @@ def genome(toy: Toy, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return toy.windows(theta[None], REAL, rng)[0]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_evidence_is_the_integral_over_the_prior(seed):
-    """With one parameter against two, so that the volume of the prior counts; exact values by brute force."""
+def test_the_evidence_is_the_integral_over_the_prior():
+    """With one parameter against two, so that the volume of the prior counts; exact values by brute force.
+
+    So many proposals leave of the emulators an error of a hundredth of the noise of 600 real windows.
+    """
     toys = [Toy("one", 1, np.zeros(WIDTH)), Toy("two", 2, OFFSET)]
-    rng = np.random.default_rng(seed)
-    real = genome(toys[1], np.array([1.0, 0.03]), rng)
-    contenders, _, looked = matched(toys, real, seed, proposals=4_000)
-    found = [
-        evidence(c, likelihood, looked.real, rng).log_value
-        for c, likelihood in zip(contenders, likelihoods(contenders, looked), strict=True)
-    ]
-    exact = [toy.log_evidence(real.mean(axis=0)) for toy in toys]
-    # So many proposals leave an error of the emulators that is a fortieth of the noise of 600 real windows.
-    assert found[1] - found[0] == pytest.approx(exact[1] - exact[0], abs=0.9)
+    apart = []
+    for seed in range(1, 7):
+        rng = np.random.default_rng(seed)
+        real = genome(toys[1], np.array([1.0, 0.03]), rng)
+        contenders, block, _ = matched(toys, real, seed, proposals=12_000)
+        looked = look(replace(block, given=np.eye(WIDTH)), contenders)
+        found = [
+            evidence(c, likelihood, looked.real, rng).log_value
+            for c, likelihood in zip(contenders, likelihoods(contenders, looked), strict=True)
+        ]
+        exact = [toy.log_evidence(real.mean(axis=0)) for toy in toys]
+        apart.append((found[1] - found[0]) - (exact[1] - exact[0]))
+    assert np.abs(apart).max() < 0.6
+    assert abs(np.mean(apart)) < 0.3
 
 
 def test_a_wider_prior_is_paid_for_in_whatever_unit():

@@ -16,7 +16,7 @@ import tensorflow as tf
 from ganinfer import plugins, randomness
 from ganinfer.interfaces import EncodingSpec
 from ganinfer.training.networks import FoldNetwork, Regressor, critic_loss, grouped, trunk_of
-from ganinfer.training.rounds import out_of_fold_auc, sample_for
+from ganinfer.training.rounds import out_of_fold_auc, passes
 from ganinfer.training.settings import TrainingInfo, TrainingSettings, Windows
 
 #: Passes over the windows, as a multiple of those of one round of matching: these networks are trained once.
@@ -102,19 +102,9 @@ def train(
     """Train every network, in place, on the windows outside its fold; the same ``rng`` gives the same weights."""
     info = TrainingInfo()
     for network in networks:
-        sample = sample_for(network, simulated, real, settings)
-        per_epoch, epochs = -(-len(sample.groups) // settings.batch), _PASSES * settings.epochs
-        for epoch in range(epochs):
-            losses = []
-            for i, chosen in enumerate(np.array_split(rng.permutation(len(sample.groups)), per_epoch)):
-                progress = (epoch * per_epoch + i) / (epochs * per_epoch)
-                rate = settings.learning_rate * (0.05 + 0.475 * (1 + np.cos(np.pi * progress)))
-                weights = [rate, settings.critic_weight, settings.regressor_weight]
-                batch = sample.batch(chosen, settings.real_share, rng)
-                losses.append([float(x) for x in network.step(*batch, tf.constant(weights, tf.float32))])
-            critic, regressor, classifier = np.mean(losses, axis=0)
-            row = {"fold": network.fold, "epoch": epoch + 1, "step": (epoch + 1) * per_epoch, "loss_critic": critic}
-            info.rows.append({**row, "loss_regressor": regressor, "loss_classifier": classifier, "auc": np.nan})
+        for step, losses in passes(network, simulated, real, settings, _PASSES * settings.epochs, rng):
+            named = dict(zip(("loss_critic", "loss_regressor", "loss_classifier"), losses, strict=True))
+            info.rows.append({"fold": network.fold, "step": step, **named, "auc": np.nan})
         network.rounds += 1
         info.rows[-1]["auc"] = out_of_fold_auc(network, simulated, real, rng)
     return info

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,22 +28,34 @@ def train(
     """Train every network, in place, on the windows outside its fold; the same ``rng`` gives the same weights."""
     info = TrainingInfo()
     for network in networks:
-        sample = sample_for(network, simulated, real, settings)
-        per_epoch = -(-len(sample.groups) // settings.batch)
-        for epoch in range(settings.epochs):
-            losses = []
-            for i, chosen in enumerate(np.array_split(rng.permutation(len(sample.groups)), per_epoch)):
-                progress = (epoch * per_epoch + i) / (settings.epochs * per_epoch)
-                rate = settings.learning_rate * (0.05 + 0.475 * (1 + np.cos(np.pi * progress)))
-                weights = [rate, settings.critic_weight, settings.regressor_weight]
-                batch = sample.batch(chosen, settings.real_share, rng)
-                losses.append(network.step(*batch, tf.constant(weights, tf.float32)))
-            critic, regressor = np.mean([[float(x) for x in pair] for pair in losses], axis=0)
-            row = {"fold": network.fold, "step": (epoch + 1) * per_epoch, "loss_critic": critic}
-            info.rows.append({**row, "loss_regressor": regressor, "auc": np.nan})
+        for step, (critic, regressor) in passes(network, simulated, real, settings, settings.epochs, rng):
+            row = {"fold": network.fold, "step": step, "loss_critic": critic, "loss_regressor": regressor}
+            info.rows.append({**row, "auc": np.nan})
         network.rounds += 1
         info.rows[-1]["auc"] = out_of_fold_auc(network, simulated, real, rng)
     return info
+
+
+def passes(
+    network: FoldNetwork,
+    simulated: Windows,
+    real: Windows,
+    settings: TrainingSettings,
+    epochs: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Train one network, in place; after each of ``epochs`` passes the steps so far and the pass's mean losses."""
+    sample = sample_for(network, simulated, real, settings)
+    per_epoch = -(-len(sample.groups) // settings.batch)
+    for epoch in range(epochs):
+        losses = []
+        for i, chosen in enumerate(np.array_split(rng.permutation(len(sample.groups)), per_epoch)):
+            progress = (epoch * per_epoch + i) / (epochs * per_epoch)
+            rate = settings.learning_rate * (0.05 + 0.475 * (1 + np.cos(np.pi * progress)))
+            weights = [rate, settings.critic_weight, settings.regressor_weight]
+            batch = sample.batch(chosen, settings.real_share, rng)
+            losses.append(network.step(*batch, tf.constant(weights, tf.float32)))
+        yield (epoch + 1) * per_epoch, np.mean([[float(x) for x in each] for each in losses], axis=0)
 
 
 @dataclass(eq=False)
