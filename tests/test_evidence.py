@@ -17,6 +17,7 @@ from ganinfer.evidence import (
     LEARN,
     Block,
     Contender,
+    Directions,
     Likelihood,
     LocalMean,
     dispersion,
@@ -198,6 +199,50 @@ def test_probabilities_of_true_genomes_are_reliable():
     assert 0.6 < accuracy < 0.98, "the problem is neither hopeless nor trivial"
     assert calibration.expected_calibration_error(probabilities, label) < 0.08
     assert 0.6 < fitted.temperature < 1.6
+
+
+class Odd(Toy):
+    """One window of a hundred is thirty times as far out as the others."""
+
+    def windows(self, theta: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+        far = np.where(rng.random((len(theta), size, 1)) < 0.01, 30.0, 1.0)
+        return self.mean(theta)[:, None] + far * (super().windows(theta, size, rng) - self.mean(theta)[:, None])
+
+
+def test_odd_windows_do_not_decide():
+    """Genomes of two scenarios come apart as they would without such windows, nearly; by plain means they would not."""
+    toys = [Odd("same", 1, np.zeros(WIDTH)), Odd("off", 1, OFFSET)]
+    rng, theta = np.random.default_rng(10), np.array([[1.0]])
+    real = genome(toys[0], theta[0], rng)
+    bounded = Directions.bounded(np.empty((0, 0)), np.eye(WIDTH)[:, [3]], real)
+    plain, along = [], []
+    for toy in toys:
+        each = [toy.windows(theta, REAL, rng)[0] for _ in range(200)]
+        plain.append([windows[:, 3].mean() for windows in each])
+        along.append([bounded(windows).mean() for windows in each])
+
+    def apart(means: list[list[float]]) -> float:
+        return float((np.mean(means[1]) - np.mean(means[0])) / np.std(means[0]))
+
+    ideal = OFFSET[3] / SPREAD[3] * np.sqrt(REAL)
+    assert apart(along) > 0.9 * ideal
+    assert apart(plain) < 0.5 * ideal
+    # Bounds are learned from windows, odd ones among them.
+    _, _, looked = matched(toys, real)
+    far = looked.directions(1e6 * np.ones((1, WIDTH))) - looked.directions.middle
+    assert (np.abs(far) <= 2.5 * looked.directions.spread * (1 + 1e-9)).all()
+    along_axes = real @ looked.directions.axes
+    usual = np.quantile(np.abs(along_axes - np.median(along_axes, axis=0)), 0.683, axis=0)
+    assert looked.directions.spread == pytest.approx(usual, rel=0.2)
+
+
+def test_windows_that_are_mostly_the_same_keep_their_others():
+    """Their spread is nothing, but it bounds nothing."""
+    values = np.zeros((1_000, 1))
+    values[::50] = 1.0
+    directions = Directions.bounded(np.empty((0, 0)), np.eye(1), values)
+    assert directions(values).mean() > 0.3 * values.mean()
+    assert (directions(values)[::50] > directions(values)[1]).all()
 
 
 def test_directions_that_say_nothing_are_left_out_and_given_ones_stay():

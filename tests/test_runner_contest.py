@@ -33,7 +33,7 @@ discriminator: {{name: exchangeable, cnn: false, width: 8}}
 generator: {{name: matching, num_particles: 60, steps: 15}}
 budget: {{simulated_windows: 400, rounds: 2}}
 training: {{epochs: 1, windows: 640}}
-comparison: {{simulations: 60, tests: 20, windows: 640}}
+comparison: {{simulations: 30, tests: 10, windows: 640, genome_windows: 8_000}}
 execution: {{executor: serial, threads: 1}}
 seed: 1
 """
@@ -98,12 +98,13 @@ def test_every_scenario_has_a_probability_a_fit_and_estimates(finished):
     assert sum(said["probabilities"].values()) == pytest.approx(1)
     assert min(said["probabilities"].values()) > 0
     assert all(0 < p <= 1 for p in said["prior_predictive_p"].values())
-    assert np.array(said["confusion"]).sum() == said["calibration"]["tests"] == 40
+    assert np.array(said["confusion"]).sum() == said["calibration"]["tests"] == 20
+    assert said["calibration"]["genomes"] == "whole"
     assert set(said["rivals"]) == {"classical"}
     assert found["best"] == max(said["probabilities"], key=said["probabilities"].get)
     assert found["parameters"] == found["scenarios"][found["best"]]["parameters"]
     assert list(found["scenarios"]["migration"]["parameters"])[-1] == "migration"
-    assert found["simulated_windows"] == sum(part["simulated_windows"] for part in parts) + 2 * (320 + 640)
+    assert found["simulated_windows"] == sum(part["simulated_windows"] for part in parts) + 2 * (320 + 640 + 40 * 80)
 
 
 def test_the_run_holds_what_the_best_scenario_has(finished):
@@ -161,11 +162,15 @@ def test_a_run_that_ended_before_anything_was_done_leaves_nothing(runs, tiny):
 
 
 def test_without_classical_statistics_networks_compare_alone(runs, tiny):
-    folder = runner.run(tiny("statistics.classical=false"), runs / "embedding", compare_only=True)
+    """On genomes drawn from the judging windows, as where whole ones would take too many."""
+    changed = tiny("statistics.classical=false", "comparison.genome_windows=7_999")
+    folder = runner.run(changed, runs / "embedding", compare_only=True)
     found = result(folder)
     assert "parameters" not in found
     assert all(scenario["parameters"] is None for scenario in found["scenarios"].values())
     assert found["comparison"]["rivals"] == {}
+    assert found["comparison"]["calibration"]["genomes"] == "pooled"
+    assert found["comparison"]["calibration"]["tests"] == 20
     assert not (folder / "posterior.parquet").exists()
 
 
@@ -210,4 +215,5 @@ def test_check_tells_of_every_scenario(tiny):
     assert list(found["scenarios"]) == NAMES
     assert found["scenarios"]["migration"]["parameters"] == "N1, N2, N_anc, T_split, migration"
     planned = 400 - 400 % 16  # what is left after a round is no whole proposal
-    assert 2 * (planned + 640 - 16) <= found["cost"]["simulated_windows"] <= 2 * (400 + 640)
+    judged = 640 + 40 * 80
+    assert 2 * (planned + judged - 16) <= found["cost"]["simulated_windows"] <= 2 * (400 + judged)

@@ -204,13 +204,15 @@ class Comparison(Section):
     """How scenarios are compared: from ``simulations`` of each, and what the answer is tested on.
 
     ``tests`` further simulations of each scenario are never trained on or calibrated with; ``folds`` networks share
-    the work, each calibrated on what the others were trained on. Of windows, simulations are whole genomes, drawn from
-    ``windows`` fresh windows of each scenario at its solution (null: twelve for each real
-    one, within 4,000 and 60,000).
+    the work, each calibrated on what the others were trained on. Of windows, simulations are genomes as large as the
+    real one. ``windows`` fresh ones of each scenario at its solution judge (null: twelve for each real one, within
+    4,000 and 60,000). Genomes are simulated whole as far as ``genome_windows`` of each scenario make a hundred or
+    more, else drawn from those that judge.
     """
 
     simulations: Annotated[int, Field(ge=20)] = 1_000
     windows: Annotated[int, Field(ge=320)] | None = None
+    genome_windows: Annotated[int, Field(ge=0)] = 20_000
     tests: Annotated[int, Field(ge=0)] = 200
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     epochs: Count | None = None

@@ -33,7 +33,7 @@ _CONFUSION = {
     "that the networks find most probable (column), with the share of the row. On the diagonal they are right. Right: "
     "how often they are right, and their log loss, which also counts how sure they were (less is better), with 95 % "
     "intervals; dashed: guessing.",
-    True: "Left: test genomes, drawn from fresh windows that trained no network, by the scenario at whose solution "
+    True: "Left: test genomes, of fresh windows that trained no network, by the scenario at whose solution "
     "they were simulated (row) and the one that is found most probable (column), with the share of the row. On the "
     "diagonal the answer is right. Right: how often it is right, and its log loss, which also counts how sure it was "
     "(less is better), with 95 % intervals; dashed: guessing.",

@@ -31,7 +31,7 @@ _CLOUDS = {
     "star lies within one cloud only, that scenario makes such data; where it lies outside of all, none does. Left: "
     "by summary statistics of the SNPs. Right: by what the networks say of the scenarios, a star for each network. "
     "The axes mix many values so that the scenarios come apart; they have no unit.",
-    True: "Each dot stands for genomes as large as the real ones, drawn from fresh windows that were simulated around "
+    True: "Each dot stands for genomes as large as the real ones, of fresh windows that were simulated around "
     "the solution of the scenario whose colour it has; the black star stands for the real ones. Where the star lies "
     "within one cloud only, that scenario makes such genomes; where it lies outside of all, none does. Left: by means "
     "of classical statistics over the windows. Right: by what the evidence is taken from, means along the directions "

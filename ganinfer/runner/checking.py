@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import execution, observed, storage
-from ganinfer.evidence import judging_windows
+from ganinfer.evidence import judging_windows, whole_genomes
 from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_settings
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.observed import RealWindows
@@ -252,7 +252,7 @@ def _cost(experiment: Experiment, looks: Sequence[_Look], num_real: int) -> dict
     median. How many workers a cluster has is known once it is asked, which only a run does.
     """
     windows, seconds, compared = 0, 0.0, len(looks) > 1
-    fresh = experiment.comparison.windows or judging_windows(num_real) if compared else 0
+    fresh = _compared_by(experiment, num_real) if compared else 0
     for look in looks:
         plan = assembling.round_plan(experiment, look.parameters)
         sizes = [r.num_proposals * r.num_windows for r in plan]
@@ -268,6 +268,13 @@ def _cost(experiment: Experiment, looks: Sequence[_Look], num_real: int) -> dict
         "workers": workers or "as many as the cluster has",
         "estimated_minutes": (seconds / workers + once) / 60 if workers else None,
     }
+
+
+def _compared_by(experiment: Experiment, num_real: int) -> int:
+    """Windows of each scenario that a comparison judges by and calibrates on."""
+    section = experiment.comparison
+    genomes = whole_genomes(num_real, section.genome_windows, section.simulations + section.tests)
+    return (section.windows or judging_windows(num_real)) + genomes * num_real
 
 
 def _num_workers(experiment: Experiment) -> int | None:

@@ -113,7 +113,7 @@ def contest_settings(experiment: Experiment) -> Any:
     from ganinfer.contest import ContestSettings
 
     section = experiment.comparison
-    return ContestSettings(section.windows, section.simulations, section.tests)
+    return ContestSettings(section.windows, section.simulations, section.tests, section.genome_windows)
 
 
 def _part(
@@ -263,6 +263,7 @@ def _said(experiment: Experiment, names: Sequence[str], outcome: Any) -> dict[st
         "learning_curve": [],
         "rivals": {n: scoring.scored(*pair) for n, pair in outcome.tests.items() if n != "networks" and len(pair[1])},
     }
+    said["calibration"]["genomes"] = "whole" if outcome.whole else "pooled"
     said["alike"] = scoring.alike(names, said["confusion"])
     return said
 
