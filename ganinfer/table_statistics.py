@@ -26,15 +26,16 @@ FAMILIES = {
     "linkage": "linkage inside loci",
     "number": "number of SNPs",
 }
-#: Eigenvalues of the relatedness between a population's individuals.
-_EIGENVALUES = 2
 _LEAST = 1e-9
+#: A ratio of eigenvalues is no larger, whatever the second.
+_MOST_RATIO = 100.0
 
 
 class TableStatistics:
     """Spectrum as shares of the SNPs; for every population its heterozygosity, the share of SNPs that vary in it, the
-    lack of heterozygotes (F = 1 - observed / expected, diploids), the largest eigenvalues of the covariance between
-    its individuals (Patterson et al. 2006, doi 10.1371/journal.pgen.0020190) and the spread of their heterozygosity;
+    lack of heterozygotes (F = 1 - observed / expected, diploids), the largest eigenvalue of the covariance between its
+    individuals (Patterson et al. 2006, doi 10.1371/journal.pgen.0020190), as a multiple of the mean one and of the
+    second, and the spread of their heterozygosity;
     for every pair Hudson's Fst (Bhatia et al. 2013, doi 10.1101/gr.154831.113) and dxy; the share of missing calls in
     every population, and how much it differs between individuals and between SNPs.
 
@@ -58,7 +59,7 @@ class TableStatistics:
         ]
         if self._diploid:
             names += [f"inbreeding {p}, {what}" for p in populations for what in ("F", "spread of heterozygosity")]
-        names += [f"structure {p}, eigenvalue {k + 1}" for p in populations for k in range(_EIGENVALUES)]
+        names += [f"structure {p}, eigenvalue 1 over {what}" for p in populations for what in ("mean", "2")]
         names += [f"missing {p}, {what}" for p in populations for what in ("share", "by individual", "by SNP")]
         if self._linkage is not None:
             names += self._linkage.names
@@ -145,7 +146,7 @@ class TableStatistics:
         return derived, np.add.reduceat((genotypes >= 0).astype(np.int16), first, axis=1)
 
     def _eigenvalues(self, individuals: tuple[np.ndarray, np.ndarray], population: int) -> np.ndarray:
-        """The largest, as multiples of their mean, in units in which each SNP's sampling variance is one."""
+        """(2,) the largest over their mean and over the second, where each SNP's sampling variance is one."""
         mine = self._members(population)
         derived, called = individuals[0][:, mine].astype(float), individuals[1][:, mine].astype(float)
         total = called.sum(axis=1, keepdims=True)
@@ -153,12 +154,12 @@ class TableStatistics:
         variance = frequency * (1 - frequency)
         used = (variance > 0)[:, 0] & (called > 0).any(axis=1)
         if used.sum() < 2 or len(mine) < 3:
-            return np.zeros(_EIGENVALUES)
+            return np.zeros(2)
         residual = (derived - called * frequency)[used] / np.sqrt(variance[used] * np.maximum(called[used], 1))
         values = np.linalg.eigvalsh(residual.T @ residual)[::-1]
-        padded = np.zeros(_EIGENVALUES)
-        padded[: min(_EIGENVALUES, len(values))] = values[:_EIGENVALUES] / max(float(values.mean()), _LEAST)
-        return padded
+        # How large noise alone makes the first depends on how many SNPs vary; the second knows that, too.
+        largest = max(float(values[0]), _LEAST)
+        return largest / np.maximum([values.mean(), values[1]], largest / _MOST_RATIO)
 
 
 def _numbers(locus: np.ndarray, derived: np.ndarray, called: np.ndarray, num_loci: int) -> np.ndarray:

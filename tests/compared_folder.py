@@ -24,7 +24,7 @@ _STATISTICS = (
     "diversity B, variable SNPs",
     "diversity A-B, Fst",
     "inbreeding A, F",
-    "structure B, eigenvalue 1",
+    "structure B, eigenvalue 1 over mean",
     "missing A, by individual",
 )
 MODEL = """

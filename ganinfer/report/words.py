@@ -199,7 +199,7 @@ _PARTS = (
     (re.compile(r"diversity (.+), (Fst|dxy)"), "differentiation of {0} ({1})"),
     (re.compile(r"inbreeding (.+), F"), "inbreeding (F) in {0}"),
     (re.compile(r"inbreeding (.+), spread of heterozygosity"), "spread of heterozygosity among individuals of {0}"),
-    (re.compile(r"structure (.+), eigenvalue (\d+)"), "structure within {0} (eigenvalue {1})"),
+    (re.compile(r"structure (.+), eigenvalue 1 over (\S+)"), "structure within {0} (eigenvalue 1 over {1})"),
     (re.compile(r"missing (.+), share"), "share of missing calls in {0}"),
     (re.compile(r"missing (.+), by (individual|SNP)"), "how unevenly calls are missing in {0}, by {1}"),
     (re.compile(r"four gametes (.+)"), "share of pairs of neighbouring sites in {0} with all four gametes"),

@@ -271,6 +271,7 @@ def key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
         "samples": [asdict(s) for s in setup.samples],
         "pipeline": asdict(setup.pipeline),
         "encodings": [[name, dict(options)] if options else name for name, options in setup.encoders],
+        "statistics": hashlib.sha256("\n".join(_statistics(setup)).encode()).hexdigest(),
         "template": plan.table.template.digest,
         **({} if plan.table.template.lengths is None else {"num_sites": setup.num_sites}),
         "purpose": purpose,
@@ -278,6 +279,14 @@ def key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
         "seed": plan.experiment.seed,
         "versions": {name: versions.get(name) for name in ("ganinfer", "msprime", "numpy")},
     }
+
+
+def _statistics(setup: Any) -> Sequence[str]:
+    """Names of the classical statistics: an older version may have had others."""
+    from ganinfer import comparison
+
+    names: Sequence[str] = simulation.encoding_specs(setup)[comparison.STATISTICS].details["names"]
+    return names
 
 
 def _without_names(value: Any) -> Any:

@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from ganinfer import runner
 from ganinfer.experiment import Experiment, load
 from ganinfer.progress import Silent
@@ -81,12 +83,34 @@ def folded(arguments: Arguments) -> None:
                 for place, plan, s in ((source, unfolded, before), (target, wanted, after))
             )
             new.extend(size, partial(folding.folded, known, after))
+    (target.parent / "rounds").mkdir(exist_ok=True)  # a run that has simulated all that it needs
     larger(f"{NAME}-folded", [], arguments)
 
 
 def other_reading(arguments: Arguments) -> None:
-    """The ancestor of both lineages as large as ExZ, not as Z."""
-    larger(f"{NAME}-other-reading", [], arguments)
+    """The ancestor of both lineages as large as ExZ at the split, not as Z."""
+    name = f"{NAME}-other-reading"
+    larger(name, other_ancestor(RUNS / f"{name}-models"), arguments)
+
+
+def other_ancestor(folder: Path) -> list[str]:
+    """Changes to the experiment: options, written to ``folder``, in which the ancestor has the size of ExZ."""
+    folder.mkdir(parents=True, exist_ok=True)
+    yaml, changes, size = YAML(typ="safe"), [], {"epochs": {0: "start_size"}}
+    for scenario in load(EXPERIMENTS / f"{NAME}.yaml").scenarios:
+        options = yaml.load(EXPERIMENTS / f"{NAME}-{scenario}.options.yaml")
+        settings = [each for part in options.values() for item in part for each in item.get("values", [])]
+        demes = [each["demes"] for each in settings if "demes" in each]
+        (of_z,) = (each for each in demes if each.get("ancestral") == size)
+        (of_exz,) = (each for each in demes if each.get("ExZ", {}).get("epochs", {}).get(0) == "start_size")
+        of_exz["ancestral"] = of_z.pop("ancestral")
+        model = yaml.load(EXPERIMENTS / f"{NAME}-{scenario}.demes.yaml")
+        first = {deme["name"]: deme["epochs"][0] for deme in model["demes"]}
+        first["ancestral"]["start_size"] = first["ExZ"]["start_size"]
+        for key, kind, written in (("model", "demes", model), ("parameters", "options", options)):
+            yaml.dump(written, folder / f"{scenario}.{kind}.yaml")
+            changes.append(f"scenarios.{scenario}.{key}={folder / scenario}.{kind}.yaml")
+    return changes
 
 
 def conv1d(arguments: Arguments) -> None:
@@ -135,7 +159,7 @@ def finished(name: str, overrides: Sequence[str], file: str = NAME) -> Path:
     done = folder / "result.json"
     wanted = experiment.comparison.simulations
     if not done.exists() or json.loads(done.read_text())["comparison"]["simulations"] < wanted:
-        runner.run(experiment, folder, resume=folder.exists() and (folder / "rounds").exists())
+        runner.run(experiment, folder, resume=(folder / "rounds").exists())
     return folder
 
 
