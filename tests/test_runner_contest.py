@@ -33,7 +33,7 @@ discriminator: {{name: exchangeable, cnn: false, width: 8}}
 generator: {{name: matching, num_particles: 60, steps: 15}}
 budget: {{simulated_windows: 400, rounds: 2}}
 training: {{epochs: 1, windows: 640}}
-comparison: {{simulations: 30, tests: 10, windows: 640, genome_windows: 8_000}}
+comparison: {{simulations: 30, tests: 10, windows: 704, genome_windows: 8_000}}
 execution: {{executor: serial, threads: 1}}
 seed: 1
 """
@@ -100,11 +100,13 @@ def test_every_scenario_has_a_probability_a_fit_and_estimates(finished):
     assert all(0 < p <= 1 for p in said["prior_predictive_p"].values())
     assert np.array(said["confusion"]).sum() == said["calibration"]["tests"] == 20
     assert said["calibration"]["genomes"] == "whole"
+    assert [point["windows"] for point in said["learning_curve"]] == [352, 704]
+    assert said["learning_curve"][-1]["log_loss"] == said["calibration"]["log_loss"]
     assert set(said["rivals"]) == {"classical"}
     assert found["best"] == max(said["probabilities"], key=said["probabilities"].get)
     assert found["parameters"] == found["scenarios"][found["best"]]["parameters"]
     assert list(found["scenarios"]["migration"]["parameters"])[-1] == "migration"
-    assert found["simulated_windows"] == sum(part["simulated_windows"] for part in parts) + 2 * (320 + 640 + 40 * 80)
+    assert found["simulated_windows"] == sum(part["simulated_windows"] for part in parts) + 2 * (320 + 704 + 40 * 80)
 
 
 def test_the_run_holds_what_the_best_scenario_has(finished):
@@ -215,5 +217,5 @@ def test_check_tells_of_every_scenario(tiny):
     assert list(found["scenarios"]) == NAMES
     assert found["scenarios"]["migration"]["parameters"] == "N1, N2, N_anc, T_split, migration"
     planned = 400 - 400 % 16  # what is left after a round is no whole proposal
-    judged = 640 + 40 * 80
+    judged = 704 + 40 * 80
     assert 2 * (planned + judged - 16) <= found["cost"]["simulated_windows"] <= 2 * (400 + judged)

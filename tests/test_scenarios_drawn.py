@@ -226,7 +226,7 @@ def test_a_comparison_on_windows_has_its_own_figures_and_those_of_the_best(windo
     assert len(found.images) == len(drawing.CONTENDED)
     for part in ("What tells the scenarios apart", "How the estimates were reached", "Linkage disequilibrium"):
         assert part in found.words
-    for part in ("Not shown", "Whether more simulations would help", "SNP", "data set", "prior-predictive"):
+    for part in ("Not shown", "SNP", "data set", "prior-predictive"):
         assert part not in found.words
     assert "Training curves of critic and regressor" in (windows / "report.html").read_text()
 
@@ -466,6 +466,13 @@ def test_the_last_step_says_whether_more_would_help(losses: tuple[float, ...], s
     path = compared_folder.make(tmp_path / "run")
     changed(path, learning_curve=compared_folder.curve(losses))
     assert said in drawn(path, "learning_curve").caption
+
+
+def test_on_windows_the_curve_is_of_those_that_judge(windows: Path) -> None:
+    found = drawn(windows, "learning_curve")
+    assert "From 22,784 to 45,568 judging windows a scenario the log loss still fell by 0.04" in found.caption
+    assert "data sets" not in found.caption
+    assert {ax.get_xlabel() for ax in found.figure.axes} == {"judging windows a scenario"}
 
 
 def test_separating_statistics_are_in_order_with_the_data_beside(folder: Path) -> None:

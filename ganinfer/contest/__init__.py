@@ -12,14 +12,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ganinfer.contest import fresh, looking
 from ganinfer.contest.fresh import WINDOWS, ContestSettings, Solution, Whole, columns
-from ganinfer.contest.judging import Judges, Outcome, judged, judges
-from ganinfer.evidence import Contender
+from ganinfer.contest.judging import Judges, Material, Outcome, judged, judges
+from ganinfer.evidence import Contender, noise_share
 from ganinfer.execution import Executor
-from ganinfer.inference import Problem
+from ganinfer.inference import CLASSICAL, Problem
 
 __all__ = ["ContestSettings", "Judges", "Outcome", "Solution", "Whole", "columns", "contest", "judges"]
 
@@ -57,7 +58,8 @@ def contest(
         Contender(p.scenario, p.parameters, s.posterior, *both)
         for (p, s), both in zip(pairs, zip(learnt, proposed, strict=True), strict=True)
     ]
-    size = sum(settings.whole(len(first.observed)))
+    calibrating, tests = settings.whole(len(first.observed))
+    size = calibrating + tests
     if size:
         told(f"Simulating {size:,} whole genomes of each scenario to calibrate on")
     whole = [fresh.whole(p, s, networks, executor, size) for p, s in pairs] if size else []
@@ -65,5 +67,9 @@ def contest(
     # With more threads, sums in another order could let one direction more or less pass.
     with threadpool_limits(1, user_api="blas"):
         blocks = looking.blocks(pairs, contenders, seen, networks)
+        share = noise_share(np.asarray(first.observed.arrays[CLASSICAL], dtype=float), first.observed.block)
+        if not size:
+            calibrating, tests = settings.genomes, settings.tests
         classical = [found[0] for found in seen["judge"]]
-        return judged(first, contenders, blocks, classical, whole, weights, settings, networks, info)
+        material = Material(contenders, blocks, classical, share, whole, calibrating, tests, first.seed)
+        return judged(first, material, weights, networks, info)

@@ -20,6 +20,8 @@ from ganinfer.training import Stacked, TrainingInfo, Windows, contending, embed
 
 #: Windows of each fresh proposal.
 WINDOWS = 16
+#: Proposals to judge by at least, for each parameter and two more.
+LEAST_JUDGING = 3
 #: Proposals whose windows are embedded together.
 _TOGETHER = 32
 #: Real windows whose arrays are in memory at once.

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from ganinfer import calibration, randomness
 from ganinfer.adequacy import Reference, Verdict
-from ganinfer.contest.fresh import WINDOWS, ContestSettings, Whole
+from ganinfer.contest.fresh import LEAST_JUDGING, WINDOWS, Whole
 from ganinfer.evidence import (
     Block,
     Contender,
@@ -23,7 +23,6 @@ from ganinfer.evidence import (
     evidence,
     genomes,
     look,
-    noise_share,
 )
 from ganinfer.inference import CLASSICAL, Problem
 from ganinfer.training import TrainingInfo, contending
@@ -32,6 +31,12 @@ from ganinfer.training import TrainingInfo, contending
 _PARTICLES = 400
 #: Logits beyond this many are far apart, and far apart is the same as very far apart.
 _SOFT = 6.0
+#: The learning curve is made with these parts of the judging windows, and with all of them.
+_PARTS = (4, 2)
+
+
+#: Probabilities (n, scenarios) of genomes whose true scenario (n,) is known.
+Tests = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +87,8 @@ class Outcome:
     """What a contest found.
 
     ``evidence`` and ``verdicts`` by scenario; ``calibration``; ``probabilities`` (scenarios,) of the real windows;
-    ``tests``: probabilities (n, scenarios) and true ``scenario`` (n,) of genomes that nothing was fitted on, by method;
+    ``tests``, by method, of genomes that nothing was fitted on, and their ``curve``: with as many judging windows of
+    each scenario;
     ``genomes`` (a scenario each) that it was calibrated on, simulated ``whole`` or drawn; ``dispersion``: how much
     further than noise even the closest scenario lies from the real means; ``networks``, one a fold, and their
     ``training``.
@@ -92,7 +98,8 @@ class Outcome:
     verdicts: list[Verdict]
     calibration: calibration.Calibration
     probabilities: np.ndarray
-    tests: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    tests: Mapping[str, Tests]
+    curve: list[tuple[int, Tests]]
     genomes: list[Genomes]
     whole: bool
     judges: Judges
@@ -123,89 +130,115 @@ def judges(contenders: Sequence[Contender], blocks: Sequence[Block], seed: int) 
     return Judges(tuple(contenders), tuple(looked), tuple(likelihoods), tuple(particles))
 
 
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a judgement is made from: ``contenders`` and ``blocks`` of their fresh windows.
+
+    ``classical``, one array (k, w, d) a scenario: all classical statistics of the windows that judge; ``share``: noise
+    of their real means as a share of the variance between windows. Genomes simulated ``whole``, one item a scenario, or
+    none. Of each scenario's genomes the first ``learnt`` calibrate, the ``tests`` after them test.
+    """
+
+    contenders: Sequence[Contender]
+    blocks: Sequence[Block]
+    classical: Sequence[np.ndarray]
+    share: float
+    whole: Sequence[Whole]
+    learnt: int
+    tests: int
+    seed: int
+
+    def fewer(self, num_proposals: int) -> Material:
+        """With the first judging proposals only."""
+        return replace(
+            self,
+            contenders=[replace(c, judge=c.judge[:num_proposals]) for c in self.contenders],
+            blocks=[replace(b, judge=[values[:num_proposals] for values in b.judge]) for b in self.blocks],
+            classical=[values[:num_proposals] for values in self.classical],
+        )
+
+    def genomes(self, found: Judges) -> list[Genomes]:
+        """Those simulated whole as ``found`` sees them, or where there are none, genomes of pooled windows."""
+        if self.whole:
+            return [found.genomes(i, part) for i, part in enumerate(self.whole)]
+        drawn = []
+        for i, contender in enumerate(found.contenders):
+            own = [replace(part, judge=[part.judge[i]]) for part in found.looked]
+            rng = randomness.stream(self.seed, "contest", "genomes", contender.name)
+            drawn.append(genomes(contender, own, self.classical[i], self.share, self.learnt + self.tests, rng))
+        return drawn
+
+    def calibrated(self, found: Judges, drawn: Sequence[Genomes]) -> tuple[calibration.Calibration, Tests]:
+        """The calibration, and what it makes of the tests."""
+        parts = []
+        for kept in (slice(0, self.learnt), slice(self.learnt, None)):
+            logits = np.concatenate([_rows(found.logits(part[kept].means)) for part in drawn])
+            parts.append((logits, np.repeat(np.arange(len(drawn)), [len(part[kept]) for part in drawn])))
+        # An evidence is a probability already: what is known of its error can make it less certain only.
+        fitted = calibration.fit(*parts[0], coolest=1.0)
+        return fitted, (fitted.probabilities(parts[1][0]), parts[1][1])
+
+
 def judged(
     problem: Problem,
-    contenders: Sequence[Contender],
-    blocks: Sequence[Block],
-    classical: Sequence[np.ndarray],
-    whole: Sequence[Whole],
+    material: Material,
     weights: Sequence[float],
-    settings: ContestSettings,
     networks: list[contending.ContendingNetwork],
     info: TrainingInfo,
 ) -> Outcome:
-    found = judges(contenders, blocks, problem.seed)
-    share = noise_share(np.asarray(problem.observed.arrays[CLASSICAL], dtype=float), problem.observed.block)
-    drawn = _genomes(found, classical, whole, share, settings, problem.seed)
-    learnt = settings.whole(len(problem.observed))[0] if whole else settings.genomes
-    fitted, tests = _calibrated(found, drawn, learnt)
+    """The answer for the real windows of ``problem``."""
+    contenders = material.contenders
+    found = judges(contenders, material.blocks, problem.seed)
+    drawn = material.genomes(found)
+    fitted, tests = material.calibrated(found, drawn)
     excess = dispersion(found.likelihoods, contenders, found.real)
     values = []
     for contender, likelihood in zip(contenders, found.likelihoods, strict=True):
         rng = randomness.stream(problem.seed, "contest", "evidence", contender.name)
         values.append(evidence(contender, replace(likelihood, noise=excess * likelihood.noise), found.real, rng))
     logits = np.array([v.log_value for v in values])
-    own = [part[:learnt] for part in drawn]
+    own = [part[: material.learnt] for part in drawn]
     real = np.asarray(problem.observed.arrays[CLASSICAL], dtype=float).mean(axis=0)
     by_method = {"networks": tests}
-    if problem.classical and len(blocks) > 1:
-        alone = judges(contenders, blocks[:1], problem.seed)
-        drawn = _genomes(alone, classical, whole, share, settings, problem.seed)
-        by_method["classical"] = _calibrated(alone, drawn, learnt)[1]
+    if problem.classical and len(material.blocks) > 1:
+        alone = replace(material, blocks=material.blocks[:1])
+        by_method["classical"] = _tested(alone)
     return Outcome(
-        values,
-        [_verdict(found, i, part, real) for i, part in enumerate(own)],
-        fitted,
-        fitted.probabilities(_finite(logits)[None], weights)[0],
-        by_method,
-        own,
-        bool(whole),
-        found,
-        real,
-        excess,
-        networks,
-        info,
-        sum((len(c.learn) + len(c.judge)) * WINDOWS for c in contenders)
-        + sum(len(part.theta) for part in whole) * len(problem.observed),
+        evidence=values,
+        verdicts=[_verdict(found, i, part, real) for i, part in enumerate(own)],
+        calibration=fitted,
+        probabilities=fitted.probabilities(_finite(logits)[None], weights)[0],
+        tests=by_method,
+        curve=[*_curve(material), (len(contenders[0].judge) * WINDOWS, tests)] if material.tests else [],
+        genomes=own,
+        whole=bool(material.whole),
+        judges=found,
+        classical=real,
+        dispersion=excess,
+        networks=networks,
+        training=info,
+        num_windows=sum((len(c.learn) + len(c.judge)) * WINDOWS for c in contenders)
+        + sum(len(part.theta) for part in material.whole) * len(problem.observed),
     )
+
+
+def _tested(material: Material) -> Tests:
+    """What the tests say of a judgement from other ``material``."""
+    found = judges(material.contenders, material.blocks, material.seed)
+    return material.calibrated(found, material.genomes(found))[1]
+
+
+def _curve(material: Material) -> list[tuple[int, Tests]]:
+    """Judging windows of each scenario and what the tests say, with parts of them as large as emulators bear."""
+    least = LEAST_JUDGING * (max(len(c.parameters) for c in material.contenders) + 2)
+    sizes = [len(material.contenders[0].judge) // part for part in _PARTS]
+    return [(size * WINDOWS, _tested(material.fewer(size))) for size in sizes if size >= least]
 
 
 def _finite(logits: np.ndarray) -> np.ndarray:
     """Logits in which what cannot be is very improbable: a softmax of nothing but infinities is none."""
     largest = logits.max()
     return np.zeros_like(logits) if not np.isfinite(largest) else np.maximum(logits - largest, -1e3)
-
-
-def _genomes(
-    found: Judges,
-    classical: Sequence[np.ndarray],
-    whole: Sequence[Whole],
-    share: float,
-    settings: ContestSettings,
-    seed: int,
-) -> list[Genomes]:
-    """Those simulated whole as ``found`` sees them, or where there are none, genomes of pooled windows."""
-    if whole:
-        return [found.genomes(i, part) for i, part in enumerate(whole)]
-    drawn = []
-    for i, contender in enumerate(found.contenders):
-        own = [replace(part, judge=[part.judge[i]]) for part in found.looked]
-        rng = randomness.stream(seed, "contest", "genomes", contender.name)
-        drawn.append(genomes(contender, own, classical[i], share, settings.genomes + settings.tests, rng))
-    return drawn
-
-
-def _calibrated(
-    found: Judges, drawn: Sequence[Genomes], learnt: int
-) -> tuple[calibration.Calibration, tuple[np.ndarray, np.ndarray]]:
-    """The calibration on the first genomes of each, and probabilities and true scenarios of the others, the tests."""
-    parts = []
-    for kept in (slice(0, learnt), slice(learnt, None)):
-        logits = np.concatenate([_rows(found.logits(part[kept].means)) for part in drawn])
-        parts.append((logits, np.repeat(np.arange(len(drawn)), [len(part[kept]) for part in drawn])))
-    # An evidence is a probability already: what is known of its error can make it less certain only.
-    fitted = calibration.fit(*parts[0], coolest=1.0)
-    return fitted, (fitted.probabilities(parts[1][0]), parts[1][1])
 
 
 def _rows(logits: np.ndarray) -> np.ndarray:

@@ -38,6 +38,21 @@ _CONFUSION = {
     "diagonal the answer is right. Right: how often it is right, and its log loss, which also counts how sure it was "
     "(less is better), with 95 % intervals; dashed: guessing.",
 }
+#: What a learning curve counts, in result.json and in words, and what it is.
+_CURVES = {
+    False: (
+        "simulations",
+        "data sets",
+        "Single networks trained on ever fewer of the simulations, down from all of them, and judged on the same half "
+        "of the tests.",
+    ),
+    True: (
+        "windows",
+        "judging windows",
+        "The same genomes judged by ever fewer of the fresh windows that trained no network, down from all of them "
+        "(comparison.windows); networks and directions are the same.",
+    ),
+}
 _DASHES = (0, (4, 3))
 
 
@@ -199,12 +214,15 @@ def _wilson(share: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.n
 
 
 def learning_curve(run: Run) -> Drawing | str:
-    """Accuracy and log loss of networks trained on ever more simulations."""
+    """Accuracy and log loss with ever more simulations: of networks trained on them, or judgements by windows."""
     points = run.comparison.get("learning_curve") or []
+    key, unit, about = _CURVES[run.compares_windows]
     if len(points) < 2:
-        return "there is no learning curve: it needs test data sets (comparison.tests)"
+        wanted = "test genomes and more judging windows" if run.compares_windows else "test data sets"
+        keys = "comparison.tests, comparison.windows" if run.compares_windows else "comparison.tests"
+        return f"there is no learning curve: it needs {wanted} ({keys})"
     sizes, accuracy, loss = (
-        np.array([p.get(key) for p in points], dtype=float) for key in ("simulations", "accuracy", "log_loss")
+        np.array([p.get(name) for p in points], dtype=float) for name in (key, "accuracy", "log_loss")
     )
     figure, axes = panels(2, columns=2, height=2.9)
     for ax, values, title in zip(
@@ -216,27 +234,26 @@ def learning_curve(run: Run) -> Drawing | str:
         ax.set_xticks(sizes, [words.short(size) for size in sizes])
         ax.minorticks_off()
         ax.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
-        ax.set_xlabel("simulated data sets a scenario")
+        ax.set_xlabel(f"{unit} a scenario")
         ax.margins(y=0.15)
     spread = np.nanmax([np.ptp(loss), 0.02])
     axes[0].set_ylim(max(np.nanmin(loss) - 0.4 * spread, 0), np.nanmax(loss) + 0.4 * spread)
     axes[1].set_ylim(max(np.nanmin(accuracy) - max(0.4 * np.ptp(accuracy), 0.05), 0), 1.01)
     for ax in axes:
         parameter_axis(ax.yaxis, False)
-    caption = (
-        "Single networks trained on ever fewer of the simulations, down from all of them, and judged on the same half "
-        f"of the tests. {more_would_help(run)}"
-    )
-    return Drawing(figure, f"Learning curve. {more_would_help(run)}", caption)
+    told = more_would_help(run)
+    return Drawing(figure, f"Learning curve. {told}", f"{about} {told}")
 
 
 def more_would_help(run: Run) -> str:
     """What the last step of the learning curve says: doubling the simulations once more would bring less than that."""
     before, after = (run.comparison.get("learning_curve") or [])[-2:]
-    step = f"From {before['simulations']:,} to {after['simulations']:,} data sets a scenario the log loss"
+    key, unit, _ = _CURVES[run.compares_windows]
+    step = f"From {before[key]:,} to {after[key]:,} {unit} a scenario the log loss"
     fall = before["log_loss"] - after["log_loss"]
     error = (run.comparison.get("calibration") or {}).get("log_loss_error")
-    chance = math.sqrt(2) * error if error is not None and math.isfinite(error) else 0.0  # half of the tests
+    chance = error if error is not None and math.isfinite(error) else 0.0
+    chance *= 1.0 if run.compares_windows else math.sqrt(2)  # half of the tests
     if abs(fall) <= chance:
         moved = f"changed by {words.short(float(f'{-fall:.2g}'))}"
         return f"{step} {moved}, within the tests' own error ({chance:.2g}): more simulations promise little."

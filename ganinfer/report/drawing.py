@@ -56,6 +56,7 @@ CONTENDED: dict[str, Callable[[Run], Drawing | str]] = {
     "clouds": scenarios_drawn.clouds,
     "confusion": comparison_drawn.confusion,
     "reliability": comparison_drawn.reliability,
+    "learning_curve": comparison_drawn.learning_curve,
     "separating": scenarios_drawn.separating,
     "oddest": scenarios_drawn.oddest,
     **FIGURES,

@@ -92,6 +92,7 @@ CONTENDED = {
         "clouds": "The real among simulated genomes",
         "confusion": "Which scenarios are taken for which",
         "reliability": "Whether the probabilities mean what they say",
+        "learning_curve": "Whether more simulations would help",
         "separating": "What tells the scenarios apart",
         "oddest": "Where the genomes are most unusual",
     },

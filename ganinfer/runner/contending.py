@@ -96,13 +96,15 @@ def problems_of(experiment: Experiment, real: RealWindows, cache: Path) -> tuple
 
 def _check_sizes(experiment: Experiment, problems: Sequence[Any]) -> None:
     """Raise where a comparison would have too few fresh windows, before any scenario is inferred."""
+    from ganinfer.contest.fresh import LEAST_JUDGING, WINDOWS
+
     largest, folds = max(len(p.parameters) for p in problems), problems[0].network.settings.folds
     sizes = contest_settings(experiment).proposals(problems)
-    needed = {"learn": folds * (largest + 2), "judge": 3 * (largest + 2)}
+    needed = {"learn": folds * (largest + 2), "judge": LEAST_JUDGING * (largest + 2)}
     keys = {"learn": "training.windows", "judge": "comparison.windows"}
     for purpose, size in sizes.items():
         if size < needed[purpose]:
-            least = 16 * needed[purpose] * (len(problems) if purpose == "learn" else 1)
+            least = WINDOWS * needed[purpose] * (len(problems) if purpose == "learn" else 1)
             raise RunError(
                 f"to compare {len(problems)} scenarios of up to {largest} parameters with {folds} folds, "
                 f"{keys[purpose]} must be at least {least:,}"
@@ -260,12 +262,18 @@ def _said(experiment: Experiment, names: Sequence[str], outcome: Any) -> dict[st
         "dispersion": outcome.dispersion,
         "simulations": experiment.comparison.simulations,
         **scoring.judged(outcome.calibration, *outcome.tests["networks"]),
-        "learning_curve": [],
+        "learning_curve": [_point(*point) for point in outcome.curve],
         "rivals": {n: scoring.scored(*pair) for n, pair in outcome.tests.items() if n != "networks" and len(pair[1])},
     }
     said["calibration"]["genomes"] = "whole" if outcome.whole else "pooled"
     said["alike"] = scoring.alike(names, said["confusion"])
     return said
+
+
+def _point(windows: int, tests: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+    """Of the learning curve: how good judgements by so many windows of each scenario are."""
+    scores = scoring.scored(*tests)
+    return {"windows": windows, "accuracy": scores["accuracy"], "log_loss": scores["log_loss"]}
 
 
 def _uncertain(outcome: Any, names: Sequence[str]) -> list[str]:
