@@ -53,6 +53,8 @@ def _practical(result: Mapping[str, Any]) -> str:
             f"| {_SCORES}",
             *rows,
             "",
+            f"What single networks make of ever more simulations of each scenario: {_points(said['learning_curve'])}.",
+            "",
         ]
     )
 
@@ -70,12 +72,12 @@ def _larger(rows: Sequence[Mapping[str, Any]]) -> str:
     curves = [row for row in rows if row["learning_curve"]]
     if curves:
         lines += ["", "What single networks make of ever more simulations of each scenario (accuracy, log loss):", ""]
-    for row in curves:
-        points = "; ".join(
-            f"{p['simulations']:,}: {100 * p['accuracy']:.2f} %, {p['log_loss']:.4f}" for p in row["learning_curve"]
-        )
-        lines.append(f"- {_RUNS[row['run']]}: {points}.")
+    lines += [f"- {_RUNS[row['run']]}: {_points(row['learning_curve'])}." for row in curves]
     return "\n".join([*lines, ""])
+
+
+def _points(curve: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{p['simulations']:,}: {100 * p['accuracy']:.2f} %, {p['log_loss']:.4f}" for p in curve)
 
 
 def _kinds(rows: Sequence[Mapping[str, Any]]) -> str:
