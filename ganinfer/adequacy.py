@@ -1,21 +1,23 @@
 """Whether a real data set lies among a scenario's simulated ones.
 
-Three looks, each at something fixed beforehand, from simulations alone. *Guide*: what networks say of the parameters,
+Some looks, each at something fixed beforehand, from simulations alone. *Guide*: what networks say of the parameters,
 and how far that lies from what they say of simulations (squared Mahalanobis distance). *Residual*: classical statistics
 less what simulations with the same guide have, in units of their scatter: all together in whitened directions, and the
-largest alone. The smallest of the three p-values is compared with that of simulations treated alike, so that looking
-three times costs nothing. What a scenario cannot do with any parameters shows in the residual, what its prior forbids
-in the guide.
+largest alone of each family of statistics. A family by itself, because a spectrum has rare classes of SNPs, whose
+scatter has long tails: among a hundred of them the largest residual would hide a family of four. The smallest p-value
+is compared with that of simulations treated alike, so that looking several times costs nothing. What a scenario cannot
+do with any parameters shows in the residual, what its prior forbids in the guide.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-#: The three looks by name.
-LOOKS = ("guide", "all residuals", "largest residual")
+#: Looks by name; :data:`LARGEST` at each family of statistics.
+GUIDE, ALL, LARGEST = "guide", "all residuals", "largest residual"
 _PARTS = 5
 _RIDGE = 1.0
 _LEAST_SD = 1e-9
@@ -29,7 +31,7 @@ _CLIP = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """``p_value`` that a data set of the scenario looks as odd; ``parts`` the three p-values by name; ``z`` (d,) the
+    """``p_value`` that a data set of the scenario looks as odd; ``parts`` the looks' p-values by name; ``z`` (d,) the
     classical statistics' residuals in standard deviations.
     """
 
@@ -41,32 +43,37 @@ class Verdict:
 class Reference:
     """A scenario's simulations: classical ``statistics`` (n, d) and ``guide`` (n, g).
 
+    ``families`` (d,) names the kind of each statistic; without them all are of one.
     They are dealt to parts, and each part is looked at with what the others taught; the data with what every such set
     of others taught, the median counting.
     """
 
-    def __init__(self, statistics: np.ndarray, guide: np.ndarray):
+    def __init__(self, statistics: np.ndarray, guide: np.ndarray, families: Sequence[str] | None = None):
         statistics, guide = np.asarray(statistics, float), np.asarray(guide, float)
+        kinds = dict.fromkeys(families or ())
+        self.looks = (GUIDE, ALL, *(f"{LARGEST}: {kind}" for kind in kinds)) if kinds else (GUIDE, ALL, LARGEST)
+        members = [np.array([kind == own for own in families or ()]) for kind in kinds]
+        self._members = members or [np.ones(statistics.shape[1], dtype=bool)]
         part = np.arange(len(statistics)) % _PARTS
         self._taught = [_Taught(statistics[part != k], guide[part != k]) for k in range(_PARTS)]
-        looks = np.empty((len(statistics), len(LOOKS)))
+        looks = np.empty((len(statistics), len(self.looks)))
         for k, taught in enumerate(self._taught):
-            looks[part == k] = taught.looks(statistics[part == k], guide[part == k])[0]
+            looks[part == k] = taught.looks(statistics[part == k], guide[part == k], self._members)[0]
         self._looks = looks
         own = np.stack([_exceeding(column, column, own=True) for column in looks.T], axis=1)
         self._smallest = own.min(axis=1)
 
     def verdict(self, statistics: np.ndarray, guide: np.ndarray) -> Verdict:
         """Of one data set: its ``statistics`` (d,) and ``guide`` (g,)."""
-        each = [self._verdict(*taught.looks(statistics[None], guide[None])) for taught in self._taught]
+        each = [self._verdict(*taught.looks(statistics[None], guide[None], self._members)) for taught in self._taught]
         return sorted(each, key=lambda verdict: verdict.p_value)[len(each) // 2]
 
     def _verdict(self, looks: np.ndarray, z: np.ndarray) -> Verdict:
-        parts = [float(_exceeding(self._looks[:, i], looks[:, i])[0]) for i in range(len(LOOKS))]
+        parts = [float(_exceeding(self._looks[:, i], looks[:, i])[0]) for i in range(len(self.looks))]
         # Small p-values are odd: those of simulations that are as small or smaller.
         as_small = int((self._smallest <= min(parts) + 1e-12).sum())
         p_value = (1 + as_small) / (1 + len(self._smallest))
-        return Verdict(p_value, dict(zip(LOOKS, parts, strict=True)), z[0])
+        return Verdict(p_value, dict(zip(self.looks, parts, strict=True)), z[0])
 
 
 class _Taught:
@@ -93,15 +100,20 @@ class _Taught:
     def _scaled(self, guide: np.ndarray) -> np.ndarray:
         return np.asarray((guide - self._centre) / self._scale)
 
-    def looks(self, statistics: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, 3), the larger the odder, and the residuals (n, d) in standard deviations."""
+    def looks(
+        self, statistics: np.ndarray, guide: np.ndarray, members: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(n, looks), the larger the odder, and the residuals (n, d) in standard deviations.
+
+        ``members``: bool (d,), which statistics are looked at together for their largest.
+        """
         scaled = self._scaled(guide)
         values = (statistics - self._mean) / self._spread
         z = (values - _design(scaled, self._quadratic) @ self._coefficients) / self._sd
         found = [
             np.einsum("ni,ij,nj->n", scaled, self._inverse, scaled),
             ((z @ self._whitening) ** 2).sum(axis=1),
-            np.abs(z).max(axis=1, initial=0.0),
+            *(np.abs(z[:, mine]).max(axis=1, initial=0.0) for mine in members),
         ]
         return np.stack(found, axis=1), z
 

@@ -19,13 +19,11 @@ from ganinfer.adequacy import Reference, Verdict
 from ganinfer.calibration import Calibration
 from ganinfer.parameters import Parameters
 from ganinfer.refining import Refiner
-from ganinfer.scenarios import Scenario
+from ganinfer.scenarios import STATISTICS, Scenario
 from ganinfer.training import scenarios as networks
 from ganinfer.training.scenarios import DataSets, Outcome, ScenarioNetwork, ScenarioSettings
 from ganinfer.training.settings import Stacked
 
-#: The array of classical statistics.
-STATISTICS = "statistics"
 #: Share of a scenario's simulations that parameters are regressed on, the closest ones.
 _ACCEPTED = 0.2
 _LEAST_ACCEPTED = 100
@@ -168,13 +166,16 @@ def guide(logits: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.concatenate([means, 3 * np.tanh(centred[:, :-1] / 6)], axis=1)
 
 
-def references(simulations: Simulations, trained: Trained) -> list[Reference]:
-    """What each scenario's data sets look like, the networks' words out of fold."""
+def references(simulations: Simulations, trained: Trained, families: Sequence[str]) -> list[Reference]:
+    """What each scenario's data sets look like, the networks' words out of fold.
+
+    ``families`` (d,): the kind of each classical statistic.
+    """
     statistics = simulations.statistics()
     found = []
     for i in range(simulations.num_scenarios):
         mine = simulations.of(i)
-        found.append(Reference(statistics[mine], guide(trained.logits[mine], trained.predicted[i][mine])))
+        found.append(Reference(statistics[mine], guide(trained.logits[mine], trained.predicted[i][mine]), families))
     return found
 
 

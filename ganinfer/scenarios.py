@@ -5,7 +5,9 @@ A data set is one observation here, such as a table of SNPs, and a function of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +16,12 @@ from ganinfer import randomness
 from ganinfer.execution import Executor
 from ganinfer.interfaces import LociTemplate
 from ganinfer.parameters import Parameters
-from ganinfer.simulation import Setup, Task, simulate
+from ganinfer.simulation import Setup, Task, encoding_specs, simulate
 
+#: The array of classical statistics, which every comparison of data sets has.
+STATISTICS = "statistics"
+#: To be raised whenever a statistic of the same name is computed differently.
+_DEFINITIONS = 1
 #: Data sets whose parameters are drawn together.
 _PRIOR_BATCH = 100
 
@@ -28,6 +34,18 @@ class Scenario:
     setup: Setup
     parameters: Parameters
     weight: float = 1.0
+
+
+def families(setup: Setup) -> Sequence[str]:
+    """The kind (d,) of each classical statistic."""
+    found: Sequence[str] = encoding_specs(setup)[STATISTICS].details["families"]
+    return found
+
+
+def definitions(setup: Setup) -> str:
+    """A digest that tells the classical statistics, and how they are computed, from other versions' ones."""
+    told = [_DEFINITIONS, *encoding_specs(setup)[STATISTICS].details["names"]]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def simulated(

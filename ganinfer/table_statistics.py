@@ -27,7 +27,7 @@ FAMILIES = {
     "number": "number of SNPs",
 }
 _LEAST = 1e-9
-#: A ratio of eigenvalues is no larger, whatever the second.
+#: A ratio of eigenvalues is no larger.
 _MOST_RATIO = 100.0
 
 
@@ -158,7 +158,9 @@ class TableStatistics:
         residual = (derived - called * frequency)[used] / np.sqrt(variance[used] * np.maximum(called[used], 1))
         values = np.linalg.eigvalsh(residual.T @ residual)[::-1]
         # How large noise alone makes the first depends on how many SNPs vary; the second knows that, too.
-        largest = max(float(values[0]), _LEAST)
+        largest = float(values[0])
+        if largest <= _LEAST:
+            return np.zeros(2)
         return largest / np.maximum([values.mean(), values[1]], largest / _MOST_RATIO)
 
 

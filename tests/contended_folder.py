@@ -80,7 +80,7 @@ def _result(
     values = [0.4, *[0.02] * (len(names) - 1)] if p_values is None else list(p_values)
     result = json.loads(json.dumps(compared_folder.result(names, values, False, False, ["classical"], tests)))
     losses = ((11_392, 0.2), (22_784, 0.15), (45_568, 0.11))
-    curve = [{"windows": size, "accuracy": 1 - loss / 3, "log_loss": loss} for size, loss in losses]
+    curve = [{"windows": n, "accuracy": 1 - loss / 3, "log_loss": loss, "step_error": 0.01} for n, loss in losses]
     result["comparison"] |= {
         "log_evidence": {n: 47.0 - 60.5 * i for i, n in enumerate(names)},
         "learning_curve": curve if tests else [],

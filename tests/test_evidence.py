@@ -268,6 +268,30 @@ def test_the_direction_found_is_the_one_that_tells_parameters_apart_best():
     assert abs(cosine) > 0.97
 
 
+def test_folds_in_too_few_groups_take_the_linkage_of_all():
+    toy = Toy("one", 1, np.zeros(WIDTH))
+    real = genome(toy, np.array([1.0]), np.random.default_rng(8))
+    contenders, block, _ = matched([toy], real)
+    few, many = np.arange(REAL) // (REAL // 5), np.arange(REAL) // (REAL // 50)
+    linked = np.repeat(real[: REAL // 12], 12, axis=0)
+    shares = {
+        name: look(replace(block, real=linked, group=group, inflation=7.0), contenders).share * REAL
+        for name, group in (("few", few), ("many", many), ("alone", np.arange(REAL)))
+    }
+    assert shares["few"] == pytest.approx(7)
+    assert shares["many"] == pytest.approx(12, rel=0.4)
+    assert shares["alone"] == pytest.approx(1)
+
+
+def test_what_is_missed_is_told_in_units_of_bounded_windows():
+    toy = Odd("odd", 1, np.zeros(WIDTH))
+    real = genome(toy, np.array([1.0]), np.random.default_rng(8))
+    contenders, block, _ = matched([toy], real, proposals=1_000)
+    looked = look(replace(block, given=np.eye(WIDTH)[:, [3]], missed=None, error=2.0), contenders)
+    within = LocalMean(contenders[0].coordinates.encode(contenders[0].judge), looked.judge[0]).within
+    assert np.diag(looked.missed) == pytest.approx(4 * np.diag(within), rel=0.2)
+
+
 def test_what_explained_columns_say_is_regressed_out():
     """The second half repeats the first with noise of its own: it has nothing to add."""
     toy = Toy("one", 1, np.zeros(WIDTH))

@@ -257,6 +257,9 @@ def test_linkage_inflation_of_independent_and_of_doubled_windows():
     )
     assert linkage_inflation(independent, np.arange(2_000)) == 1.0
     assert linkage_inflation(independent, np.zeros(2_000)) == 1.0
+    assert linkage_inflation(independent, np.zeros(2_000), otherwise=3.0) == 3.0
+    with_constants = np.concatenate([np.repeat(independent, 2, axis=0), np.ones((4_000, 5))], axis=1)
+    assert linkage_inflation(with_constants, np.repeat(np.arange(2_000), 2)) == pytest.approx(2.0, rel=0.1)
 
 
 # --- particles ----------------------------------------------------------------------------------------------------

@@ -269,7 +269,9 @@ def test_simulated_tables_are_judged_in_one_report(bundle, tmp_path):
     assert "page.html exists already; choose another --output" in again.stderr
 
 
-@pytest.mark.parametrize("how", ["changed", "truncated", "missing", "extra", "version", "outside", "no bundle"])
+@pytest.mark.parametrize(
+    "how", ["changed", "truncated", "missing", "extra", "version", "statistics", "outside", "no bundle"]
+)
 def test_a_damaged_bundle_is_refused(bundle, tmp_path, how):
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
@@ -285,6 +287,8 @@ def test_a_damaged_bundle_is_refused(bundle, tmp_path, how):
         (copy / "networks" / "evil.keras").write_bytes(b"x")
     elif how == "version":
         about.write_text(json.dumps({**values, "versions": {**values["versions"], "keras": "1.0"}}))
+    elif how == "statistics":
+        about.write_text(json.dumps({**values, "statistics": "0"}))
     elif how == "outside":
         about.write_text(json.dumps({**values, "files": {**values["files"], "../../x": "0"}}))
     else:
@@ -295,6 +299,7 @@ def test_a_damaged_bundle_is_refused(bundle, tmp_path, how):
         "missing": r"is incomplete: arrays\.npz is missing",
         "extra": r"holds files that do not belong to it: networks/evil\.keras",
         "version": r"was made with keras 1\.0",
+        "statistics": "knows other classical statistics than this ganinfer computes",
         "outside": "names a file outside the bundle",
         "no bundle": "is no bundle",
     }[how]

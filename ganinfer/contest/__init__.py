@@ -16,13 +16,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ganinfer.contest import fresh, looking
-from ganinfer.contest.fresh import WINDOWS, ContestSettings, Solution, Whole, columns
-from ganinfer.contest.judging import Judges, Material, Outcome, judged, judges
-from ganinfer.evidence import Contender, noise_share
+from ganinfer.contest.fresh import WINDOWS, ContestSettings, Solution, columns, means
+from ganinfer.contest.judging import Material, Outcome, judged
+from ganinfer.evidence import Contender, look, noise_share
 from ganinfer.execution import Executor
 from ganinfer.inference import CLASSICAL, Problem
 
-__all__ = ["ContestSettings", "Judges", "Outcome", "Solution", "Whole", "columns", "contest", "judges"]
+__all__ = ["ContestSettings", "Outcome", "Solution", "columns", "contest", "means"]
 
 
 def contest(
@@ -58,18 +58,19 @@ def contest(
         Contender(p.scenario, p.parameters, s.posterior, *both)
         for (p, s), both in zip(pairs, zip(learnt, proposed, strict=True), strict=True)
     ]
-    calibrating, tests = settings.whole(len(first.observed))
-    size = calibrating + tests
-    if size:
-        told(f"Simulating {size:,} whole genomes of each scenario to calibrate on")
-    whole = [fresh.whole(p, s, networks, executor, size) for p, s in pairs] if size else []
-    told("Comparing the scenarios")
+    calibrating, tests = settings.simulated(len(first.observed))
     # With more threads, sums in another order could let one direction more or less pass.
     with threadpool_limits(1, user_api="blas"):
-        blocks = looking.blocks(pairs, contenders, seen, networks)
+        looked = [look(block, contenders) for block in looking.blocks(pairs, contenders, seen, networks)]
+    whole = []
+    if size := calibrating + tests:
+        told(f"Simulating {size:,} whole genomes of each scenario to calibrate and test on")
+        whole = [fresh.whole(p, s, networks, looked, executor, size) for p, s in pairs]
+    else:
+        calibrating, tests = settings.genomes, settings.tests
+    told("Comparing the scenarios")
+    with threadpool_limits(1, user_api="blas"):
         share = noise_share(np.asarray(first.observed.arrays[CLASSICAL], dtype=float), first.observed.block)
-        if not size:
-            calibrating, tests = settings.genomes, settings.tests
         classical = [found[0] for found in seen["judge"]]
-        material = Material(contenders, blocks, classical, share, whole, calibrating, tests, first.seed)
+        material = Material(contenders, looked, classical, share, whole, calibrating, tests, first.seed)
         return judged(first, material, weights, networks, info)

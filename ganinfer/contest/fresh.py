@@ -1,4 +1,4 @@
-"""Fresh windows around the solutions, and the networks that learn from them to tell scenarios apart."""
+"""Fresh windows around the solutions, the networks that learn from them to tell scenarios apart, and whole genomes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import randomness
-from ganinfer.evidence import JUDGE, LEARN, judging_windows, whole_genomes, widened
+from ganinfer.evidence import JUDGE, LEARN, Looked, judging_windows, whole_genomes, widened
 from ganinfer.execution import Executor
 from ganinfer.inference import CLASSICAL, Problem, tasks
 from ganinfer.observed import on_disk
@@ -24,21 +24,23 @@ WINDOWS = 16
 LEAST_JUDGING = 3
 #: Proposals whose windows are embedded together.
 _TOGETHER = 32
-#: Real windows whose arrays are in memory at once.
+#: Of the genomes that are simulated whole, at least so many calibrate.
+_LEAST_CALIBRATING = 80
+#: Windows whose arrays are looked at together.
 _PIECE = 4_096
 
 
 @dataclass(frozen=True)
 class ContestSettings:
     """``windows``: fresh ones of each scenario to judge by, ``None`` for as many as the real ones need; ``genomes``
-    of each scenario to calibrate on, and ``tests`` more to test on; ``whole_windows``: of each scenario that may go
+    of each scenario to calibrate on, and ``tests`` more to test on; ``genome_windows``: of each scenario that may go
     into genomes simulated whole.
     """
 
     windows: int | None = None
     genomes: int = 1_000
     tests: int = 200
-    whole_windows: int = 20_000
+    genome_windows: int = 20_000
 
     def proposals(self, problems: Sequence[Problem]) -> dict[str, int]:
         """Proposals of each scenario by what they are for."""
@@ -46,11 +48,15 @@ class ContestSettings:
         learn = problems[0].network.settings.windows // len(problems)
         return {"learn": max(learn // WINDOWS, 1), "judge": max(judge // WINDOWS, 1)}
 
-    def whole(self, num_real: int) -> tuple[int, int]:
-        """Genomes of each scenario to calibrate and to test on simulated whole; none where that is too much."""
-        size = whole_genomes(num_real, self.whole_windows, self.genomes + self.tests)
-        tests = size * self.tests // (self.genomes + self.tests)
-        return size - tests, tests
+    def simulated(self, num_real: int) -> tuple[int, int]:
+        """Genomes of each scenario to calibrate and to test on that are simulated whole; none where it is too much."""
+        size = whole_genomes(num_real, self.genome_windows, self.genomes + self.tests)
+        if size == self.genomes + self.tests or not size:
+            return (self.genomes, self.tests) if size else (0, 0)
+        # Calibration comes first, as the p of fit cannot be less than one in so many.
+        share = size * self.genomes // (self.genomes + self.tests)
+        tests = min(self.tests, max(size - max(share, min(_LEAST_CALIBRATING, size)), 1 if self.tests else 0))
+        return min(self.genomes, size - tests), tests
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +76,11 @@ class Solution:
 class Whole:
     """Genomes simulated whole under draws ``theta`` (n, p) of a scenario's posterior.
 
-    ``columns``: of each genome, of all its windows, what :func:`columns` finds; ``classical`` (n, d) means.
+    ``means`` (n, J) along the directions, and ``classical`` (n, d) of all classical statistics.
     """
 
     theta: np.ndarray
-    columns: Sequence[Sequence[np.ndarray]]
+    means: np.ndarray
     classical: np.ndarray
 
 
@@ -161,6 +167,7 @@ def whole(
     problem: Problem,
     solution: Solution,
     networks: Sequence[contending.ContendingNetwork],
+    looked: Sequence[Looked],
     executor: Executor,
     size: int,
 ) -> Whole:
@@ -170,9 +177,15 @@ def whole(
     fold = problem.observed.fold
     found, classical = [], []
     for encoded in simulate(tasks(problem, theta, len(fold), "contest", "whole"), executor):
-        found.append(columns(problem, networks, encoded, fold))
+        found.append(means(looked, columns(problem, networks, encoded, fold)))
         classical.append(np.asarray(encoded[CLASSICAL], dtype=float).mean(axis=0))
-    return Whole(theta, found, np.stack(classical))
+    return Whole(theta, np.stack(found), np.stack(classical))
+
+
+def means(looked: Sequence[Looked], found: Sequence[np.ndarray]) -> np.ndarray:
+    """(J,) means along the directions of a genome's :func:`columns`, a block each."""
+    pairs = zip(looked, found, strict=True)
+    return np.concatenate([part.directions(values).mean(axis=0) for part, values in pairs])
 
 
 def columns(

@@ -12,7 +12,6 @@ from ganinfer import calibration, randomness
 from ganinfer.adequacy import Reference, Verdict
 from ganinfer.contest.fresh import LEAST_JUDGING, WINDOWS, Whole
 from ganinfer.evidence import (
-    Block,
     Contender,
     Evidence,
     Genomes,
@@ -22,9 +21,9 @@ from ganinfer.evidence import (
     dispersion,
     evidence,
     genomes,
-    look,
 )
 from ganinfer.inference import CLASSICAL, Problem
+from ganinfer.simulation import encoding_specs
 from ganinfer.training import TrainingInfo, contending
 
 #: Draws of each scenario's posterior under which genomes are judged.
@@ -52,18 +51,6 @@ class Judges:
     def real(self) -> np.ndarray:
         """(J,) the real means along the directions."""
         return np.concatenate([part.real for part in self.looked])
-
-    def means(self, found: Sequence[np.ndarray]) -> np.ndarray:
-        """(J,) means along the directions of windows' :func:`columns`, a block each."""
-        pairs = zip(self.looked, found, strict=True)
-        return np.concatenate([part.directions(values).mean(axis=0) for part, values in pairs])
-
-    def genomes(self, scenario: int, whole: Whole) -> Genomes:
-        """Genomes simulated under a scenario, their noise inflated by what linkage does to the real means."""
-        means = np.stack([self.means(found[: len(self.looked)]) for found in whole.columns])
-        expected = self.likelihoods[scenario].emulator(self.contenders[scenario].coordinates.encode(whole.theta))
-        inflation = [np.full(len(part.real), np.sqrt(part.share * part.windows)) for part in self.looked]
-        return Genomes(expected + np.concatenate(inflation) * (means - expected), whole.classical)
 
     def logits(self, means: np.ndarray) -> np.ndarray:
         """(n, scenarios) log evidence of ``means`` (n, J), each scenario's posterior standing in for its prior."""
@@ -110,9 +97,8 @@ class Outcome:
     num_windows: int
 
 
-def judges(contenders: Sequence[Contender], blocks: Sequence[Block], seed: int) -> Judges:
+def judges(contenders: Sequence[Contender], looked: Sequence[Looked], seed: int) -> Judges:
     """What the fresh windows say of the means under each scenario."""
-    looked = [look(block, contenders) for block in blocks]
     likelihoods, particles = [], []
     for i, contender in enumerate(contenders):
         coordinates = contender.coordinates
@@ -132,7 +118,7 @@ def judges(contenders: Sequence[Contender], blocks: Sequence[Block], seed: int) 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a judgement is made from: ``contenders`` and ``blocks`` of their fresh windows.
+    """What a judgement is made from: ``contenders``, and blocks ``looked`` at along their directions.
 
     ``classical``, one array (k, w, d) a scenario: all classical statistics of the windows that judge; ``share``: noise
     of their real means as a share of the variance between windows. Genomes simulated ``whole``, one item a scenario, or
@@ -140,7 +126,7 @@ class Material:
     """
 
     contenders: Sequence[Contender]
-    blocks: Sequence[Block]
+    looked: Sequence[Looked]
     classical: Sequence[np.ndarray]
     share: float
     whole: Sequence[Whole]
@@ -148,31 +134,44 @@ class Material:
     tests: int
     seed: int
 
+    def judges(self) -> Judges:
+        return judges(self.contenders, self.looked, self.seed)
+
     def fewer(self, num_proposals: int) -> Material:
         """With the first judging proposals only."""
         return replace(
             self,
             contenders=[replace(c, judge=c.judge[:num_proposals]) for c in self.contenders],
-            blocks=[replace(b, judge=[values[:num_proposals] for values in b.judge]) for b in self.blocks],
-            classical=[values[:num_proposals] for values in self.classical],
+            looked=[replace(b, judge=[values[:num_proposals] for values in b.judge]) for b in self.looked],
         )
 
     def genomes(self, found: Judges) -> list[Genomes]:
-        """Those simulated whole as ``found`` sees them, or where there are none, genomes of pooled windows."""
+        """Those simulated whole, or where there are none, genomes of pooled windows; linkage as in the real one."""
         if self.whole:
-            return [found.genomes(i, part) for i, part in enumerate(self.whole)]
+            return [self._linked(found, i, part) for i, part in enumerate(self.whole)]
         drawn = []
-        for i, contender in enumerate(found.contenders):
-            own = [replace(part, judge=[part.judge[i]]) for part in found.looked]
+        for i, contender in enumerate(self.contenders):
+            own = [replace(part, judge=[part.judge[i]]) for part in self.looked]
             rng = randomness.stream(self.seed, "contest", "genomes", contender.name)
             drawn.append(genomes(contender, own, self.classical[i], self.share, self.learnt + self.tests, rng))
         return drawn
 
+    def _linked(self, found: Judges, scenario: int, whole: Whole) -> Genomes:
+        """Windows were simulated one by one: what linkage does to the noise of their means is put on it."""
+        contender = self.contenders[scenario]
+        x, judge = (contender.coordinates.encode(theta) for theta in (whole.theta, contender.judge))
+        by_part = [np.full(len(part.real), np.sqrt(part.share * part.windows)) for part in self.looked]
+        expected = found.likelihoods[scenario].emulator(x)
+        means = expected + np.concatenate(by_part) * (whole.means - expected)
+        windows = sum(part.windows for part in self.looked if part.fold is not None) or self.looked[0].windows
+        usual = LocalMean(judge, self.classical[scenario])(x)
+        return Genomes(means, usual + np.sqrt(self.share * windows) * (whole.classical - usual))
+
     def calibrated(self, found: Judges, drawn: Sequence[Genomes]) -> tuple[calibration.Calibration, Tests]:
         """The calibration, and what it makes of the tests."""
-        parts = []
+        width, parts = len(found.real), []
         for kept in (slice(0, self.learnt), slice(self.learnt, None)):
-            logits = np.concatenate([_rows(found.logits(part[kept].means)) for part in drawn])
+            logits = np.concatenate([_bounded(found.logits(part[kept].means[:, :width])) for part in drawn])
             parts.append((logits, np.repeat(np.arange(len(drawn)), [len(part[kept]) for part in drawn])))
         # An evidence is a probability already: what is known of its error can make it less certain only.
         fitted = calibration.fit(*parts[0], coolest=1.0)
@@ -188,7 +187,7 @@ def judged(
 ) -> Outcome:
     """The answer for the real windows of ``problem``."""
     contenders = material.contenders
-    found = judges(contenders, material.blocks, problem.seed)
+    found = material.judges()
     drawn = material.genomes(found)
     fitted, tests = material.calibrated(found, drawn)
     excess = dispersion(found.likelihoods, contenders, found.real)
@@ -199,17 +198,17 @@ def judged(
     logits = np.array([v.log_value for v in values])
     own = [part[: material.learnt] for part in drawn]
     real = np.asarray(problem.observed.arrays[CLASSICAL], dtype=float).mean(axis=0)
+    families = encoding_specs(problem.setup)[CLASSICAL].details["families"]
     by_method = {"networks": tests}
-    if problem.classical and len(material.blocks) > 1:
-        alone = replace(material, blocks=material.blocks[:1])
-        by_method["classical"] = _tested(alone)
+    if problem.classical and len(material.looked) > 1:
+        by_method["classical"] = _tested(replace(material, looked=material.looked[:1]), drawn)
     return Outcome(
         evidence=values,
-        verdicts=[_verdict(found, i, part, real) for i, part in enumerate(own)],
+        verdicts=[_verdict(found, i, part, real, families) for i, part in enumerate(own)],
         calibration=fitted,
-        probabilities=fitted.probabilities(_finite(logits)[None], weights)[0],
+        probabilities=fitted.probabilities(_bounded(logits[None]), weights)[0],
         tests=by_method,
-        curve=[*_curve(material), (len(contenders[0].judge) * WINDOWS, tests)] if material.tests else [],
+        curve=[*_curve(material, drawn), (len(contenders[0].judge) * WINDOWS, tests)] if material.tests else [],
         genomes=own,
         whole=bool(material.whole),
         judges=found,
@@ -222,29 +221,24 @@ def judged(
     )
 
 
-def _tested(material: Material) -> Tests:
-    """What the tests say of a judgement from other ``material``."""
-    found = judges(material.contenders, material.blocks, material.seed)
-    return material.calibrated(found, material.genomes(found))[1]
+def _tested(material: Material, drawn: Sequence[Genomes]) -> Tests:
+    """What the tests among genomes say of a judgement from other ``material``."""
+    return material.calibrated(material.judges(), drawn)[1]
 
 
-def _curve(material: Material) -> list[tuple[int, Tests]]:
+def _curve(material: Material, drawn: Sequence[Genomes]) -> list[tuple[int, Tests]]:
     """Judging windows of each scenario and what the tests say, with parts of them as large as emulators bear."""
     least = LEAST_JUDGING * (max(len(c.parameters) for c in material.contenders) + 2)
     sizes = [len(material.contenders[0].judge) // part for part in _PARTS]
-    return [(size * WINDOWS, _tested(material.fewer(size))) for size in sizes if size >= least]
+    return [(size * WINDOWS, _tested(material.fewer(size), drawn)) for size in sizes if size >= least]
 
 
-def _finite(logits: np.ndarray) -> np.ndarray:
-    """Logits in which what cannot be is very improbable: a softmax of nothing but infinities is none."""
-    largest = logits.max()
-    return np.zeros_like(logits) if not np.isfinite(largest) else np.maximum(logits - largest, -1e3)
+def _bounded(logits: np.ndarray) -> np.ndarray:
+    """Logits (n, scenarios) in which what cannot be is very improbable: a softmax of nothing but infinities is none."""
+    largest = logits.max(axis=1, keepdims=True)
+    return np.where(np.isfinite(largest), np.maximum(logits - np.where(np.isfinite(largest), largest, 0), -1e3), 0.0)
 
 
-def _rows(logits: np.ndarray) -> np.ndarray:
-    return np.maximum(logits - logits.max(axis=1, keepdims=True), -1e3)
-
-
-def _verdict(found: Judges, scenario: int, own: Genomes, real: np.ndarray) -> Verdict:
-    reference = Reference(own.classical, found.guide(scenario, own.means))
+def _verdict(found: Judges, scenario: int, own: Genomes, real: np.ndarray, families: Sequence[str]) -> Verdict:
+    reference = Reference(own.classical, found.guide(scenario, own.means), families)
     return reference.verdict(real, found.guide(scenario, found.real[None])[0])

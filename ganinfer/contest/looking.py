@@ -13,6 +13,7 @@ from ganinfer.evidence import Block, Contender
 from ganinfer.generators import misfit
 from ganinfer.generators.emulator import within_covariance
 from ganinfer.generators.local import score_axes
+from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.generators.pools import Pool
 from ganinfer.inference import CLASSICAL, Problem
 from ganinfer.simulation import encoding_specs
@@ -72,6 +73,8 @@ def blocks(
     observed, classical = problem.observed, problem.classical
     real = columns(problem, networks, observed.arrays, observed.fold)
     explained = real[0].shape[1] if classical else 0
+    everywhere = np.asarray(observed.arrays[CLASSICAL], dtype=float)
+    inflation = linkage_inflation(everywhere, observed.block)
     found, error = [], 0.0
     if classical:
         missed, error = _missed([p for p, _ in pairs], contenders, seen["judge"])
@@ -86,5 +89,5 @@ def blocks(
         own = real[i + bool(classical)]
         # A network mixes all kinds of statistics: it is believed no more than the one that is missed most.
         added = Block(sides[0], sides[1], learnt, own, group, network.axes, error=error)
-        found.append(replace(added, explained=explained, fold=network.fold))
+        found.append(replace(added, explained=explained, fold=network.fold, inflation=inflation))
     return found

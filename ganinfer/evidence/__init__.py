@@ -4,7 +4,7 @@ Every scenario has been matched to the real windows; fresh proposals lie around 
 (the classical ones, and what the network of each fold adds) are looked at along the few directions in which proposals
 of all scenarios differ, found on some proposals; on others, a polynomial in each scenario's parameters gives the mean
 along them. With it the normal likelihood of the real means is integrated over the scenario's prior by importance
-sampling. Genomes drawn window by window from the pool of fresh windows say how far to believe the outcome.
+sampling. Genomes simulated whole, or drawn window by window from the pool of fresh windows, say how far to believe it.
 """
 
 from ganinfer.evidence.contenders import JUDGE, LEARN, Contender, judging_windows, whole_genomes, widened

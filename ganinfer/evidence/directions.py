@@ -13,10 +13,10 @@ from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.generators.scores import whitening
 
 #: A window counts as no further from the middle than so many spreads: one odd window of a hundred would otherwise
-#: decide for all. Spreads are such that this share of the windows lies within one.
-_BOUND, _WITHIN = 2.5, 0.683
-#: A spread less than this share of the standard deviation is that of windows most of which are the same.
-_STEADY = 0.1
+#: decide for all. A spread is the first distance that is not zero within which these shares of the windows lie, in
+#: standard deviations of normal ones.
+_BOUND = 2.5
+_WITHIN = ((0.683, 1.0), (0.9, 1.645), (0.99, 2.576), (0.999, 3.291))
 #: Of directions taken together, what varies less than this, each of them counting as 1, is left out.
 _ALIKE = 0.4
 _LEAST = 1e-300
@@ -32,7 +32,8 @@ class Block:
     another block's, and only there to be regressed out. Of the others, ``given`` (d - explained, J) are directions that
     are known beforehand. What even the closest scenario misses of the real means counts like more variance between
     windows: ``missed`` (d - explained,), or where nobody knows it statistic by statistic, their own times ``error``
-    squared. ``fold``: the fold whose real windows these are, ``None`` for all.
+    squared. ``fold``: the fold whose real windows these are, ``None`` for all. ``inflation``: what linkage does to the
+    variance of means, where these windows lie in too few groups to tell.
     """
 
     learn: Sequence[np.ndarray]
@@ -45,6 +46,7 @@ class Block:
     error: float = 0.0
     explained: int = 0
     fold: int | None = None
+    inflation: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,11 @@ class Directions:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(..., J) of (..., d): what the explained columns do not say of the others, along the axes, bounded."""
-        away = (_rest(self.slopes, values) @ self.axes - self.middle) / self.spread
+        return self.along(_rest(self.slopes, values))
+
+    def along(self, rest: np.ndarray) -> np.ndarray:
+        """The same of columns (..., rest) that the explained ones are already taken out of."""
+        away = (rest @ self.axes - self.middle) / self.spread
         return np.asarray(self.middle + self.spread * np.clip(away, -_BOUND, _BOUND))
 
     @staticmethod
@@ -71,10 +77,12 @@ class Directions:
         """With the bounds that windows ``rest`` (m, d) along the ``axes`` ask for."""
         along = rest @ axes
         middle = np.median(along, axis=0)
-        spread = np.quantile(np.abs(along - middle), _WITHIN, axis=0)
-        # Where most windows are the same, no spread of theirs says what is odd.
-        spread = np.where(spread > _STEADY * along.std(axis=0), spread, np.maximum(along.std(axis=0), _LEAST))
-        return Directions(slopes, axes, middle, spread)
+        spread = np.zeros(axes.shape[1])
+        # Where most windows are the same, the others say how far apart they are.
+        for within, normal in _WITHIN:
+            further = np.quantile(np.abs(along - middle), within, axis=0) / normal
+            spread = np.where(spread > 0, spread, further)
+        return Directions(slopes, axes, middle, np.where(spread > 0, spread, np.maximum(along.std(axis=0), _LEAST)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +114,21 @@ def look(block: Block, contenders: Sequence[Contender]) -> Looked:
     found = _directions(learn, metric, contenders, proposals)
     axes = _condensed(np.concatenate([block.given, found], axis=1), metric)
     everything = np.concatenate([values.reshape(-1, values.shape[-1]) for values in learn])
-    directions, missed = Directions.bounded(slopes, axes, everything), axes.T @ (more[:, None] * axes)
+    directions = Directions.bounded(slopes, axes, everything)
+    missed = axes.T @ (more[:, None] * axes)
+    if block.missed is None:
+        missed = block.error**2 * _within([directions.along(values) for values in learn])
     looked, judge = directions(block.real), [directions(v) for v in block.judge]
-    share = noise_share(looked, block.group)
+    share = noise_share(looked, block.group, block.inflation)
     return Looked(directions, judge, looked.mean(axis=0), share, missed, len(looked), block.fold)
 
 
-def noise_share(real: np.ndarray, group: np.ndarray) -> float:
-    """Variance of the mean of ``real`` (m, d) as a share of that between windows, those of a ``group`` being linked."""
-    return linkage_inflation(real, group) / len(real) if real.shape[1] else 1.0
+def noise_share(real: np.ndarray, group: np.ndarray, inflation: float = 1.0) -> float:
+    """Variance of the mean of ``real`` (m, d) as a share of that between windows, those of a ``group`` being linked.
+
+    ``inflation``: what linkage does where there are too few groups to tell.
+    """
+    return linkage_inflation(real, group, inflation) / len(real) if real.shape[1] else 1.0
 
 
 def _rest(slopes: np.ndarray, values: np.ndarray) -> np.ndarray:

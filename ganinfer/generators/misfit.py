@@ -17,7 +17,7 @@ from ganinfer.generators.pools import Pool
 
 #: A misfit that noise alone would exceed with less than this probability is believed.
 _RARE = 1e-3
-_MIN_BLOCKS = 8
+MIN_BLOCKS = 8
 _ITERATIONS = 100
 _LEAST_FREEDOM = 1e-12
 #: Standard deviation, in units of the cloud, by which parameters are thought to move for a better fit.
@@ -109,17 +109,20 @@ def _missed(
     return missed, dict(zip(names.tolist(), np.sqrt(variance).tolist(), strict=True))
 
 
-def linkage_inflation(values: np.ndarray, block: np.ndarray) -> float:
+def linkage_inflation(values: np.ndarray, block: np.ndarray, otherwise: float = 1.0) -> float:
     """How much linkage inflates the variance of the mean of ``values`` (m, J), at least 1, pooled over directions.
 
-    The variance of the mean by blocks over that by windows taken as independent; 1 where every window is its own block
-    or there are too few blocks to tell.
+    The variance of the mean by blocks over that by windows taken as independent; 1 where every window is its own block,
+    ``otherwise`` where there are too few blocks to tell. Columns that do not vary say nothing.
     """
     names, index = np.unique(block, return_inverse=True)
-    if len(names) == len(values) or len(names) < _MIN_BLOCKS:
+    if len(names) == len(values):
         return 1.0
+    if len(names) < MIN_BLOCKS:
+        return otherwise
     centred = values - values.mean(axis=0)
     sums = np.stack([np.bincount(index, column) for column in centred.T], axis=1)
     by_blocks = (sums**2).sum(axis=0) * len(names) / (len(names) - 1)
     by_windows = (centred**2).sum(axis=0)
-    return max(1.0, float(np.mean(by_blocks / np.maximum(by_windows, 1e-300))))
+    varying = by_windows > 0
+    return max(1.0, float(np.mean(by_blocks[varying] / by_windows[varying]))) if varying.any() else otherwise

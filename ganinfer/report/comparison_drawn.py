@@ -252,14 +252,15 @@ def more_would_help(run: Run) -> str:
     step = f"From {before[key]:,} to {after[key]:,} {unit} a scenario the log loss"
     fall = before["log_loss"] - after["log_loss"]
     error = (run.comparison.get("calibration") or {}).get("log_loss_error")
-    chance = error if error is not None and math.isfinite(error) else 0.0
-    chance *= 1.0 if run.compares_windows else math.sqrt(2)  # half of the tests
+    chance = math.sqrt(2) * error if error is not None and math.isfinite(error) else 0.0  # half of the tests
+    chance = after.get("step_error", chance)
     if abs(fall) <= chance:
         moved = f"changed by {words.short(float(f'{-fall:.2g}'))}"
         return f"{step} {moved}, within the tests' own error ({chance:.2g}): more simulations promise little."
     if fall > 0:
         return f"{step} still fell by {fall:.2g}: more simulations would help."
-    return f"{step} rose by {-fall:.2g}: more simulations alone would not help; look at the training below."
+    remedy = "" if run.compares_windows else "; look at the training below"
+    return f"{step} rose by {-fall:.2g}: more simulations alone would not help{remedy}."
 
 
 # --- training -----------------------------------------------------------------------------------------------------

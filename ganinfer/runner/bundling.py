@@ -62,7 +62,7 @@ class Bundle:
         """What each scenario's simulations look like (see :mod:`ganinfer.adequacy`)."""
         from ganinfer import comparison
 
-        return list(comparison.references(self.simulations, self.trained))
+        return list(comparison.references(self.simulations, self.trained, scenarios.families(self.setup)))
 
     @property
     def num_snps(self) -> int:
@@ -72,7 +72,6 @@ class Bundle:
 
 def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping[str, Any]) -> None:
     """Write what :func:`read` reads into ``folder``, which appears as a whole; ``tested``: how good it is on tests."""
-    from ganinfer import comparison
     from ganinfer.training import scenarios as networks
 
     def make(path: Path) -> None:
@@ -86,7 +85,7 @@ def write(folder: Path, plan: Any, simulated: Any, trained: Any, tested: Mapping
             **({} if template.lengths is None else {"lengths": template.lengths}),
             "scenario": simulated.sets.scenario,
             "targets": simulated.sets.targets,
-            comparison.STATISTICS: simulated.statistics().astype(np.float32),
+            scenarios.STATISTICS: simulated.statistics().astype(np.float32),
             "fold": trained.fold,
             "logits": trained.logits,
             **{f"predicted-{i}": p for i, p in enumerate(trained.predicted)},
@@ -118,6 +117,7 @@ def _about(plan: Any, trained: Any) -> dict[str, Any]:
         "min_call_rate": plan.experiment.loci.min_call_rate,
         "encodings": [name for name, _ in setup.encoders],
         "encoding_options": {name: dict(options) for name, options in setup.encoders if options},
+        "statistics": scenarios.definitions(setup),
         "num_snps": setup.num_sites,
         "calibration": asdict(trained.calibration),
         "level": plan.experiment.level,
@@ -146,7 +146,7 @@ def read(folder: Path) -> Bundle:
     try:
         return _assembled(about, arrays, folder)
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, plugins.PluginError):
+        if isinstance(error, plugins.PluginError | BundleError):
             raise
         raise BundleError(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
 
@@ -203,12 +203,14 @@ def _assembled(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folde
     encoders = tuple((name, options.get(name, {})) for name in about["encodings"])
     size = int(about["num_snps"])
     setup = simulation.Setup("", {}, samples, pipeline, encoders, max(size, 1), size, kind="loci")
+    if about["statistics"] != scenarios.definitions(setup):
+        raise BundleError(f"{folder} knows other classical statistics than this ganinfer computes; train it again")
     made = tuple(
         scenarios.Scenario(s["name"], setup, Parameters(tuple(map(_parameter, s["parameters"]))), s["weight"])
         for s in about["scenarios"]
     )
     sets = networks.DataSets(
-        {comparison.STATISTICS: arrays[comparison.STATISTICS]}, arrays["scenario"], arrays["targets"]
+        {scenarios.STATISTICS: arrays[scenarios.STATISTICS]}, arrays["scenario"], arrays["targets"]
     )
     predicted = tuple(arrays[f"predicted-{i}"] for i in range(len(made)))
     trained = comparison.Trained(

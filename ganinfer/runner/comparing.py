@@ -271,7 +271,7 @@ def key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
         "samples": [asdict(s) for s in setup.samples],
         "pipeline": asdict(setup.pipeline),
         "encodings": [[name, dict(options)] if options else name for name, options in setup.encoders],
-        "statistics": hashlib.sha256("\n".join(_statistics(setup)).encode()).hexdigest(),
+        "statistics": scenarios.definitions(setup),
         "template": plan.table.template.digest,
         **({} if plan.table.template.lengths is None else {"num_sites": setup.num_sites}),
         "purpose": purpose,
@@ -279,14 +279,6 @@ def key(plan: Plan, scenario: Any, purpose: str) -> dict[str, Any]:
         "seed": plan.experiment.seed,
         "versions": {name: versions.get(name) for name in ("ganinfer", "msprime", "numpy")},
     }
-
-
-def _statistics(setup: Any) -> Sequence[str]:
-    """Names of the classical statistics: an older version may have had others."""
-    from ganinfer import comparison
-
-    names: Sequence[str] = simulation.encoding_specs(setup)[comparison.STATISTICS].details["names"]
-    return names
 
 
 def _without_names(value: Any) -> Any:
@@ -307,7 +299,7 @@ def trained_networks(plan: Plan, simulated: Any, tests: Any, events: Progress) -
     settings = networks.ScenarioSettings(**changed)
     specs = dict(simulation.encoding_specs(plan.scenarios[0].setup))
     if "table-statistics" not in assembling.network_encodings(plan.experiment):
-        specs.pop(comparison.STATISTICS)
+        specs.pop(scenarios.STATISTICS)
     network, sizes = plan.experiment.discriminator, [len(s.parameters) for s in plan.scenarios]
 
     def fresh(number: int) -> Any:
@@ -349,8 +341,8 @@ def _answer(
 
     names = plan.names
     probabilities, outcomes = comparison.judged(trained, plan.real, plan.weights)
-    found = comparison.references(simulated, trained)
-    verdicts = comparison.verdicts(found, plan.real[comparison.STATISTICS][0], outcomes)
+    found = comparison.references(simulated, trained, scenarios.families(plan.scenarios[0].setup))
+    verdicts = comparison.verdicts(found, plan.real[scenarios.STATISTICS][0], outcomes)
     best = names[int(np.argmax(probabilities[0]))]
     said = {
         "probabilities": dict(zip(names, probabilities[0].tolist(), strict=True)),
@@ -442,11 +434,11 @@ def pictured(
     middle, network_axes = comparison.discriminant_axes(centred, scenario)
     real = np.concatenate([o.logits for o in outcomes])
     real = real - real.mean(axis=1, keepdims=True)
-    spec = simulation.encoding_specs(plan.scenarios[0].setup)[comparison.STATISTICS]
+    spec = simulation.encoding_specs(plan.scenarios[0].setup)[scenarios.STATISTICS]
     return {
         "scenario": scenario[shown],
         "statistics_cloud": (statistics[shown] - offset) @ axes,
-        "statistics_real": (plan.real[comparison.STATISTICS][0] - offset) @ axes,
+        "statistics_real": (plan.real[scenarios.STATISTICS][0] - offset) @ axes,
         "network_cloud": (centred[shown] - middle) @ network_axes,
         "network_real": (real - middle) @ network_axes,
         "z": np.stack([v.z for v in verdicts]),

@@ -208,7 +208,7 @@ def _write(
     tracker: tracking.Tracker,
 ) -> None:
     names = [p.scenario for p in problems]
-    said = _said(experiment, names, outcome)
+    said = _said(names, outcome)
     best = names[int(np.argmax(outcome.probabilities))]
     chosen = parts[names.index(best)]
     for name in _CHOSEN:
@@ -221,7 +221,7 @@ def _write(
             folder.write_text(f"models/{name}.demes.yaml", (part / "best.demes.yaml").read_text())
     folder.write_arrays("comparison.npz", _pictured(problems, outcome))
     own = storage.read_json(chosen / "warnings.json")["warnings"]
-    told = [*scoring.warned(said, _P_NAME), *_uncertain(outcome, names), *own]
+    told = [*scoring.warned(said, _P_NAME), *_uncertain(outcome, names), *_unlinked(problems[0]), *own]
     folder.write_json("warnings.json", {"warnings": told})
     found = [storage.read_json(part / "result.json") for part in parts]
     estimates = {} if wanted.compare_only else {n: f["parameters"] for n, f in zip(names, found, strict=True)}
@@ -251,7 +251,7 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _said(experiment: Experiment, names: Sequence[str], outcome: Any) -> dict[str, Any]:
+def _said(names: Sequence[str], outcome: Any) -> dict[str, Any]:
     """The comparison of result.json."""
     p_values = {n: v.p_value for n, v in zip(names, outcome.verdicts, strict=True)}
     said = {
@@ -260,9 +260,9 @@ def _said(experiment: Experiment, names: Sequence[str], outcome: Any) -> dict[st
         "none_fits": all(p < FITS for p in p_values.values()),
         "log_evidence": {n: e.log_value for n, e in zip(names, outcome.evidence, strict=True)},
         "dispersion": outcome.dispersion,
-        "simulations": experiment.comparison.simulations,
+        "simulations": len(outcome.genomes[0]),
         **scoring.judged(outcome.calibration, *outcome.tests["networks"]),
-        "learning_curve": [_point(*point) for point in outcome.curve],
+        "learning_curve": _curve(outcome.curve),
         "rivals": {n: scoring.scored(*pair) for n, pair in outcome.tests.items() if n != "networks" and len(pair[1])},
     }
     said["calibration"]["genomes"] = "whole" if outcome.whole else "pooled"
@@ -270,10 +270,30 @@ def _said(experiment: Experiment, names: Sequence[str], outcome: Any) -> dict[st
     return said
 
 
-def _point(windows: int, tests: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    """Of the learning curve: how good judgements by so many windows of each scenario are."""
-    scores = scoring.scored(*tests)
-    return {"windows": windows, "accuracy": scores["accuracy"], "log_loss": scores["log_loss"]}
+def _unlinked(problem: Any) -> list[str]:
+    """A sentence where windows are linked, and nobody can tell how much that makes of their means' noise."""
+    from ganinfer.generators.misfit import MIN_BLOCKS
+
+    blocks = len(np.unique(problem.observed.block))
+    if blocks >= MIN_BLOCKS or blocks == len(problem.observed):
+        return []
+    return [
+        f"The windows lie in {blocks} blocks: too few to tell how much linkage adds to the noise of their means. The "
+        "probabilities and p-values take windows as independent."
+    ]
+
+
+def _curve(points: Sequence[tuple[int, tuple[np.ndarray, np.ndarray]]]) -> list[dict[str, float]]:
+    """How good judgements by so many windows of each scenario are, and how sure the last step of the log loss is."""
+    out, before = [], None
+    for windows, (probabilities, scenario) in points:
+        loss = -np.log(probabilities[np.arange(len(scenario)), scenario])
+        accuracy = float((probabilities.argmax(axis=1) == scenario).mean())
+        out.append({"windows": windows, "accuracy": accuracy, "log_loss": float(loss.mean())})
+        if before is not None and len(loss) > 1:  # of the same genomes, so that most of their luck cancels
+            out[-1]["step_error"] = float((loss - before).std(ddof=1) / np.sqrt(len(loss)))
+        before = loss
+    return out
 
 
 def _uncertain(outcome: Any, names: Sequence[str]) -> list[str]:

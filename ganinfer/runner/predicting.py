@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import randomness, simulation, storage
+from ganinfer import randomness, scenarios, simulation, storage
 from ganinfer.experiment import Experiment, TableData, pipeline_settings
 from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import Haplotypes
@@ -118,7 +118,7 @@ def judge(bundle: Bundle, table: RealTable, asked: Asked, seed: int = 1) -> dict
     weights = [s.weight for s in bundle.scenarios]
     probabilities, outcomes = comparison.judged(bundle.trained, arrays, weights)
     each = [
-        comparison.verdicts(bundle.references, arrays[comparison.STATISTICS][row], outcomes, row)
+        comparison.verdicts(bundle.references, arrays[scenarios.STATISTICS][row], outcomes, row)
         for row in range(len(probabilities))
     ]
     p_values = np.median([[v.p_value for v in row] for row in each], axis=0)

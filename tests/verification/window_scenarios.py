@@ -68,15 +68,16 @@ def judged(experiment: Experiment, folder: Path, genomes: int) -> tuple[np.ndarr
             rng = np.random.default_rng([i, 11])
             theta = contender.posterior[rng.choice(len(contender.posterior), genomes)]
             own = outcome.genomes[i]
-            reference = Reference(own.classical, outcome.judges.guide(i, own.means))
+            families = simulation.encoding_specs(problem.setup)[inference.CLASSICAL].details["families"]
+            reference = Reference(own.classical, outcome.judges.guide(i, own.means), families)
             stream = simulation.simulate(inference.tasks(problem, theta, len(fold), "fresh genomes"), workers)
             for encoded in stream:
                 columns = contest.columns(problem, outcome.networks, encoded, fold)
-                means = outcome.judges.means(columns)[None]
+                means = contest.means(outcome.judges.looked, columns)[None]
                 found.append(outcome.judges.logits(means)[0])
                 labels.append(i)
                 classical = np.asarray(encoded[inference.CLASSICAL], dtype=float).mean(axis=0)
                 p_values.append(reference.verdict(classical, outcome.judges.guide(i, means)[0]).p_value)
     logits = np.stack(found)
-    logits = np.maximum(logits - logits.max(axis=1, keepdims=True), -1e3)
+    logits = np.maximum(logits - logits.max(axis=1, keepdims=True), -1e3)  # as the comparison bounds them
     return outcome.calibration.probabilities(logits), np.array(labels), np.array(p_values)
