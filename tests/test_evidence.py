@@ -237,7 +237,7 @@ def test_odd_windows_do_not_decide():
 
 
 def test_windows_that_are_mostly_the_same_keep_their_others():
-    """Their spread is nothing, but it bounds nothing."""
+    """Their spread would be nothing: the distance of the others bounds them."""
     values = np.zeros((1_000, 1))
     values[::50] = 1.0
     directions = Directions.bounded(np.empty((0, 0)), np.eye(1), values)

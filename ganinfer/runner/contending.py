@@ -65,8 +65,7 @@ def contend(
     for sentence in unseen:
         events.message(sentence)
     titles = ", ".join(dict.fromkeys(problem.setup.title for problem in problems))
-    tracker = recording.start_tracking(experiment, complete, summary, folder, titles, before)
-    try:
+    with recording.tracking_run(experiment, complete, summary, folder, titles, before) as tracker:
         parts = []
         for problem in problems:
             events.message(f"Scenario {problem.scenario}")
@@ -75,9 +74,6 @@ def contend(
         outcome = contested(experiment, problems, parts, folder.path / "cache" / "contest", workers, events.message)
         seconds = _seconds(parts, time.monotonic() - begun, clock.seconds())
         _write(experiment, problems, parts, outcome, wanted, folder, seconds, tracker)
-    except BaseException as error:
-        tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
-        raise
     for sentence in tracker.warnings:
         events.message(sentence)
     events.finished(storage.read_json(folder.path / "result.json"))
@@ -138,12 +134,8 @@ def _part(
         folder.write_json(WANTED, {"scenario": problem.scenario})
         folder.write_json("data.json", summary)
         title = problem.setup.title
-        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=whole)
-        try:
+        with recording.tracking_run(experiment, complete, summary, folder, title, before, parent=whole) as tracker:
             inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
-        except BaseException as error:
-            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
-            raise
     if not (path / "posterior.parquet").exists():
         raise RunError(
             f"generator {experiment.generator.name} gives no posterior of {problem.scenario}, from which scenarios are "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,17 @@ def start_tracking(
     )
     folder.write_json(_TRACKED, {"run_id": tracker.run_id, "uri": tracker.uri})
     return tracker
+
+
+@contextmanager
+def tracking_run(*args: Any, **options: Any) -> Iterator[tracking.Tracker]:
+    """:func:`start_tracking`, and the run's end in MLflow where something stops it."""
+    tracker = start_tracking(*args, **options)
+    try:
+        yield tracker
+    except BaseException as error:
+        tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        raise
 
 
 def record_training(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganinfer import storage
+from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
+from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, comparing, contending, inferring, recording
 from ganinfer.runner.assembling import RunError
@@ -55,32 +58,16 @@ def run(
     if scenario is None and len(experiment.scenarios) > 1:
         return _contended(experiment, output, comparing.Wanted(None, compare_only, None), resume, events, clock)
     scenario = assembling.only_scenario(experiment, scenario)
-    before = recording.tracked(output)
-    with ExitStack() as stack:
-        folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
-        if resume:
-            assembling.import_training(experiment)  # as this run wants it, before its defaults are asked for
-            check_same(experiment, folder.path)
-            check_wanted(scenario, folder.path)
-        events.message("Checking the experiment")
-        refuse(experiment, network=True, resume=resume, scenario=scenario)
-        complete = completed(experiment)
-        folder.write_text(EXPERIMENT, dump_yaml(complete))
-        folder.write_json(WANTED, {"scenario": scenario})
-        workers = stack.enter_context(assembling.executor(experiment))
-        events.message("Reading the data")
-        real = assembling.open_data(experiment, workers, assembling.cache_folder(folder.path))
+    with _begun(experiment, output, events, resume=resume, scenario=scenario) as begun:
+        folder, real = begun.folder, _windows(experiment, begun)
         problem, unseen = inferring.problem_of(experiment, scenario, real, folder.path / "cache")
         for sentence in unseen:
             events.message(sentence)
         summary = inferring.data_summary(experiment, problem, real, unseen)
         folder.write_json("data.json", summary)
-        tracker = recording.start_tracking(experiment, complete, summary, folder, problem.setup.title, before)
-        try:
-            inferring.infer(experiment, problem, folder, tracker, workers, events, clock)
-        except BaseException as error:
-            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
-            raise
+        title = problem.setup.title
+        with recording.tracking_run(experiment, begun.complete, summary, folder, title, begun.before) as tracker:
+            inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock)
         events.finished(storage.read_json(folder.path / "result.json"))
     return folder.path
 
@@ -96,27 +83,13 @@ def _compared(
     """A run on loci: its scenarios are compared first, however many there are."""
     if wanted.scenario is not None:
         assembling.only_scenario(experiment, wanted.scenario)
-    before = recording.tracked(output)
-    with ExitStack() as stack:
-        folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
-        if resume:
-            assembling.import_training(experiment)
-            check_same(experiment, folder.path)
-        events.message("Checking the experiment")
-        refuse(experiment, network=True, resume=resume)
-        complete = completed(experiment)
-        folder.write_text(EXPERIMENT, dump_yaml(complete))
-        workers = stack.enter_context(assembling.executor(experiment))
-        events.message("Reading the data")
+    with _begun(experiment, output, events, resume=resume) as begun:
+        folder = begun.folder
         plan = comparing.planned(experiment, comparing.open_table(experiment))
         folder.write_json("data.json", plan.summary)
         titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
-        tracker = recording.start_tracking(experiment, complete, plan.summary, folder, titles, before)
-        try:
-            comparing.compare(plan, wanted, folder, workers, tracker, events, clock)
-        except BaseException as error:
-            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
-            raise
+        with recording.tracking_run(experiment, begun.complete, plan.summary, folder, titles, begun.before) as tracker:
+            comparing.compare(plan, wanted, folder, begun.workers, tracker, events, clock)
     return folder.path
 
 
@@ -129,23 +102,52 @@ def _contended(
     clock: recording.Clock,
 ) -> Path:
     """A run on windows with several scenarios: each is inferred, then they are compared."""
-    before = recording.tracked(output)
+    with _begun(experiment, output, events, resume=resume) as begun:
+        real = _windows(experiment, begun)
+        contending.contend(
+            experiment, begun.complete, real, wanted, begun.folder, begun.before, begun.workers, events, clock
+        )
+    return begun.folder.path
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A run under way: its locked ``folder``, the ``complete`` experiment with every default, ``workers``.
+
+    ``before``: the MLflow run that the folder had, if any.
+    """
+
+    folder: storage.RunFolder
+    complete: Mapping[str, Any]
+    workers: Executor
+    before: str | None
+
+
+@contextmanager
+def _begun(
+    experiment: Experiment, output: Path, events: Progress, *, resume: bool, scenario: str | None = None
+) -> Iterator[_Begun]:
+    """Begin a run, or go on with one, of ``scenario`` or of all: refuse what is wrong, and start the workers."""
+    before, windows = recording.tracked(output), experiment.kind == "windows"
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:
-            assembling.import_training(experiment)
+            assembling.import_training(experiment)  # as this run wants it, before its defaults are asked for
             check_same(experiment, folder.path)
-            check_wanted(None, folder.path)
+            check_wanted(scenario, folder.path)
         events.message("Checking the experiment")
-        refuse(experiment, network=True, resume=resume)
+        refuse(experiment, network=True, resume=resume, scenario=scenario)
         complete = completed(experiment)
         folder.write_text(EXPERIMENT, dump_yaml(complete))
-        folder.write_json(WANTED, {"scenario": None})
+        if windows:
+            folder.write_json(WANTED, {"scenario": scenario})
         workers = stack.enter_context(assembling.executor(experiment))
         events.message("Reading the data")
-        real = assembling.open_data(experiment, workers, assembling.cache_folder(folder.path))
-        contending.contend(experiment, complete, real, wanted, folder, before, workers, events, clock)
-    return folder.path
+        yield _Begun(folder, complete, workers, before)
+
+
+def _windows(experiment: Experiment, begun: _Begun) -> RealWindows:
+    return assembling.open_data(experiment, begun.workers, assembling.cache_folder(begun.folder.path))
 
 
 # --- the experiment -----------------------------------------------------------------------------------------------
