@@ -43,13 +43,18 @@ class Verdict:
 class Reference:
     """A scenario's simulations: classical ``statistics`` (n, d) and ``guide`` (n, g).
 
-    ``families`` (d,) names the kind of each statistic; without them all are of one.
+    ``families`` (d,) names the kind of each statistic; without them all are of one. Statistics that are the same in all
+    simulations are looked at with the largest family: by themselves, the slightest difference would be the oddest.
     They are dealt to parts, and each part is looked at with what the others taught; the data with what every such set
     of others taught, the median counting.
     """
 
     def __init__(self, statistics: np.ndarray, guide: np.ndarray, families: Sequence[str] | None = None):
         statistics, guide = np.asarray(statistics, float), np.asarray(guide, float)
+        if families:
+            varying = statistics.std(axis=0) > _LEAST_SD
+            largest = max(dict.fromkeys(families), key=list(families).count)
+            families = [kind if moves else largest for kind, moves in zip(families, varying, strict=True)]
         kinds = dict.fromkeys(families or ())
         self.looks = (GUIDE, ALL, *(f"{LARGEST}: {kind}" for kind in kinds)) if kinds else (GUIDE, ALL, LARGEST)
         members = [np.array([kind == own for own in families or ()]) for kind in kinds]

@@ -79,6 +79,18 @@ def test_what_never_varies_in_simulations_is_no_surprise_when_it_hardly_does():
     assert abs(reference.verdict(np.append(fresh[0], 99.0), own[0]).z[-1]) > 20
 
 
+def test_a_family_that_never_varies_is_no_look_of_its_own():
+    """As where simulations have the real table's missing calls, and new tables have their own."""
+    statistics, guide = simulated(400, 1)
+    reference = Reference(np.column_stack([statistics, np.full(400, 0.25)]), guide, [*["spectrum"] * 12, "missing"])
+    assert reference.looks == (GUIDE, ALL, f"{LARGEST}: spectrum")
+    fresh, own = simulated(200, 5)
+    near = p_values(reference, np.column_stack([fresh, np.full(200, 0.26)]), own)
+    assert (near < 0.05).mean() < 0.12
+    far = p_values(reference, np.column_stack([fresh, np.full(200, 9.0)]), own)
+    assert (far < 0.05).all()
+
+
 def test_a_verdict_depends_on_the_data_set_alone():
     reference = Reference(*simulated(200, 1))
     statistics, guide = simulated(3, 7)
