@@ -51,14 +51,12 @@ class Reference:
 
     def __init__(self, statistics: np.ndarray, guide: np.ndarray, families: Sequence[str] | None = None):
         statistics, guide = np.asarray(statistics, float), np.asarray(guide, float)
-        if families:
-            varying = statistics.std(axis=0) > _LEAST_SD
-            largest = max(dict.fromkeys(families), key=list(families).count)
-            families = [kind if moves else largest for kind, moves in zip(families, varying, strict=True)]
-        kinds = dict.fromkeys(families or ())
-        self.looks = (GUIDE, ALL, *(f"{LARGEST}: {kind}" for kind in kinds)) if kinds else (GUIDE, ALL, LARGEST)
-        members = [np.array([kind == own for own in families or ()]) for kind in kinds]
-        self._members = members or [np.ones(statistics.shape[1], dtype=bool)]
+        family = np.array([""] * statistics.shape[1] if families is None else families)
+        names, count = np.unique(family, return_counts=True)
+        family[statistics.std(axis=0) <= _LEAST_SD] = names[count.argmax()]
+        kinds = dict.fromkeys(family.tolist())
+        self.looks = (GUIDE, ALL, *(f"{LARGEST}: {kind}" if kind else LARGEST for kind in kinds))
+        self._members = [family == kind for kind in kinds]
         part = np.arange(len(statistics)) % _PARTS
         self._taught = [_Taught(statistics[part != k], guide[part != k]) for k in range(_PARTS)]
         looks = np.empty((len(statistics), len(self.looks)))

@@ -23,7 +23,7 @@ from tests.test_evidence import OFFSET, REAL, WIDTH, Toy, genome, look, matched
         (ContestSettings(genomes=1_000, tests=0), 200, (100, 0)),
         (ContestSettings(genomes=1_000, tests=5), 200, (99, 1)),
         (ContestSettings(genomes=100, tests=1_000), 200, (80, 20)),
-        (ContestSettings(genomes=20, tests=200), 200, (20, 20)),
+        (ContestSettings(genomes=20, tests=200), 200, (20, 80)),
         (ContestSettings(genome_windows=0), 10, (0, 0)),
     ],
 )

@@ -51,12 +51,10 @@ class ContestSettings:
     def simulated(self, num_real: int) -> tuple[int, int]:
         """Genomes of each scenario to calibrate and to test on that are simulated whole; none where it is too much."""
         size = whole_genomes(num_real, self.genome_windows, self.genomes + self.tests)
-        if size == self.genomes + self.tests or not size:
-            return (self.genomes, self.tests) if size else (0, 0)
-        # Calibration comes first, as the p of fit cannot be less than one in so many.
         share = size * self.genomes // (self.genomes + self.tests)
-        tests = min(self.tests, max(size - max(share, min(_LEAST_CALIBRATING, size)), 1 if self.tests else 0))
-        return min(self.genomes, size - tests), tests
+        # Calibration comes first, as the p of fit cannot be less than one in so many.
+        calibrating = min(self.genomes, max(share, min(_LEAST_CALIBRATING, size)))
+        return calibrating, min(self.tests, size - calibrating)
 
 
 @dataclass(frozen=True, eq=False)

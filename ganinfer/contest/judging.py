@@ -33,7 +33,6 @@ _SOFT = 6.0
 #: The learning curve is made with these parts of the judging windows, and with all of them.
 _PARTS = (4, 2)
 
-
 #: Probabilities (n, scenarios) of genomes whose true scenario (n,) is known.
 Tests = tuple[np.ndarray, np.ndarray]
 
@@ -74,11 +73,10 @@ class Outcome:
     """What a contest found.
 
     ``evidence`` and ``verdicts`` by scenario; ``calibration``; ``probabilities`` (scenarios,) of the real windows;
-    ``tests``, by method, of genomes that nothing was fitted on, and their ``curve``: with as many judging windows of
-    each scenario;
-    ``genomes`` (a scenario each) that it was calibrated on, simulated ``whole`` or drawn; ``dispersion``: how much
-    further than noise even the closest scenario lies from the real means; ``networks``, one a fold, and their
-    ``training``.
+    ``tests``, by method, of genomes that nothing was fitted on, and their ``curve``: with so many judging windows of
+    each scenario; ``genomes`` (a scenario each) that it was calibrated on, simulated ``whole`` or drawn; ``classical``
+    (d,) means of the real windows; ``dispersion``: how much further than noise even the closest scenario lies from the
+    real means; ``networks``, one a fold, and their ``training``.
     """
 
     evidence: list[Evidence]
@@ -138,7 +136,7 @@ class Material:
         return judges(self.contenders, self.looked, self.seed)
 
     def fewer(self, num_proposals: int) -> Material:
-        """With the first judging proposals only."""
+        """With the first judging proposals only; genomes are to be those of all."""
         return replace(
             self,
             contenders=[replace(c, judge=c.judge[:num_proposals]) for c in self.contenders],
@@ -168,7 +166,10 @@ class Material:
         return Genomes(means, usual + np.sqrt(self.share * windows) * (whole.classical - usual))
 
     def calibrated(self, found: Judges, drawn: Sequence[Genomes]) -> tuple[calibration.Calibration, Tests]:
-        """The calibration, and what it makes of the tests."""
+        """The calibration, and what it makes of the tests.
+
+        Blocks looked at are the first of those that the genomes' means were taken along.
+        """
         width, parts = len(found.real), []
         for kept in (slice(0, self.learnt), slice(self.learnt, None)):
             logits = np.concatenate([_bounded(found.logits(part[kept].means[:, :width])) for part in drawn])

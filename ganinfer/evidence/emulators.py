@@ -12,6 +12,7 @@ from ganinfer.generators.scores import whitening
 _LEAST = 1e-300
 #: Weight of a unit of the coordinates where the data say nothing of a parameter.
 _RIDGE = 0.05
+#: Genomes whose likelihoods are worked out together.
 _GENOMES_AT_ONCE = 50
 
 

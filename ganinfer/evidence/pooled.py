@@ -11,6 +11,7 @@ from ganinfer.evidence.contenders import Contender
 from ganinfer.evidence.directions import Looked
 from ganinfer.evidence.emulators import LocalMean
 
+#: Genomes that are drawn together.
 _GENOMES_AT_ONCE = 50
 
 

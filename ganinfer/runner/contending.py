@@ -65,7 +65,8 @@ def contend(
     for sentence in unseen:
         events.message(sentence)
     titles = ", ".join(dict.fromkeys(problem.setup.title for problem in problems))
-    with recording.tracking_run(experiment, complete, summary, folder, titles, before) as tracker:
+    tracker = recording.start_tracking(experiment, complete, summary, folder, titles, before)
+    with recording.ended(tracker):
         parts = []
         for problem in problems:
             events.message(f"Scenario {problem.scenario}")
@@ -134,7 +135,8 @@ def _part(
         folder.write_json(WANTED, {"scenario": problem.scenario})
         folder.write_json("data.json", summary)
         title = problem.setup.title
-        with recording.tracking_run(experiment, complete, summary, folder, title, before, parent=whole) as tracker:
+        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=whole)
+        with recording.ended(tracker):
             inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
     if not (path / "posterior.parquet").exists():
         raise RunError(

@@ -205,11 +205,10 @@ def start_tracking(
 
 
 @contextmanager
-def tracking_run(*args: Any, **options: Any) -> Iterator[tracking.Tracker]:
-    """:func:`start_tracking`, and the run's end in MLflow where something stops it."""
-    tracker = start_tracking(*args, **options)
+def ended(tracker: tracking.Tracker) -> Iterator[None]:
+    """The run ends in MLflow, too, where something stops it."""
     try:
-        yield tracker
+        yield
     except BaseException as error:
         tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
         raise

@@ -66,7 +66,8 @@ def run(
         summary = inferring.data_summary(experiment, problem, real, unseen)
         folder.write_json("data.json", summary)
         title = problem.setup.title
-        with recording.tracking_run(experiment, begun.complete, summary, folder, title, begun.before) as tracker:
+        tracker = recording.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
+        with recording.ended(tracker):
             inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock)
         events.finished(storage.read_json(folder.path / "result.json"))
     return folder.path
@@ -88,7 +89,8 @@ def _compared(
         plan = comparing.planned(experiment, comparing.open_table(experiment))
         folder.write_json("data.json", plan.summary)
         titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
-        with recording.tracking_run(experiment, begun.complete, plan.summary, folder, titles, begun.before) as tracker:
+        tracker = recording.start_tracking(experiment, begun.complete, plan.summary, folder, titles, begun.before)
+        with recording.ended(tracker):
             comparing.compare(plan, wanted, folder, begun.workers, tracker, events, clock)
     return folder.path
 
