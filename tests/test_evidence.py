@@ -243,6 +243,10 @@ def test_windows_that_are_mostly_the_same_keep_their_others():
     directions = Directions.bounded(np.empty((0, 0)), np.eye(1), values)
     assert directions(values).mean() > 0.3 * values.mean()
     assert (directions(values)[::50] > directions(values)[1]).all()
+    # Nor does one far away among them open the bound.
+    far = values.copy()
+    far[1] = 1e6
+    assert Directions.bounded(np.empty((0, 0)), np.eye(1), far)(far).max() < 3
 
 
 def test_directions_that_say_nothing_are_left_out_and_given_ones_stay():

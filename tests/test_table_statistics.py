@@ -95,6 +95,16 @@ def test_a_hidden_population_shows():
         )
 
 
+def test_where_nothing_is_known_of_relatedness_it_is_zero():
+    """Each SNP is called in a single heterozygote: whoever else was there, nobody knows."""
+    carriers = chromosomes((SampleSet("A", 4),))
+    genotypes = np.full((8, 8), -1, dtype=np.int8)
+    for snp in range(8):
+        genotypes[snp, 2 * (snp % 4) : 2 * (snp % 4) + 2] = 0, 1
+    values = computed(Haplotypes(genotypes, np.arange(8), carriers))
+    assert [values[f"structure A, eigenvalue 1 over {what}"] for what in ("mean", "2")] == [0, 0]
+
+
 @pytest.mark.parametrize("what", ["snps", "individuals"])
 def test_order_is_no_matter(what):
     haplotypes = table()
