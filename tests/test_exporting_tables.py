@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ganinfer import runner
 from ganinfer.cli import app
 from ganinfer.experiment import load
-from ganinfer.runner import comparing
+from ganinfer.runner import planning
 from ganinfer.runner.assembling import RunError
 from tests.test_cli import PROGRAM
 
@@ -33,8 +33,8 @@ CASES = {
 
 def prepared(experiment):
     """Everything that a comparison sees of its data."""
-    raw = comparing.open_table(experiment)
-    return raw.samples, comparing.prepared_table(experiment, raw)
+    raw = planning.open_table(experiment)
+    return raw.samples, planning.prepared_table(experiment, raw)
 
 
 def assert_same(found, expected):
@@ -52,7 +52,7 @@ def test_the_table_is_seen_as_the_study_was(changes, tmp_path):
     runner.simulate_tables(study, scenario="expansion", theta=TRUTH, output=tmp_path / "new")
     again = load(tmp_path / "new" / "experiment.yaml")
     assert_same(prepared(again), prepared(study))
-    raw, expected = comparing.open_table(again), comparing.open_table(study)
+    raw, expected = planning.open_table(again), planning.open_table(study)
     np.testing.assert_array_equal(raw.haplotypes.genotypes, expected.haplotypes.genotypes)
 
 

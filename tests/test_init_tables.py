@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from ganinfer import experiment, starting
 from ganinfer.cli import app
-from ganinfer.runner import comparing
+from ganinfer.runner import planning
 from ganinfer.starting import StartingError, TableWish, Told
 from ganinfer.starting.layout import layout
 from tests.table_files import write
@@ -84,7 +84,7 @@ def test_an_experiment_reads_the_table_as_it_is(case: str, tmp_path: Path) -> No
     read = experiment.table_source(loaded).files
     for key, value in expected.items():
         assert getattr(read, key) == value, key
-    opened = comparing.open_table(loaded)
+    opened = planning.open_table(loaded)
     assert [(s.population, s.num_individuals) for s in opened.samples] == [("A", 5), ("B", 5)]
     assert (opened.haplotypes.num_sites, made.found["snps"]) == (30, 30)
     assert made.found["loci"] == (15 if case == "leading columns" else 30)
@@ -115,7 +115,7 @@ def test_one_population_in_numbered_columns(tmp_path: Path) -> None:
     assert list(loaded.scenarios) == ["constant", "size-change"]
     assert experiment.simulator(loaded, "constant").parameters.names == ("N_A",)
     assert experiment.simulator(loaded, "size-change").parameters.names == ("N_anc", "N_A", "T")
-    assert comparing.open_table(loaded).samples[0].num_individuals == 10
+    assert planning.open_table(loaded).samples[0].num_individuals == 10
 
 
 def test_a_numbered_sheet_says_which_way_the_table_lies(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_three_populations_are_too_many(tmp_path: Path) -> None:
     made = starting.write_table_experiment(
         TableWish(table, populations={"A": "all", "C": 2}, told=told), tmp_path / "new", tmp_path / "cache"
     )
-    opened = comparing.open_table(experiment.load(made.files[0]))
+    opened = planning.open_table(experiment.load(made.files[0]))
     assert [(s.population, s.num_individuals) for s in opened.samples] == [("A", 4), ("C", 2)]
 
 

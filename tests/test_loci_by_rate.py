@@ -23,7 +23,7 @@ from ganinfer.genomes import (
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import Design, LociTemplate, SiteRule
 from ganinfer.pipeline import PipelineSettings, prepare_simulated
-from ganinfer.runner import comparing, predicting
+from ganinfer.runner import comparing, planning, predicting
 from ganinfer.scenarios import remissed
 from tests.genome_files import write_sheet, write_vcf
 from tests.table_files import DATA
@@ -232,8 +232,8 @@ def folder(tmp_path):
 
 def test_a_study_is_planned_with_room_and_a_key_of_its_own(folder):
     experiment = load(folder / "study.yaml")
-    raw = comparing.open_table(experiment)
-    plan = comparing.planned(experiment, raw)
+    raw = planning.open_table(experiment)
+    plan = planning.planned(experiment, raw)
     size = plan.table.haplotypes.num_sites
     assert len(plan.table.template.lengths) == raw.summary()["loci"] == 60
     assert 60 < size < 400, "4 N u L a1 = 0.4 x 2.83 a locus is expected, 68 in all"
@@ -242,10 +242,10 @@ def test_a_study_is_planned_with_room_and_a_key_of_its_own(folder):
     assert plan.real["count_mask"].sum() == size
     assert {"linkage": True, "num_loci": 60} in [dict(options) for _, options in setup.encoders]
     longer = load(folder / "study.yaml", ["loci.length=501"])
-    keys = [comparing.key(p, p.scenarios[0], "learn") for p in (plan, comparing.planned(longer, raw))]
+    keys = [comparing.key(p, p.scenarios[0], "learn") for p in (plan, planning.planned(longer, raw))]
     assert keys[0] == keys[1], "lengths are those of the table"
     other = replace(raw, lengths=raw.lengths + 1)
-    assert comparing.key(comparing.planned(experiment, other), plan.scenarios[0], "learn") != keys[0]
+    assert comparing.key(planning.planned(experiment, other), plan.scenarios[0], "learn") != keys[0]
 
 
 def test_the_number_of_snps_tells_the_size(folder):
@@ -255,7 +255,7 @@ def test_the_number_of_snps_tells_the_size(folder):
     from ganinfer.simulation import encoding_specs
 
     experiment = load(folder / "study.yaml")
-    plan = comparing.planned(experiment, comparing.open_table(experiment))
+    plan = planning.planned(experiment, planning.open_table(experiment))
     (scenario,) = plan.scenarios
     names = encoding_specs(scenario.setup)["statistics"].details["names"]
     with make("serial") as serial:
@@ -289,13 +289,13 @@ def test_data_say_their_lengths_once(folder):
     with pytest.raises(ExperimentError, match=r"give loci\.length, in bases, and loci\.number"):
         loads(table + "loci: {genealogies: by-rate, length: 100}\n" + scenarios, folder)
     loaded = loads(table + "loci: {genealogies: by-rate, length: 100, number: 50}\n" + scenarios, folder)
-    assert comparing.open_table(loaded).summary()["bases"] == 5_000
+    assert planning.open_table(loaded).summary()["bases"] == 5_000
     (folder / "x.fasta").write_text(">a\nACGT\n>b\nACGA\n")
     aligned = "data: {alignments: {files: x.fasta}, populations: {A: all}}\n"
     with pytest.raises(ExperimentError, match=r"not for data\.alignments, which tell them"):
         loads(aligned + "loci: {genealogies: by-rate, length: 4, number: 1}\n" + scenarios, folder)
     loaded = loads(aligned + "loci: {genealogies: by-rate}\n" + scenarios, folder)
-    assert comparing.open_table(loaded).lengths.tolist() == [4]
+    assert planning.open_table(loaded).lengths.tolist() == [4]
 
 
 def test_a_table_with_more_loci_is_judged_in_parts_of_whole_ones():
@@ -319,11 +319,11 @@ def test_a_table_with_more_loci_is_judged_in_parts_of_whole_ones():
 def test_what_is_laid_out_by_locus_is_bounded():
     """Loci with several SNPs alone; by rate with room, but no more genotypes than a bound."""
     given = LociTemplate(np.array([0, 0, 1, 2, 2, 2]))
-    assert comparing._encoding_options("locus-table", given, 10) == {"num_loci": 2, "num_snps": 3}
-    assert comparing._encoding_options("table-statistics", given, 10) == {"linkage": True}
+    assert planning._encoding_options("locus-table", given, 10) == {"num_loci": 2, "num_snps": 3}
+    assert planning._encoding_options("table-statistics", given, 10) == {"linkage": True}
     rate = by_rate([500] * 9, given.locus)
-    assert comparing._encoding_options("locus-table", rate, 10) == {"num_loci": 4, "num_snps": 6}
+    assert planning._encoding_options("locus-table", rate, 10) == {"num_loci": 4, "num_snps": 6}
     many = by_rate([500] * 5_000, np.repeat(np.arange(4_000), 2))
-    assert comparing._encoding_options("locus-table", many, 200) == {"num_loci": 500, "num_snps": 4}
+    assert planning._encoding_options("locus-table", many, 200) == {"num_loci": 500, "num_snps": 4}
     single = LociTemplate(np.arange(5))
-    assert [comparing._encoding_options(name, single, 10) for name in ("joint-counts", "table-statistics")] == [{}, {}]
+    assert [planning._encoding_options(name, single, 10) for name in ("joint-counts", "table-statistics")] == [{}, {}]

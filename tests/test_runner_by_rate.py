@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ganinfer.experiment import load
-from ganinfer.runner import bundling, comparing, predicting
+from ganinfer.runner import bundling, planning, predicting
 from ganinfer.runner.bundling import BundleError
 from tests.test_loci_by_rate import MODEL, OPTIONS, STUDY
 
@@ -47,6 +47,6 @@ def test_a_bundle_by_rate_judges_whole_tables_of_its_lengths(bundle):
 
 def test_a_bundle_by_rate_refuses_tables_without_lengths(bundle):
     experiment, folder = bundle
-    raw = replace(comparing.open_table(experiment), lengths=None)
+    raw = replace(planning.open_table(experiment), lengths=None)
     with pytest.raises(BundleError, match="trained for loci of known length"):
         predicting.judge(bundling.read(folder), raw, predicting.asked(experiment, raw))

@@ -17,7 +17,7 @@ from ganinfer import runner
 from ganinfer.cli import app
 from ganinfer.experiment import load
 from ganinfer.genomes import RealTable
-from ganinfer.runner import bundling, comparing, predicting
+from ganinfer.runner import bundling, comparing, planning, predicting
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.bundling import BundleError
 from ganinfer.storage import StorageError
@@ -148,7 +148,7 @@ def bundle(runs):
 
 
 def table(seed: int) -> RealTable:
-    return comparing.open_table(tiny(f"data.simulate.seed={seed}"))
+    return planning.open_table(tiny(f"data.simulate.seed={seed}"))
 
 
 def test_a_bundle_judges_in_another_process_what_it_judges_here(bundle, finished, tmp_path):

@@ -15,7 +15,7 @@ from ganinfer.experiment.schema import DATA_KEYS
 from ganinfer.experiment.tables import AlignmentFiles, ArrayFiles, TableFile, TableSection
 from ganinfer.genomes import GenomeError, open_table
 from ganinfer.haplotypes import SampleSet
-from ganinfer.runner import comparing
+from ganinfer.runner import planning
 from tests.genome_files import write_sheet, write_vcf
 from tests.table_files import DATA, nexus, npz, write
 
@@ -95,9 +95,9 @@ def test_an_experiment_written_out_reads_the_same(folder):
 def test_a_comparison_reads_the_table(folder, monkeypatch):
     monkeypatch.chdir(folder)
     loaded = load(TABLE, folder)
-    raw = comparing.open_table(loaded)
+    raw = planning.open_table(loaded)
     assert raw.told == opened(loaded, folder).told
-    assert comparing.planned(loaded, raw).table.haplotypes.num_sites > 20
+    assert planning.planned(loaded, raw).table.haplotypes.num_sites > 20
 
 
 def documented(folder):

@@ -17,7 +17,7 @@ from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_s
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling, comparing, impossible
+from ganinfer.runner import assembling, impossible, planning
 from ganinfer.runner.refusing import refuse
 from ganinfer.runner.running import check_same
 from ganinfer.simulation import Setup, Task, choose_templates, simulate
@@ -146,8 +146,8 @@ def _in_short(look: _Look) -> dict[str, Any]:
 def _check_loci(experiment: Experiment) -> dict[str, Any]:
     """The same of a comparison of scenarios on a table of SNPs."""
     assembling.import_training(experiment)  # the network says which arrays it needs
-    raw = comparing.open_table(experiment)
-    plan = comparing.planned(experiment, raw)
+    raw = planning.open_table(experiment)
+    plan = planning.planned(experiment, raw)
     tried = {s.name: assembling.tried_prior(experiment, s.name, s.parameters) for s in plan.scenarios}
     seconds = {s.name: _seconds_per_table(experiment, plan, s) for s in plan.scenarios}
     section = experiment.comparison
@@ -176,7 +176,7 @@ def _check_loci(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _seconds_per_table(experiment: Experiment, plan: comparing.Plan, scenario: Any) -> float:
+def _seconds_per_table(experiment: Experiment, plan: planning.Plan, scenario: Any) -> float:
     """Seconds of one core to simulate, prepare and encode a table: mean over a few draws of the prior."""
     draws = scenario.parameters.sample(np.random.default_rng(experiment.seed), _TRIED_TABLES + 1)
     seconds = []

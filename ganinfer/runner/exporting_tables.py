@@ -17,7 +17,7 @@ from ganinfer.experiment import Experiment, SimulatedData, pipeline_settings
 from ganinfer.haplotypes import Haplotypes, SampleSet
 from ganinfer.interfaces import LociTemplate
 from ganinfer.pipeline import PipelineSettings, called_as_in
-from ganinfer.runner import assembling, comparing, folders
+from ganinfer.runner import assembling, folders, planning
 from ganinfer.runner.assembling import RunError
 from ganinfer.simulation import Task, simulate_raw
 
@@ -75,15 +75,15 @@ def _planned(
 ) -> _Tables:
     assert experiment.loci is not None
     if isinstance(experiment.data, SimulatedData):
-        plan, num_snps = comparing.study_plan(experiment)
+        plan, num_snps = planning.study_plan(experiment)
         setup = assembling.base_setup(experiment, scenario, plan.setup.samples, PipelineSettings(), (), num_snps)
         plan = replace(plan, setup=setup, truth=theta, seed=plan.seed if seed is None else seed)
         pipeline = pipeline_settings(experiment, phased=True)
         genealogies = experiment.loci.genealogies
         tasks = [study.table_task(plan, num_snps, genealogies, pipeline.rule, i) for i in range(num_tables)]
         return _Tables(tasks, setup.samples, pipeline)
-    raw = comparing.open_table(experiment)
-    template = comparing.prepared_table(experiment, raw).template
+    raw = planning.open_table(experiment)
+    template = planning.prepared_table(experiment, raw).template
     setup = assembling.base_setup(experiment, scenario, raw.samples, PipelineSettings(), (), len(template.locus))
     first = experiment.seed if seed is None else seed
     seeds = [randomness.simulator_seed(first, "simulate", i) for i in range(num_tables)]

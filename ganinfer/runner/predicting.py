@@ -16,7 +16,7 @@ from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import Haplotypes
 from ganinfer.interfaces import Info, LociTemplate
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, bundling, comparing, recording, results, scoring
+from ganinfer.runner import assembling, bundling, comparing, planning, recording, results, scoring
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.bundling import Asked, Bundle, BundleError
 from ganinfer.runner.comparing import FITS
@@ -52,7 +52,7 @@ def train(
         refuse(experiment, network=True)
         assembling.import_training(experiment)
         workers = stack.enter_context(assembling.executor(experiment))
-        plan = comparing.planned(experiment, comparing.open_table(experiment), varied=True)
+        plan = planning.planned(experiment, planning.open_table(experiment), varied=True)
         simulated, tests, _ = comparing.simulations(plan, store, workers, events)
         trained, _ = comparing.trained_networks(plan, simulated, None, events)
         tested = scoring.tested(plan, tests, trained)
@@ -77,7 +77,7 @@ def predict(folder: Path, experiments: Sequence[Experiment], seed: int = 1) -> l
     for experiment in experiments:
         if experiment.loci is None:
             raise BundleError(f"{experiment.path}: the bundle judges loci; add the section loci")
-        table = comparing.open_table(experiment)
+        table = planning.open_table(experiment)
         try:
             answers.append(judge(bundle, table, asked(experiment, table), seed))
         except BundleError as error:

@@ -14,7 +14,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, comparing, contending, inferring, recording
+from ganinfer.runner import assembling, comparing, contending, inferring, planning, recording
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed
 from ganinfer.runner.refusing import refuse
@@ -86,7 +86,7 @@ def _compared(
         assembling.only_scenario(experiment, wanted.scenario)
     with _begun(experiment, output, events, resume=resume) as begun:
         folder = begun.folder
-        plan = comparing.planned(experiment, comparing.open_table(experiment))
+        plan = planning.planned(experiment, planning.open_table(experiment))
         folder.write_json("data.json", plan.summary)
         titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
         tracker = recording.start_tracking(experiment, begun.complete, plan.summary, folder, titles, begun.before)

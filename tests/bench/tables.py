@@ -60,11 +60,11 @@ def _in_one_process(job: tuple[str, int]) -> float:
 def _plan() -> Any:
     """The experiment's plan with the encodings of the default network, without TensorFlow."""
     from ganinfer.experiment import load
-    from ganinfer.runner import comparing
+    from ganinfer.runner import planning
 
     overrides = ["discriminator={name: exchangeable, encodings: [joint-counts]}"]
     experiment = load(_EXPERIMENT, overrides)
-    return comparing.planned(experiment, comparing.open_table(experiment))
+    return planning.planned(experiment, planning.open_table(experiment))
 
 
 def _task(plan: Any, seed: int) -> Any:

@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 from ganinfer import runner
 from ganinfer.experiment import Experiment, load
 from ganinfer.progress import Silent
-from ganinfer.runner import assembling, bundling, comparing
+from ganinfer.runner import assembling, bundling, comparing, planning
 from ganinfer.storage import SIMULATIONS, SimulationStore
 from tests.verification import folding, misfits, records, scenarios_page
 
@@ -60,7 +60,7 @@ def parameters(arguments: Arguments) -> None:
 
     folder = finished(NAME, [f"comparison.tests={arguments.tests}"])
     experiment, bundle = opened(folder)
-    plan = comparing.planned(experiment, comparing.open_table(experiment))
+    plan = planning.planned(experiment, planning.open_table(experiment))
     with assembling.executor(experiment) as workers:
         learnt, tests, _ = comparing.simulations(plan, folder / SIMULATIONS, workers, Silent())
     keep("parameters", table_parameters.measured(bundle, learnt, tests, arguments.sets))
@@ -147,10 +147,10 @@ def sized(arguments: Arguments) -> list[str]:
     return [f"comparison.{name}={number}" for name, number in sizes.items()]
 
 
-def planned(overrides: Sequence[str]) -> comparing.Plan:
+def planned(overrides: Sequence[str]) -> planning.Plan:
     experiment = load(EXPERIMENTS / f"{NAME}.yaml", overrides)
     assembling.import_training(experiment)
-    return comparing.planned(experiment, comparing.open_table(experiment))
+    return planning.planned(experiment, planning.open_table(experiment))
 
 
 def finished(name: str, overrides: Sequence[str], file: str = NAME) -> Path:
