@@ -56,8 +56,9 @@ class Observed:
     """Encoded real windows.
 
     ``arrays`` name -> (num_windows, ...), memory-mapped; ``block`` and ``fold`` (num_windows,) int, a block's windows
-    in one fold; ``templates`` what simulated windows have to resemble, in the same order; ``spectra`` the joint
-    spectra of all sites of all windows (see :func:`ganinfer.statistics.joint_spectra`), which no array's size cuts.
+    in one fold; ``templates`` what simulated windows have to resemble and ``windows`` where real ones lie, in the same
+    order; ``spectra`` the joint spectra of all sites of all windows (see :func:`ganinfer.statistics.joint_spectra`),
+    which no array's size cuts.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -65,6 +66,7 @@ class Observed:
     fold: np.ndarray
     templates: tuple[WindowTemplate, ...]
     spectra: Mapping[str, np.ndarray]
+    windows: tuple[Window, ...]
 
     def __len__(self) -> int:
         return len(self.block)
@@ -157,7 +159,8 @@ def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int,
         array.flush()
     block = np.array([real.windows[i].block for i in chosen], dtype=np.int64)
     templates = tuple(real.templates[i] for i in chosen)
-    return Observed(arrays, block, split_folds(block, num_folds, seed), templates, spectra)
+    windows = tuple(real.windows[i] for i in chosen)
+    return Observed(arrays, block, split_folds(block, num_folds, seed), templates, spectra, windows)
 
 
 def _counted(windows: Iterable[Haplotypes], counts: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Haplotypes]:

@@ -141,6 +141,7 @@ def make(
         arrays, labels = _fit(names, size, rng)
         run.write_arrays("fit.npz", arrays)
         run.write_json("fit.json", {"names": labels})
+        run.write_table("windows.parquet", _windows(rng))
     return path
 
 
@@ -291,6 +292,20 @@ def _metrics(rng: np.random.Generator) -> dict[str, object]:
         values |= {"seconds/simulate": 26.0 + rng.normal(), "seconds/train": 13.0 + rng.normal()}
         rows += [(r, name, value) for name, value in values.items()]
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(("round", "name", "value"))}
+
+
+def _windows(rng: np.random.Generator) -> dict[str, object]:
+    """Blocks of eight windows on two chromosomes; the third block is unlike the others."""
+    index = np.arange(WINDOWS)
+    return {
+        "contig": np.where(index < WINDOWS // 2, "chr4", "chr5"),
+        "left": 50_000 * (index % (WINDOWS // 2)),
+        "right": 50_000 * (index % (WINDOWS // 2) + 1),
+        "block": index // 8,
+        "fold": index // 8 % 2,
+        "unusual": rng.standard_normal(WINDOWS) + 3.0 * (index // 8 == 2),
+        "logit": rng.standard_normal(WINDOWS),
+    }
 
 
 def _fit(names: Sequence[str], size: int, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], list[str]]:

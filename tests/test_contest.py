@@ -56,13 +56,13 @@ def test_whole_genomes_have_the_noise_of_linked_windows():
     drawn, plain = linked.genomes(linked.judges()), alone.genomes(alone.judges())
     for i, toy in enumerate(toys):
         expected = toy.mean(linked.whole[i].theta)
-        noise = [(part.classical - expected).var(axis=0) for part in (plain[i], drawn[i])]
+        noise = [(part.statistics - expected).var(axis=0) for part in (plain[i], drawn[i])]
         assert noise[1] / noise[0] == pytest.approx(linked.share * REAL * np.ones(WIDTH), rel=0.25)
         middle = linked.judges().likelihoods[i].emulator(linked.contenders[i].coordinates.encode(linked.whole[i].theta))
         ratio = (drawn[i].means - middle).var(axis=0) / (linked.whole[i].means - middle).var(axis=0)
         assert ratio == pytest.approx(linked.looked[0].share * REAL * np.ones(len(ratio)), rel=1e-6)
     # Where windows are their own blocks, genomes are as simulated.
-    assert np.allclose(plain[0].classical, alone.whole[0].classical)
+    assert np.allclose(plain[0].statistics, alone.whole[0].classical)
     assert np.allclose(plain[0].means, alone.whole[0].means)
 
 

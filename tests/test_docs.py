@@ -260,6 +260,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`windows`": schema.Windows,
     "`loci`": schema.Loci,
     "`comparison`": schema.Comparison,
+    "`adequacy`": schema.Adequacy,
     "`budget`": schema.BudgetSection,
     "`training`": schema.Training,
     "`execution`": schema.Execution,

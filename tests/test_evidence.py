@@ -20,6 +20,7 @@ from ganinfer.evidence import (
     Directions,
     Likelihood,
     LocalMean,
+    Plain,
     dispersion,
     evidence,
     genomes,
@@ -145,12 +146,12 @@ def test_genomes_are_as_uncertain_as_real_ones():
     rng = np.random.default_rng(6)
     real = genome(toy, np.array([1.0, 1.0]), rng)
     contenders, block, looked = matched([toy], real, proposals=1_500)
-    drawn = genomes(contenders[0], [looked], block.judge[0], 1 / REAL, 2_000, rng)
+    drawn = genomes(contenders[0], [looked], [Plain(block.judge[0], 1 / REAL)], 2_000, rng)
     posterior = contenders[0].posterior[:2_000]
     truly = np.stack([toy.windows(theta[None], REAL, rng)[0].mean(axis=0) for theta in posterior[:500]])
-    assert np.allclose(drawn.classical.mean(axis=0), truly.mean(axis=0), atol=6 * SPREAD / np.sqrt(REAL * 100))
+    assert np.allclose(drawn.statistics.mean(axis=0), truly.mean(axis=0), atol=6 * SPREAD / np.sqrt(REAL * 100))
     # The emulator's error comes on top, which with so many proposals is small.
-    ratio = drawn.classical.var(axis=0) / truly.var(axis=0)
+    ratio = drawn.statistics.var(axis=0) / truly.var(axis=0)
     assert (ratio > 0.8).all()
     assert (ratio < 1.5).all()
 
@@ -165,7 +166,7 @@ def test_folds_of_a_genome_have_noise_of_their_own():
         look(replace(block, real=real[k::2], group=np.arange(REAL // 2), fold=k, given=np.eye(WIDTH)), contenders)
         for k in range(2)
     ]
-    drawn = genomes(contenders[0], folds, block.judge[0], 1 / REAL, 3_000, rng)
+    drawn = genomes(contenders[0], folds, [Plain(block.judge[0], 1 / REAL)], 3_000, rng)
     size = len(folds[0].real)
     # What the parameters do moves both folds alike, and so does the emulator's error: left is the noise of both.
     apart = (drawn.means[:, :size] - drawn.means[:, size:]).var(axis=0)
@@ -186,7 +187,7 @@ def test_probabilities_of_true_genomes_are_reliable():
         return np.stack([logsumexp(likelihood(means, x), axis=1) for likelihood, x in pairs], axis=1)
 
     own = [
-        genomes(c, [replace(looked, judge=[looked.judge[i]])], block.judge[i], 1 / REAL, 500, rng).means
+        genomes(c, [replace(looked, judge=[looked.judge[i]])], [Plain(block.judge[i], 1 / REAL)], 500, rng).means
         for i, c in enumerate(contenders)
     ]
     fitted = calibration.fit(logits(np.concatenate(own)), np.repeat([0, 1], 500))

@@ -36,6 +36,7 @@ TINY = (
     "generator.first_proposals=24",
     "generator.num_particles=80",
     "generator.steps=20",
+    "adequacy={windows: 480, data_sets: 40}",
     "execution.executor=serial",
     "execution.threads=1",
 )
@@ -72,6 +73,7 @@ def finished(runs):
 def test_a_run_leaves_every_file(finished):
     names = {path.name for path in finished.iterdir()}
     assert names >= {
+        "adequacy.npz",
         "best.demes.yaml",
         "bundle",
         "data.json",
@@ -87,6 +89,7 @@ def test_a_run_leaves_every_file(finished):
         "training.parquet",
         "trajectory.parquet",
         "warnings.json",
+        "windows.parquet",
     }
     assert sorted(p.name for p in (finished / "rounds").iterdir()) == ["0000", "0001", "0002"]
     assert (finished.parent / "mlflow.db").exists()
@@ -116,6 +119,24 @@ def test_the_result_has_every_key(finished):
     assert found["stopped"] in {"converged", "budget"}
     assert 0 < found["simulated_windows"] <= 600
     assert found["seed"] == 1
+    judged = found["adequacy"]
+    assert judged == scenario["adequacy"]
+    assert judged["verdict"] in {"adequate", "strained", "wrong"}
+    assert judged["p_value"] >= 1 / 41
+    assert 0 <= judged["critic_auc"] <= 1
+    assert (judged["left_out"] is None) == (judged["verdict"] == "adequate")
+    assert (judged["data_sets"], judged["windows"]) == (40, 480)
+    assert {"guide", "largest residual: haplotypes", "largest residual: critic 1"} <= judged["looks"].keys()
+
+
+def test_every_real_window_has_a_place_and_a_score(finished):
+    import pandas as pd
+
+    table = pd.read_parquet(finished / "windows.parquet")
+    assert len(table) == 60
+    assert (table["right"] - table["left"] == 20_000).all()
+    assert table["unusual"].between(-4, 4).all()
+    assert table["unusual"].std() > 0.3
 
 
 def test_estimates_lie_inside_the_prior(finished):

@@ -86,6 +86,10 @@ def result(folder: Path, as_json: bool) -> None:
         return
     if values.get("comparison"):
         _compared(values)
+    else:
+        from ganinfer.report import words
+
+        typer.echo(f"{words.adequacy(values)}\n")
     for row in table(_parameter_rows(values)):
         typer.echo(row)
     if values.get("seconds"):

@@ -60,8 +60,9 @@ def contest(
     ]
     calibrating, tests = settings.simulated(len(first.observed))
     # With more threads, sums in another order could let one direction more or less pass.
+    folds = [fresh.fold_of(first, len(theta)) for theta in learnt]
     with threadpool_limits(1, user_api="blas"):
-        looked = [look(block, contenders) for block in looking.blocks(pairs, contenders, seen, networks)]
+        looked = [look(block, contenders) for block in looking.blocks(pairs, contenders, seen, folds, networks)]
     whole = []
     if size := calibrating + tests:
         told(f"Simulating {size:,} whole genomes of each scenario to calibrate and test on")

@@ -16,7 +16,7 @@ from ganinfer.execution import Executor
 from ganinfer.inference import CLASSICAL, Problem, tasks
 from ganinfer.observed import on_disk
 from ganinfer.simulation import encoding_specs, simulate
-from ganinfer.training import Stacked, TrainingInfo, Windows, contending, embed
+from ganinfer.training import FoldNetwork, Stacked, TrainingInfo, Windows, contending, embed
 
 #: Windows of each fresh proposal.
 WINDOWS = 16
@@ -188,7 +188,7 @@ def means(looked: Sequence[Looked], found: Sequence[np.ndarray]) -> np.ndarray:
 
 def columns(
     problem: Problem,
-    networks: Sequence[contending.ContendingNetwork],
+    networks: Sequence[FoldNetwork],
     arrays: Mapping[str, Any],
     fold: np.ndarray,
 ) -> list[np.ndarray]:

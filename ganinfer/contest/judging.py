@@ -18,6 +18,7 @@ from ganinfer.evidence import (
     Likelihood,
     LocalMean,
     Looked,
+    Plain,
     dispersion,
     evidence,
     genomes,
@@ -151,7 +152,8 @@ class Material:
         for i, contender in enumerate(self.contenders):
             own = [replace(part, judge=[part.judge[i]]) for part in self.looked]
             rng = randomness.stream(self.seed, "contest", "genomes", contender.name)
-            drawn.append(genomes(contender, own, self.classical[i], self.share, self.learnt + self.tests, rng))
+            plain = [Plain(self.classical[i], self.share)]
+            drawn.append(genomes(contender, own, plain, self.learnt + self.tests, rng))
         return drawn
 
     def _linked(self, found: Judges, scenario: int, whole: Whole) -> Genomes:
@@ -241,5 +243,5 @@ def _bounded(logits: np.ndarray) -> np.ndarray:
 
 
 def _verdict(found: Judges, scenario: int, own: Genomes, real: np.ndarray, families: Sequence[str]) -> Verdict:
-    reference = Reference(own.classical, found.guide(scenario, own.means), families)
+    reference = Reference(own.statistics, found.guide(scenario, own.means), families)
     return reference.verdict(real, found.guide(scenario, found.real[None])[0])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ganinfer import randomness
-from ganinfer.contest.fresh import Solution, columns, fold_of, joined
+from ganinfer.contest.fresh import Solution, columns, joined
 from ganinfer.evidence import Block, Contender
 from ganinfer.generators import misfit
 from ganinfer.generators.emulator import within_covariance
@@ -17,7 +17,7 @@ from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.generators.pools import Pool
 from ganinfer.inference import CLASSICAL, Problem
 from ganinfer.simulation import encoding_specs
-from ganinfer.training import contending
+from ganinfer.training import FoldNetwork
 
 #: Draws of each scenario's posterior along which it was matched.
 _PARTICLES = 400
@@ -63,11 +63,13 @@ def blocks(
     pairs: Sequence[tuple[Problem, Solution]],
     contenders: Sequence[Contender],
     seen: Mapping[str, Sequence[Sequence[np.ndarray]]],
-    networks: Sequence[contending.ContendingNetwork],
+    folds: Sequence[np.ndarray],
+    networks: Sequence[FoldNetwork],
 ) -> list[Block]:
     """The classical statistics, where they are asked for, and what the network of each fold adds to them.
 
-    ``seen``: of the windows to "learn" from and to "judge" by, by scenario, what :func:`fresh.embedded` finds.
+    ``seen``: of the windows to "learn" from and to "judge" by, by scenario, what :func:`fresh.embedded` finds;
+    ``folds``: by scenario, the fold of each proposal to learn from.
     """
     problem = pairs[0][0]
     observed, classical = problem.observed, problem.classical
@@ -84,7 +86,7 @@ def blocks(
         found.append(Block(sides[0], sides[1], everything, real[0], observed.block, given, missed))
     for i, network in enumerate(networks):
         sides = [[joined(c[0] if classical else None, c[i + 1]) for c in seen[side]] for side in ("learn", "judge")]
-        learnt = [fold_of(problem, len(c.learn)) == network.fold for c in contenders]
+        learnt = [fold == network.fold for fold in folds]
         group = observed.block[observed.fold == network.fold]
         own = real[i + bool(classical)]
         # A network mixes all kinds of statistics: it is believed no more than the one that is missed most.

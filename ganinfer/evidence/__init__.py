@@ -11,7 +11,7 @@ from ganinfer.evidence.contenders import JUDGE, LEARN, Contender, judging_window
 from ganinfer.evidence.directions import Block, Directions, Looked, look, noise_share
 from ganinfer.evidence.emulators import Likelihood, LocalMean
 from ganinfer.evidence.integral import Evidence, dispersion, evidence
-from ganinfer.evidence.pooled import Genomes, genomes
+from ganinfer.evidence.pooled import Genomes, Plain, genomes
 
 __all__ = [
     "JUDGE",
@@ -24,6 +24,7 @@ __all__ = [
     "Likelihood",
     "LocalMean",
     "Looked",
+    "Plain",
     "dispersion",
     "evidence",
     "genomes",

@@ -41,10 +41,10 @@ def judging_windows(num_real: int) -> int:
     return min(max(_PER_REAL * num_real, _LEAST_WINDOWS), _MOST_WINDOWS)
 
 
-def whole_genomes(num_real: int, windows: int, most: int) -> int:
+def whole_genomes(num_real: int, windows: int, most: int, least: int = _LEAST_WHOLE) -> int:
     """Genomes of each scenario, at most so many, that so many ``windows`` suffice for; none where they are too few."""
     affordable = windows // max(num_real, 1)
-    return min(affordable, most) if affordable >= _LEAST_WHOLE else 0
+    return min(affordable, most) if affordable >= least else 0
 
 
 def widened(

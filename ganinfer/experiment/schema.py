@@ -221,6 +221,16 @@ class Comparison(Section):
     rivals: tuple[Literal["joint-sfs"], ...] = ("joint-sfs",)
 
 
+class Adequacy(Section):
+    """How a fitted model is judged: from ``windows`` fresh ones at the solution, and ``data_sets`` made of them.
+
+    ``windows`` null: eight for each real one, within 8,000 and 24,000; 0 leaves the verdict out.
+    """
+
+    windows: Annotated[int, Field(ge=0)] | None = None
+    data_sets: Annotated[int, Field(ge=20)] = 1_000
+
+
 class CodeFile(Section):
     """A class in a Python file beside the experiment; the text goes with the run."""
 
@@ -322,6 +332,7 @@ class Experiment(Section):
     discriminator: Network = Network()
     statistics: Statistics = Statistics()
     comparison: Comparison = Comparison()
+    adequacy: Adequacy = Adequacy()
     generator: GeneratorChoice = GeneratorChoice()
     budget: BudgetSection = BudgetSection()
     training: Training = Training()

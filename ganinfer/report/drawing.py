@@ -10,6 +10,7 @@ from ganinfer.report import (
     fit_drawn,
     model_drawn,
     parameters_drawn,
+    places_drawn,
     scenarios_drawn,
     training_drawn,
 )
@@ -27,6 +28,7 @@ FIGURES: dict[str, Callable[[Run], Drawing | str]] = {
     "linkage": fit_drawn.linkage,
     "haplotypes": fit_drawn.haplotypes,
     "residuals": fit_drawn.residual_plot,
+    "places": places_drawn.places,
     "progress": training_drawn.progress,
     "training": training_drawn.training,
     "timing": training_drawn.timing,

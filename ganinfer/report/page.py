@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganinfer.report import citing, drawing, fit_drawn, rendering, scenarios_told, words
+from ganinfer.report import adequacy_told, citing, drawing, fit_drawn, rendering, scenarios_told, words
 from ganinfer.report.reading import SCENARIO_RUNS, Estimate, Run
 from ganinfer.report.style import Drawing, applied
 
@@ -57,6 +57,7 @@ SECTIONS = {
         "joint_spectrum": "Joint site frequency spectrum",
         "linkage": "Linkage disequilibrium",
         "haplotypes": "Haplotypes",
+        "places": "Along the genome",
     },
     "The run": {
         "progress": "Round by round",
@@ -119,6 +120,9 @@ def render(run: Run) -> str:
         findings=findings(run),
         warnings=run.warnings,
         adequacy=adequacy(run),
+        looks=adequacy_told.looks(run),
+        left_out=adequacy_told.left_out(run),
+        places=adequacy_told.places(run),
         verdict=_verdict(run),
         compared=run.comparison,
         told=scenarios_told,
@@ -238,7 +242,7 @@ def findings(run: Run) -> list[str]:
 def adequacy(run: Run) -> str:
     """Whether the model can have made the data, in words."""
     if not run.comparison:
-        return words.adequacy(run)
+        return words.adequacy(run.result)
     result = run.result or {}
     sentence = scenarios_told.adequacy(result, scenarios_told.chosen(result))
     return f"{sentence[0].upper()}{sentence[1:]}."

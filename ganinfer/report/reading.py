@@ -67,6 +67,7 @@ class Run:
     fit: dict[str, np.ndarray] | None
     fit_info: dict[str, Any]
     graph: Any
+    windows: Table | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     pictured: dict[str, np.ndarray] | None = None
     graphs: Mapping[str, Any] = field(default_factory=dict)
@@ -198,6 +199,7 @@ def load(folder: Path) -> Run:
         fit=_arrays(folder / "fit.npz", absent),
         fit_info=_json(folder / "fit.json", absent) or {},
         graph=_graph(folder / "best.demes.yaml", absent),
+        windows=_table(folder / "windows.parquet", absent),
         absent=absent,
         **_compared(folder, result, absent),
     )

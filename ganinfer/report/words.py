@@ -165,21 +165,24 @@ def stopped(reason: str | None, generator: str | None = None) -> str:
 _VERDICTS = {
     "adequate": "The fitted model is adequate: data simulated under it could not be told from the real genomes.",
     "strained": "The fitted model is strained: real and simulated genomes differ detectably, but the difference is "
-    "small and does not move the estimates. The statistics below say in what.",
+    "small and does not move the estimates. The report says in what.",
     "wrong": "The fitted model is wrong: no values of its parameters make data like the real genomes. "
-    "Do not interpret the estimates before the model has been changed; the statistics below say where it fails.",
+    "Do not interpret the estimates before the model has been changed; the report says where it fails.",
 }
 
 
-def adequacy(run: Run) -> str:
-    values = (run.result or {}).get("adequacy")
+def adequacy(result: Mapping[str, Any] | None) -> str:
+    """The verdict of result.json in a sentence, and what it rests on."""
+    values = (result or {}).get("adequacy")
     if not values:
         return (
             "Whether the fitted model could have made these genomes was not tested in this run: "
-            "compare real and simulated statistics below before trusting the estimates."
+            "compare real and simulated statistics before trusting the estimates."
         )
     sentence = _VERDICTS.get(str(values.get("verdict")), f"Adequacy: {values.get('verdict')}.")
     details = []
+    if values.get("data_sets"):
+        details.append(f"compared with {values['data_sets']:,} simulated data sets of the same size")
     if values.get("p_value") is not None:
         p = values["p_value"]
         details.append(f"p = {p:.2g}" if p >= 0.001 else "p < 0.001")

@@ -33,6 +33,7 @@ _CHOSEN = (
     "metrics.parquet",
     "fit.npz",
     "fit.json",
+    "adequacy.npz",
     "best.demes.yaml",
     "bundle",
 )
@@ -224,6 +225,7 @@ def _write(
         best,
         said,
         estimates,
+        adequacy={n: f["adequacy"] for n, f in zip(names, found, strict=True)},
         simulated=0,
         seconds=seconds,
         seed=experiment.seed,
@@ -326,13 +328,13 @@ def _pictured(problems: Sequence[Any], outcome: Any) -> dict[str, np.ndarray]:
     shown = [part[:_SHOWN] for part in outcome.genomes]
     scenario = np.repeat(np.arange(len(shown)), [len(part) for part in shown])
     everything = np.repeat(np.arange(len(outcome.genomes)), [len(part) for part in outcome.genomes])
-    classical = np.concatenate([part.classical for part in outcome.genomes])
+    classical = np.concatenate([part.statistics for part in outcome.genomes])
     along = np.concatenate([part.means for part in outcome.genomes])
     offset, axes = comparison.discriminant_axes(classical, everything)
     middle, network_axes = comparison.discriminant_axes(along, everything)
     return {
         "scenario": scenario,
-        "statistics_cloud": (np.concatenate([part.classical for part in shown]) - offset) @ axes,
+        "statistics_cloud": (np.concatenate([part.statistics for part in shown]) - offset) @ axes,
         "statistics_real": (outcome.classical - offset) @ axes,
         "network_cloud": (np.concatenate([part.means for part in shown]) - middle) @ network_axes,
         "network_real": ((outcome.judges.real - middle) @ network_axes)[None],

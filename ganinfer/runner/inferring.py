@@ -92,7 +92,7 @@ def infer(
         events.round_finished(index, recording.shown(entry))
         stopped = _why_stop(problem, state, history)
     events.message("Comparing the fitted model with the data")
-    recording.finish(experiment, problem, state, history, stopped, folder, workers, tracker, clock)
+    recording.finish(experiment, problem, state, history, stopped, folder, workers, tracker, clock, events.message)
     for sentence in tracker.warnings:
         events.message(sentence)
 

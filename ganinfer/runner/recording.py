@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling, results, rounds
+from ganinfer.runner import assembling, judging, results, rounds
 
 History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
@@ -36,6 +36,8 @@ _ARTIFACTS = (
     "comparison.npz",
     "fit.npz",
     "fit.json",
+    "adequacy.npz",
+    "windows.parquet",
     "best.demes.yaml",
 )
 
@@ -289,8 +291,12 @@ def finish(
     workers: Executor,
     tracker: tracking.Tracker,
     clock: Clock,
+    told: Callable[[str], None],
 ) -> None:
-    """Posterior, comparison with the data, result, report, bundle; then the record in MLflow."""
+    """Posterior, comparison with the data, verdict, result, report, bundle; then the record in MLflow.
+
+    ``told`` hears what is being done.
+    """
     from ganinfer.predictive import predict
 
     info = rounds.last_info(folder, history[-1]["round"])
@@ -301,6 +307,7 @@ def finish(
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
     folder.write_json("fit.json", fit.values)
+    adequacy, spent = judging.judged(experiment, problem, state, info.posterior, folder, workers, told)
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
     said = _write_warnings(info, folder, tracker)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
@@ -309,13 +316,15 @@ def finish(
         results.result(
             problem.scenario,
             results.parameter_results(problem.parameters, info, experiment.level),
+            adequacy=adequacy,
             simulated_windows=history[-1]["total_windows"],
             stopped=stopped,
-            seconds={**parts, "total": clock.seconds()},
+            seconds={**parts, **spent, "total": clock.seconds()},
             seed=experiment.seed,
             versions=assembling.versions(),
         ),
     )
+    judging.track(adequacy, tracker, history[-1]["round"])
     write_bundle(experiment, problem, state, folder)
     write_report(folder, tracker)
     if len(tracker.warnings) > said:  # of what was sent last

@@ -42,6 +42,7 @@ def result(
     scenario: str,
     parameters: Mapping[str, Any],
     *,
+    adequacy: Mapping[str, Any] | None = None,
     simulated_windows: int,
     stopped: str,
     seconds: Mapping[str, float],
@@ -49,12 +50,13 @@ def result(
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """The whole of result.json but its ``schema_version``, which storage adds."""
-    one = {"probability": 1.0, "parameters": dict(parameters), "adequacy": None}
+    judged = None if adequacy is None else dict(adequacy)
+    one = {"probability": 1.0, "parameters": dict(parameters), "adequacy": judged}
     return {
         "best": scenario,
         "scenarios": {scenario: one},
         "parameters": dict(parameters),
-        "adequacy": None,
+        "adequacy": judged,
         "comparison": None,
         "simulated_windows": simulated_windows,
         "stopped": stopped,
@@ -70,6 +72,7 @@ def compared(
     comparison: Mapping[str, Any],
     parameters: Mapping[str, Mapping[str, Any]],
     *,
+    adequacy: Mapping[str, Any] | None = None,
     simulated: int,
     seconds: Mapping[str, float],
     seed: int,
@@ -77,13 +80,15 @@ def compared(
 ) -> dict[str, Any]:
     """The same for a comparison: ``parameters`` of every scenario by name, none where only the comparison was asked.
 
-    The run's own are those of the scenario ``chosen``: the ``best``, or another where users said so.
+    The run's own are those of the scenario ``chosen``: the ``best``, or another where users said so. ``adequacy`` of
+    scenarios that were judged by themselves; of others only the p-value of the comparison is known.
     """
     scenarios = {
         name: {
             "probability": probability,
             "parameters": dict(parameters[name]) if name in parameters else None,
-            "adequacy": {"verdict": None, "p_value": comparison["prior_predictive_p"][name], "critic_auc": None},
+            "adequacy": (adequacy or {}).get(name)
+            or {"verdict": None, "p_value": comparison["prior_predictive_p"][name], "critic_auc": None},
         }
         for name, probability in comparison["probabilities"].items()
     }

@@ -155,7 +155,7 @@ def _windows(experiment: Experiment, begun: _Begun) -> RealWindows:
 # --- the experiment -----------------------------------------------------------------------------------------------
 
 #: What may differ between a run and its resumption: how much it may spend, and where it runs.
-_MAY_CHANGE = ("budget", "comparison", "execution", "tracking", "name")
+_MAY_CHANGE = ("budget", "comparison", "adequacy", "execution", "tracking", "name")
 
 
 def check_same(experiment: Experiment, folder: Path) -> None:

@@ -143,6 +143,11 @@ class FoldNetwork:
         models = (self.trunk, self.critic, self.regressor)
         return [v for model in models for v in model.trainable_variables]
 
+    @property
+    def axes(self) -> np.ndarray:
+        """(width, J) directions of the embedding that the heads read: the straight part of what a mean one tells."""
+        return np.asarray(self.head.linear.get_weights()[0], dtype=float)
+
     def embed(self, arrays: Mapping[str, Any]) -> Any:
         if self._embed is None:
             self._embed = tf.function(self._traced_embed, input_signature=[signature(self.trunk.inputs)])

@@ -143,8 +143,8 @@ def windows(arguments: Arguments) -> None:
 
 
 def sized(arguments: Arguments) -> list[str]:
-    sizes = {"simulations": arguments.simulations, "tests": arguments.tests, "folds": arguments.folds}
-    return [f"comparison.{name}={number}" for name, number in sizes.items()]
+    sizes = {name: getattr(arguments, name) for name in ("simulations", "tests", "folds", "epochs")}
+    return [f"comparison.{name}={number}" for name, number in sizes.items() if number is not None]
 
 
 def planned(overrides: Sequence[str]) -> planning.Plan:
@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--tests", type=int, default=1_000, help="test data sets of each scenario")
     parser.add_argument("--simulations", type=int, default=1_000, help="of each scenario, for the larger runs")
     parser.add_argument("--folds", type=int, default=3, help="networks of the larger runs")
+    parser.add_argument("--epochs", type=int, help="passes in training the larger runs' networks; default: as any run")
     parser.add_argument("--genomes", type=int, default=100, help="simulated genomes of each scenario on windows")
     arguments = parser.parse_args()
     for part in arguments.parts or _USUAL:

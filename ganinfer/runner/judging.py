@@ -1,0 +1,79 @@
+"""Whether the fitted model can have made the genomes: what the run writes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ganinfer import storage, tracking
+from ganinfer.execution import Executor
+from ganinfer.experiment import Experiment
+
+#: The residuals of every statistic, and how unusual every real window is.
+ARRAYS, WINDOWS = "adequacy.npz", "windows.parquet"
+_SECONDS = "judge"
+
+
+def judged(
+    experiment: Experiment,
+    problem: Any,
+    state: Any,
+    posterior: np.ndarray | None,
+    folder: storage.RunFolder,
+    workers: Executor,
+    told: Callable[[str], None],
+) -> tuple[dict[str, Any] | None, dict[str, float]]:
+    """The adequacy of result.json and the seconds that it took; without a posterior, or where none is asked for, none.
+
+    What is drawn of it goes to ``folder``.
+    """
+    section = experiment.adequacy
+    if posterior is None or section.windows == 0:
+        for name in (ARRAYS, WINDOWS):
+            storage.remove(folder.path / name)
+        return None, {}
+    from ganinfer.verdict import VerdictSettings, judge
+
+    begun = time.monotonic()
+    settings = VerdictSettings(section.windows, section.data_sets)
+    found = judge(problem, state, posterior, settings, workers, told)
+    folder.write_arrays(ARRAYS, {"z": found.z, "families": np.array(found.families)})
+    folder.write_table(WINDOWS, _windows(problem.observed, state, found.distance))
+    return said(found), {_SECONDS: time.monotonic() - begun}
+
+
+def _windows(observed: Any, state: Any, distance: np.ndarray) -> dict[str, np.ndarray]:
+    """The real windows: where they lie, the block and fold of each, and how unusual it is in the fitted model."""
+    return {
+        "contig": np.array([w.contig for w in observed.windows]),
+        "left": np.array([w.left for w in observed.windows]),
+        "right": np.array([w.right for w in observed.windows]),
+        "block": observed.block,
+        "fold": observed.fold,
+        "unusual": distance.astype(float),
+        "logit": state.real_logits.astype(float),
+    }
+
+
+def said(found: Any) -> dict[str, Any]:
+    """A finding of :mod:`ganinfer.verdict` as JSON values."""
+    left = found.left_out
+    return {
+        "verdict": found.verdict,
+        "p_value": found.p_value,
+        "critic_auc": found.critic_auc,
+        "looks": dict(found.looks),
+        "left_out": None if left is None else {"families": list(left.families), "moved": dict(left.moved)},
+        "data_sets": found.data_sets,
+        "windows": found.num_windows,
+        "data_sets_simulated": "whole" if found.whole else "pooled",
+    }
+
+
+def track(adequacy: dict[str, Any] | None, tracker: tracking.Tracker, step: int) -> None:
+    if adequacy is not None:
+        names = {"adequacy_p": "p_value", "critic_auc": "critic_auc"}
+        tracker.metrics({name: float(adequacy[key]) for name, key in names.items()}, step)

@@ -1,0 +1,62 @@
+"""The estimates once more, without the statistics that the model misses most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ganinfer import randomness
+from ganinfer.adequacy import LARGEST, Verdict
+from ganinfer.inference import EMBEDDING, InferenceState, Problem, fold_results
+from ganinfer.interfaces import FoldResult, RoundResult
+from ganinfer.verdict.looking import CRITIC
+
+
+@dataclass(frozen=True)
+class Without:
+    """``families`` of statistics that were left out, and how far each estimate then ``moved``, by name.
+
+    In standard deviations of the posterior with them. Nothing moved where nothing would have been left.
+    """
+
+    families: tuple[str, ...]
+    moved: Mapping[str, float]
+
+
+def without(
+    problem: Problem, state: InferenceState, posterior: np.ndarray, families: Sequence[str], verdict: Verdict
+) -> Without:
+    """Leave out the family that looks oddest, and what networks add: an embedding mixes all kinds of statistics."""
+    left = (*({worst} if (worst := oddest(verdict, families)) else ()), EMBEDDING)
+    results = fold_results(problem, state)
+    kept = np.array([family not in left for family in results[0].families])
+    if not kept.any():
+        return Without(left, {})
+    rng = randomness.stream(problem.seed, "verdict", "without", problem.scenario)
+    reduced = RoundResult(state.index - 1, tuple(_reduced(result, kept) for result in results))
+    _, info = problem.generator.step(state.generator, reduced, rng)
+    if info.posterior is None:
+        return Without(left, {})
+    before, after = (problem.parameters.to_scale(draws) for draws in (posterior, info.posterior))
+    moved = np.abs(np.median(after, axis=0) - np.median(before, axis=0)) / np.maximum(before.std(axis=0), 1e-300)
+    return Without(left, dict(zip(problem.parameters.names, moved.tolist(), strict=True)))
+
+
+def oddest(verdict: Verdict, families: Sequence[str]) -> str:
+    """The classical family whose largest residual is oddest; empty where a network's own statistics are."""
+    looks = {k.removeprefix(f"{LARGEST}: "): p for k, p in verdict.parts.items() if k.startswith(f"{LARGEST}: ")}
+    largest = {family: float(np.abs(verdict.z[np.array(families) == family]).max()) for family in looks}
+    worst = min(looks, key=lambda family: (looks[family], -largest[family]))
+    return "" if worst.split(" ")[0] in (EMBEDDING, CRITIC) else worst
+
+
+def _reduced(result: FoldResult, kept: np.ndarray) -> FoldResult:
+    return replace(
+        result,
+        statistics=result.statistics[:, kept],
+        real=result.real[:, kept],
+        shared=int(kept[: result.shared].sum()),
+        families=tuple(family for family, own in zip(result.families, kept, strict=True) if own),
+    )
