@@ -7,7 +7,7 @@
     python -m tests.verification.scenarios polarised --simulations 4000
     python -m tests.verification.scenarios folded --simulations 4000    (after ``polarised``, of the same simulations)
     python -m tests.verification.scenarios other-reading         the ancestor as large as ExZ
-    python -m tests.verification.scenarios conv1d                the network of a course
+    python -m tests.verification.scenarios conv1d --tests 334 --folds 2 --epochs 20    the network of a course
     python -m tests.verification.scenarios windows               simulated genomes of the experiment ``contact``
 
 Runs are kept under ``.bench/verification`` and go on where they were stopped; what was found stands in
