@@ -230,11 +230,11 @@ def test_odd_windows_do_not_decide():
     assert apart(plain) < 0.5 * ideal
     # Bounds are learned from windows, odd ones among them.
     _, _, looked = matched(toys, real)
-    far = looked.directions(1e6 * np.ones((1, WIDTH))) - looked.directions.middle
-    assert (np.abs(far) <= 2.5 * looked.directions.spread * (1 + 1e-9)).all()
+    far = looked.directions(1e6 * np.ones((1, WIDTH))) - looked.directions.bounds.middle
+    assert (np.abs(far) <= 2.5 * looked.directions.bounds.spread * (1 + 1e-9)).all()
     along_axes = real @ looked.directions.axes
     usual = np.quantile(np.abs(along_axes - np.median(along_axes, axis=0)), 0.683, axis=0)
-    assert looked.directions.spread == pytest.approx(usual, rel=0.2)
+    assert looked.directions.bounds.spread == pytest.approx(usual, rel=0.2)
 
 
 def test_windows_that_are_mostly_the_same_keep_their_others():

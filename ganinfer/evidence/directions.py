@@ -50,18 +50,41 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Directions:
-    """From a block's columns to J directions: ``slopes`` (explained, rest), ``axes`` (rest, J), and their bounds.
+class Bounds:
+    """``middle`` and ``spread`` (J,) of windows' statistics, which are cut at ``_BOUND`` spreads.
 
-    ``middle`` and ``spread`` (J,): of windows along the axes, which are cut at ``_BOUND`` spreads (Huber 1964,
-    doi 10.1214/aoms/1177703732). The mean of a bounded statistic is a statistic like another, and normal with fewer
-    windows; of windows that are normal themselves it knows 99.8 % of what their own mean does.
+    The mean of a bounded statistic is a statistic like another, and normal with fewer windows (Huber 1964,
+    doi 10.1214/aoms/1177703732); of windows that are normal themselves it knows 99.8 % of what their own mean does.
+    What few windows hold any of counts as there or not.
     """
+
+    middle: np.ndarray
+    spread: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(..., J) of (..., J)."""
+        away = (values - self.middle) / self.spread
+        return np.asarray(self.middle + self.spread * np.clip(away, -_BOUND, _BOUND))
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Bounds:
+        """Those that windows (m, J) ask for."""
+        middle = np.median(values, axis=0)
+        spread = np.zeros(values.shape[1])
+        # Where most windows are the same, the others say how far apart they are.
+        for within, normal in _WITHIN:
+            further = np.quantile(np.abs(values - middle), within, axis=0) / normal
+            spread = np.where(spread > 0, spread, further)
+        return cls(middle, np.where(spread > 0, spread, np.maximum(values.std(axis=0), _LEAST)))
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """From a block's columns to J directions: ``slopes`` (explained, rest), ``axes`` (rest, J), and their bounds."""
 
     slopes: np.ndarray
     axes: np.ndarray
-    middle: np.ndarray
-    spread: np.ndarray
+    bounds: Bounds
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(..., J) of (..., d): what the explained columns do not say of the others, along the axes, bounded."""
@@ -69,20 +92,12 @@ class Directions:
 
     def along(self, rest: np.ndarray) -> np.ndarray:
         """The same of columns (..., rest) that the explained ones are already taken out of."""
-        away = (rest @ self.axes - self.middle) / self.spread
-        return np.asarray(self.middle + self.spread * np.clip(away, -_BOUND, _BOUND))
+        return self.bounds(rest @ self.axes)
 
     @staticmethod
     def bounded(slopes: np.ndarray, axes: np.ndarray, rest: np.ndarray) -> Directions:
         """With the bounds that windows ``rest`` (m, d) along the ``axes`` ask for."""
-        along = rest @ axes
-        middle = np.median(along, axis=0)
-        spread = np.zeros(axes.shape[1])
-        # Where most windows are the same, the others say how far apart they are.
-        for within, normal in _WITHIN:
-            further = np.quantile(np.abs(along - middle), within, axis=0) / normal
-            spread = np.where(spread > 0, spread, further)
-        return Directions(slopes, axes, middle, np.where(spread > 0, spread, np.maximum(along.std(axis=0), _LEAST)))
+        return Directions(slopes, axes, Bounds.of(rest @ axes))
 
 
 @dataclass(frozen=True, eq=False)

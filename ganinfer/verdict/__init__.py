@@ -15,8 +15,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ganinfer import randomness
-from ganinfer.adequacy import Reference
-from ganinfer.contest.judging import Judges, judges
+from ganinfer.adequacy import Reference, Verdict
+from ganinfer.contest.judging import judges
 from ganinfer.evidence import Genomes, LocalMean, genomes
 from ganinfer.execution import Executor
 from ganinfer.inference import InferenceState, Problem
@@ -24,9 +24,9 @@ from ganinfer.training import area_under_curve
 from ganinfer.verdict import places
 from ganinfer.verdict.fresh import Fresh, VerdictSettings, simulated
 from ganinfer.verdict.leaving import Without, without
-from ganinfer.verdict.looking import data_sets, seen
+from ganinfer.verdict.looking import data_sets, seen, summaries
 
-__all__ = ["ADEQUATE", "STRAINED", "WRONG", "Finding", "Judge", "VerdictSettings", "judge", "verdict_of"]
+__all__ = ["ADEQUATE", "STRAINED", "WRONG", "Finding", "Judge", "VerdictSettings", "critic_auc", "judge", "verdict_of"]
 
 ADEQUATE, STRAINED, WRONG = "adequate", "strained", "wrong"
 #: A model that is told from the real windows no better than this may still be useful.
@@ -74,9 +74,10 @@ class Judge:
         """(n, p) what data sets with these ``means`` (n, J) along the directions say of the parameters."""
         return self._judges.likelihoods[0].estimate(means)
 
-    @property
-    def judges(self) -> Judges:
-        return self._judges
+    def verdict(self, problem: Problem, state: InferenceState) -> Verdict:
+        """Of the real windows, or of others in their place."""
+        along, plain = summaries(problem, state, self.seen)
+        return self.reference.verdict(plain, self.guide(along[None])[0])
 
     def _drawn(self, problem: Problem, state: InferenceState, size: int, rng: np.random.Generator) -> Genomes:
         if not self.fresh.whole:
@@ -114,8 +115,8 @@ def judge(
     # With more threads, sums in another order could let one direction more or less pass.
     with threadpool_limits(1, user_api="blas"):
         found = Judge(problem, state, posterior, fresh, settings.data_sets)
-        verdict = found.reference.verdict(found.seen.real, found.guide(found.judges.real[None])[0])
-        auc = _critic_auc(problem, state, fresh)
+        verdict = found.verdict(problem, state)
+        auc = critic_auc(problem, state, fresh)
         left_out = None
         if verdict.p_value < settings.level:
             left_out = without(problem, state, posterior, found.seen.families, verdict)
@@ -142,7 +143,7 @@ def verdict_of(p_value: float, critic_auc: float, left_out: Without | None, leve
     return STRAINED if critic_auc <= _STRAINED_AUC and moved < _STRAINED_MOVE else WRONG
 
 
-def _critic_auc(problem: Problem, state: InferenceState, fresh: Fresh) -> float:
+def critic_auc(problem: Problem, state: InferenceState, fresh: Fresh) -> float:
     """Area under the curve of the critics, each telling the real windows of its fold from the fresh ones."""
     fold, found = problem.observed.fold, []
     for network, logits in zip(state.networks, fresh.logits, strict=True):

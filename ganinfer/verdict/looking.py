@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ganinfer.contest import Solution, looking, means
-from ganinfer.evidence import Contender, Looked, Plain, look, noise_share
+from ganinfer.contest import Solution, columns, looking, means
+from ganinfer.evidence import Bounds, Contender, Looked, Plain, look, noise_share
 from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.inference import CLASSICAL, EMBEDDING, InferenceState, Problem
 from ganinfer.simulation import encoding_specs
@@ -27,14 +27,15 @@ _LEAST_LEARNING = 4
 class Seen:
     """The scenario as a ``contender``, blocks ``looked`` at along their directions, and statistics as they are.
 
-    ``plain`` of the fresh windows, in the order of ``families`` (d,); ``real`` (d,) are the real means of them.
+    ``plain`` of the fresh windows, in the order of ``families`` (d,), cut at their ``bounds``: a rare kind of site
+    comes in clumps, and one window with a clump of it must not decide.
     """
 
     contender: Contender
     looked: list[Looked]
+    bounds: list[Bounds]
     plain: list[Plain]
     families: tuple[str, ...]
-    real: np.ndarray
 
 
 def seen(problem: Problem, state: InferenceState, posterior: np.ndarray, fresh: Fresh) -> Seen:
@@ -48,8 +49,25 @@ def seen(problem: Problem, state: InferenceState, posterior: np.ndarray, fresh: 
     solution = _solution(state, posterior)
     blocks = looking.blocks([(problem, solution)], [contender], sides, [fold], state.networks)
     looked = [look(block, [contender]) for block in blocks]
-    plain, real = _plain(problem, state, fresh, looked)
-    return Seen(contender, looked, plain, families(problem, state.networks), real)
+    bounds, plain = _plain(problem, state, fresh)
+    return Seen(contender, looked, bounds, plain, families(problem, state.networks))
+
+
+def summaries(problem: Problem, state: InferenceState, found: Seen) -> tuple[np.ndarray, np.ndarray]:
+    """Means (J,) of the real windows along the directions, and (d,) of the statistics as they are."""
+    along = means(found.looked, columns(problem, state.networks, problem.observed.arrays, problem.observed.fold))
+    pairs = zip(found.bounds, _real(problem, state), strict=True)
+    return along, np.concatenate([bound(values).mean(axis=0) for bound, values in pairs])
+
+
+def _real(problem: Problem, state: InferenceState) -> list[np.ndarray]:
+    """Statistics of the real windows as they are: classical ones (m, d), and of each fold's windows its network's."""
+    observed = problem.observed
+    parts = [np.asarray(observed.arrays[CLASSICAL], dtype=float)]
+    for network in state.networks:
+        mine = observed.fold == network.fold
+        parts.append(np.concatenate([state.real_embedding[mine], state.real_logits[mine, None]], axis=1).astype(float))
+    return parts
 
 
 def families(problem: Problem, networks: Sequence[FoldNetwork]) -> tuple[str, ...]:
@@ -65,39 +83,30 @@ def data_sets(problem: Problem, networks: Sequence[FoldNetwork], found: Seen, fr
     along, plain = [], []
     for k in range(len(fresh.theta)):
         by_block = [fresh.classical[k]] if problem.classical else []
-        for i, network in enumerate(networks):
-            mine = fold == network.fold
+        members = [fold == network.fold for network in networks]
+        for embedding, mine in zip(fresh.embedding, members, strict=True):
             shared = [fresh.classical[k][mine]] if problem.classical else []
-            by_block.append(np.concatenate([*shared, fresh.embedding[i][k][mine]], axis=1))
+            by_block.append(np.concatenate([*shared, embedding[k][mine]], axis=1))
         along.append(means(found.looked, by_block))
-        plain.append(_means(fresh, k, [fold == network.fold for network in networks]))
+        own = [part.values[k] for part in found.plain]
+        parts = [own[0], *(values[mine] for values, mine in zip(own[1:], members, strict=True))]
+        plain.append(np.concatenate([part.mean(axis=0) for part in parts]))
     return [np.stack(along), np.stack(plain)]
 
 
-def _means(fresh: Fresh, k: int, members: Sequence[np.ndarray]) -> np.ndarray:
-    """(d,) means of the statistics of one data set as they are, in the order of :func:`families`."""
-    parts = [fresh.classical[k].mean(axis=0)]
-    for embedding, logits, mine in zip(fresh.embedding, fresh.logits, members, strict=True):
-        parts += [embedding[k][mine].mean(axis=0), logits[k][mine].mean(keepdims=True)]
-    return np.concatenate(parts)
-
-
-def _plain(
-    problem: Problem, state: InferenceState, fresh: Fresh, looked: Sequence[Looked]
-) -> tuple[list[Plain], np.ndarray]:
-    """Statistics of the fresh windows as they are, and the real means of them."""
+def _plain(problem: Problem, state: InferenceState, fresh: Fresh) -> tuple[list[Bounds], list[Plain]]:
+    """Statistics of the fresh windows as they are, within bounds of their own."""
     observed = problem.observed
-    classical = np.asarray(observed.arrays[CLASSICAL], dtype=float)
-    inflation = linkage_inflation(classical, observed.block)
-    plain = [Plain(fresh.classical, noise_share(classical, observed.block))]
-    real = [classical.mean(axis=0)]
-    for i, network in enumerate(state.networks):
-        mine = observed.fold == network.fold
-        values = np.concatenate([state.real_embedding[mine], state.real_logits[mine, None]], axis=1).astype(float)
-        both = np.concatenate([fresh.embedding[i], fresh.logits[i][..., None]], axis=-1).astype(float)
-        plain.append(Plain(both, noise_share(values, observed.block[mine], inflation), network.fold))
-        real.append(values.mean(axis=0))
-    return plain, np.concatenate(real)
+    inflation = linkage_inflation(np.asarray(observed.arrays[CLASSICAL], dtype=float), observed.block)
+    sides = [fresh.classical]
+    for embedding, logits in zip(fresh.embedding, fresh.logits, strict=True):
+        sides.append(np.concatenate([embedding, logits[..., None]], axis=-1).astype(float))
+    bounds = [Bounds.of(values.reshape(-1, values.shape[-1])) for values in sides]
+    folds, plain = [None, *(network.fold for network in state.networks)], []
+    for bound, values, real, fold in zip(bounds, sides, _real(problem, state), folds, strict=True):
+        group = observed.block if fold is None else observed.block[observed.fold == fold]
+        plain.append(Plain(bound(values), noise_share(bound(real), group, inflation), fold))
+    return bounds, plain
 
 
 def _near(

@@ -1,0 +1,137 @@
+"""Data sets like the real one, simulated under known parameters: a parametric bootstrap.
+
+As many windows as the real data have, in the same places: those of a block are cut from one simulated stretch, so that
+they are linked as real ones are. Every window is then prepared by its own template, as any simulated window is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ganinfer import randomness
+from ganinfer.execution import Executor, WorkerError, ordered
+from ganinfer.haplotypes import Haplotypes
+from ganinfer.inference import Problem
+from ganinfer.interfaces import WindowTemplate
+from ganinfer.pipeline import prepare_simulated
+from ganinfer.simulation import Encoded, Setup, encode, failure, raw_observations
+from ganinfer.windows import RecombinationMap, Window
+
+#: Windows that are blocks of their own are simulated so many at a time: enough to share a simulator's start.
+_TOGETHER = 25
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """One unit of work: ``whole`` templates are simulated, and ``cuts[i]`` are windows of the i-th of them.
+
+    A cut is the left end of a window in its stretch and the window's own template.
+    """
+
+    setup: Setup
+    theta: Mapping[str, float]
+    whole: tuple[WindowTemplate, ...]
+    cuts: tuple[tuple[tuple[int, WindowTemplate], ...], ...]
+    seed: int
+
+
+def data_sets(problem: Problem, theta: np.ndarray, first: int, executor: Executor) -> Iterator[Encoded]:
+    """The encoded windows of a data set for each of ``theta`` (k, p), in the order of the real windows.
+
+    ``first`` is the number of the first one: the same number and parameters give the same data set on every executor.
+    Raises :class:`ganinfer.simulation.SimulationError` when the simulator fails.
+    """
+    order, parts = _plan(problem)
+    back = np.argsort(order, kind="stable")
+    stretches = (s for i, vector in enumerate(theta) for s in _stretches(problem, vector, first + i, parts))
+    stream = _encoded(stretches, executor)
+    for _ in theta:
+        encoded = [next(stream) for _ in parts]
+        yield {name: np.concatenate([part[name] for part in encoded])[back] for name in encoded[0]}
+
+
+def _encoded(stretches: Iterator[Stretch], executor: Executor) -> Iterator[Encoded]:
+    try:
+        yield from ordered(executor.run(simulate_stretch, stretches))
+    except WorkerError as error:
+        stretch = error.item
+        raise failure(stretch.setup, stretch.theta, stretch.seed, "", error.reason) from error
+
+
+def simulate_stretch(stretch: Stretch) -> Encoded:
+    """Simulate, cut, prepare and encode; what a worker runs."""
+    setup = stretch.setup
+    rng = randomness.stream(stretch.seed, "pipeline")
+    observations = raw_observations(setup, stretch.theta, stretch.whole, stretch.seed)
+    windows = [
+        prepare_simulated(_cut(whole, left, template.length), template, setup.pipeline, rng)
+        for whole, cuts in zip(observations, stretch.cuts, strict=True)
+        for left, template in cuts
+    ]
+    return encode(setup, windows, len(windows))
+
+
+def _cut(whole: Haplotypes, left: int, length: int) -> Haplotypes:
+    """The sites of ``[left, left + length)``, positions counted from its left end."""
+    start, stop = np.searchsorted(whole.positions, [left, left + length])
+    return replace(whole, genotypes=whole.genotypes[start:stop].copy(), positions=whole.positions[start:stop] - left)
+
+
+Part = tuple[tuple[WindowTemplate, ...], tuple[tuple[tuple[int, WindowTemplate], ...], ...]]
+
+
+def _plan(problem: Problem) -> tuple[np.ndarray, list[Part]]:
+    """Indices (m,) of the real windows by block and place, and what is simulated of each block, or of several alone."""
+    observed = problem.observed
+    left = np.array([w.left for w in observed.windows])
+    order = np.lexsort((left, observed.block))
+    starts = np.flatnonzero(np.diff(observed.block[order], prepend=observed.block[order[0]] - 1))
+    blocks = np.split(order, starts[1:])
+    parts: list[Part] = []
+    alone: list[WindowTemplate] = []
+    for i, block in enumerate(blocks):
+        if len(block) == 1:
+            alone.append(observed.templates[block[0]])
+        if alone and (len(block) > 1 or len(alone) == _TOGETHER or i + 1 == len(blocks)):
+            parts.append((tuple(alone), tuple(((0, template),) for template in alone)))
+            alone = []
+        if len(block) > 1:
+            parts.append(_linked([observed.windows[k] for k in block], [observed.templates[k] for k in block]))
+    return order, parts
+
+
+def _linked(windows: list[Window], templates: list[WindowTemplate]) -> Part:
+    """A stretch from the first window's left end to the last one's right, and its windows."""
+    left, right = windows[0].left, windows[-1].right
+    whole = WindowTemplate(right - left, recombination=_map_along(windows, templates))
+    cuts = tuple((w.left - left, template) for w, template in zip(windows, templates, strict=True))
+    return (whole,), (cuts,)
+
+
+def _map_along(windows: list[Window], templates: list[WindowTemplate]) -> RecombinationMap | None:
+    """The windows' slices of the map one after the other; what lies between two has the mean rate of all."""
+    slices = [template.recombination for template in templates]
+    known = [s for s in slices if s is not None]
+    if not known:
+        return None
+    usual = float(np.mean([s.mean_rate for s in known]))
+    origin, positions, rates = windows[0].left, [0.0], []
+    for window, own in zip(windows, slices, strict=True):
+        start = float(window.left - origin)
+        if start > positions[-1]:
+            positions.append(start)
+            rates.append(usual)
+        inner = np.array([0.0, window.length]) if own is None else own.positions
+        positions += (inner[1:] + start).tolist()
+        rates += [usual] if own is None else own.rates.tolist()
+    return RecombinationMap(np.array(positions), np.array(rates))
+
+
+def _stretches(problem: Problem, vector: np.ndarray, number: int, parts: list[Part]) -> Iterator[Stretch]:
+    theta = problem.parameters.named(vector)
+    for i, (whole, cuts) in enumerate(parts):
+        seed = randomness.simulator_seed(problem.seed, "bootstrap", problem.scenario, number, i)
+        yield Stretch(problem.setup, theta, whole, cuts, seed)

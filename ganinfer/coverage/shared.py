@@ -1,0 +1,52 @@
+"""Data sets inferred with the simulations of one run, as if the run's last step had seen them.
+
+Its networks are frozen and its proposals lie around its solution, and so do the truths. Data sets are simulated anew,
+so none of them is part of what it is inferred with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from ganinfer import randomness
+from ganinfer.inference import InferenceState, Problem, fold_results
+from ganinfer.interfaces import RoundResult
+from ganinfer.simulation import Encoded
+from ganinfer.training import embed
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """``posterior`` (n, p) draws and ``estimate`` (p,) of one data set, and the ``warnings`` that came with them."""
+
+    posterior: np.ndarray
+    estimate: np.ndarray
+    warnings: tuple[str, ...]
+
+
+def seen_by(problem: Problem, state: InferenceState, arrays: Encoded) -> tuple[Problem, InferenceState]:
+    """The same problem and state with the windows ``arrays`` in the place of the real ones, in the same folds."""
+    observed = replace(problem.observed, arrays=arrays)
+    embedding = np.empty((len(observed), state.networks[0].width), dtype=np.float32)
+    logits = np.empty(len(observed), dtype=np.float32)
+    for network in state.networks:
+        mine = observed.fold == network.fold
+        embedding[mine], logits[mine] = embed(network, {name: arrays[name][mine] for name in network.names})
+    return replace(problem, observed=observed), replace(state, real_embedding=embedding, real_logits=logits)
+
+
+def inferred(problem: Problem, state: InferenceState, number: int) -> Inferred:
+    """The posterior of the windows of ``problem`` by the generator's last step, seeded by the data set's ``number``."""
+    rng = randomness.stream(problem.seed, "coverage", problem.scenario, number)
+    with threadpool_limits(1, user_api="blas"):
+        _, info = problem.generator.step(
+            state.generator, RoundResult(state.index - 1, fold_results(problem, state)), rng
+        )
+    if info.posterior is None:
+        raise ValueError(
+            f"generator {type(problem.generator).__name__} gives no posterior whose coverage could be found"
+        )
+    return Inferred(info.posterior, info.estimate, info.warnings)
