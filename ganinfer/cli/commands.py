@@ -80,6 +80,36 @@ def run(
 
 @app.command()
 @guarded
+def calibrate(
+    file: ExperimentFile,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME"),
+    ] = None,
+    sets: Annotated[int, typer.Option(min=1, help="Simulated data sets.")] = 100,
+    around: Annotated[
+        Literal["posterior", "prior"],
+        typer.Option(help="Where truths come from. Around the posterior a finished run is needed, and shared."),
+    ] = "posterior",
+    full: Annotated[
+        int, typer.Option(min=0, help="Around the posterior: so many are also inferred by runs of their own.")
+    ] = 0,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Find out how often intervals hold the truth, on simulated data sets like the real one."""
+    experiment = load(file, overrides)
+    from ganinfer import progress, runner
+    from ganinfer.cli import show
+
+    folder = output or Path("runs") / experiment.name
+    with progress.make(json_lines=as_json) as events:
+        path = runner.calibrate(experiment, folder, sets=sets, around=around, full=full, progress=events)
+    show.calibration(path, as_json)
+
+
+@app.command()
+@guarded
 def simulate(
     file: ExperimentFile,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="A new folder.")] = None,

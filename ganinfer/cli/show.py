@@ -99,6 +99,25 @@ def result(folder: Path, as_json: bool) -> None:
             typer.echo(f"{folder / name}")
 
 
+def calibration(path: Path, as_json: bool) -> None:
+    """How often intervals held the truth, by where truths came from and how data sets were inferred."""
+    values = storage.read_json(path)
+    if as_json:
+        typer.echo(json.dumps({"file": str(path), **values}, indent=2))
+        return
+    from ganinfer.report import calibration_told
+
+    for kind, said in calibration_told.kinds(values).items():
+        typer.echo(calibration_told.sentence(kind, said))
+        typer.echo("")
+        for row in table(calibration_told.rows(said)):
+            typer.echo(row)
+        if alarms := calibration_told.alarms(said):
+            typer.echo(f"\n{alarms}")
+        typer.echo("")
+    typer.echo(str(path))
+
+
 def bundle(folder: Path, as_json: bool) -> None:
     """A new bundle, and how good it is on tests."""
     about = storage.read_json(folder / "bundle.json")

@@ -6,18 +6,19 @@ they are linked as real ones are. Every window is then prepared by its own templ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ganinfer import randomness
 from ganinfer.execution import Executor, WorkerError, ordered
-from ganinfer.haplotypes import Haplotypes
+from ganinfer.haplotypes import Haplotypes, chromosomes
 from ganinfer.inference import Problem
 from ganinfer.interfaces import WindowTemplate
 from ganinfer.pipeline import prepare_simulated
 from ganinfer.simulation import Encoded, Setup, encode, failure, raw_observations
+from ganinfer.statistics import allele_counts, joint_spectra
 from ganinfer.windows import RecombinationMap, Window
 
 #: Windows that are blocks of their own are simulated so many at a time: enough to share a simulator's start.
@@ -38,22 +39,32 @@ class Stretch:
     seed: int
 
 
-def data_sets(problem: Problem, theta: np.ndarray, first: int, executor: Executor) -> Iterator[Encoded]:
-    """The encoded windows of a data set for each of ``theta`` (k, p), in the order of the real windows.
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Windows in the order of the real ones, encoded as ``arrays``, and the joint ``spectra`` of all their sites."""
 
-    ``first`` is the number of the first one: the same number and parameters give the same data set on every executor.
-    Raises :class:`ganinfer.simulation.SimulationError` when the simulator fails.
+    arrays: Encoded
+    spectra: Mapping[str, np.ndarray]
+
+
+def data_sets(problem: Problem, theta: np.ndarray, numbers: Sequence[int], executor: Executor) -> Iterator[DataSet]:
+    """A data set for each of ``theta`` (k, p), as they come.
+
+    The same parameters and the same one of the ``numbers`` (k) give the same data set on every executor. Raises
+    :class:`ganinfer.simulation.SimulationError` when the simulator fails.
     """
     order, parts = _plan(problem)
     back = np.argsort(order, kind="stable")
-    stretches = (s for i, vector in enumerate(theta) for s in _stretches(problem, vector, first + i, parts))
-    stream = _encoded(stretches, executor)
+    pairs = zip(theta, numbers, strict=True)
+    stream = _simulated((s for vector, number in pairs for s in _stretches(problem, vector, number, parts)), executor)
     for _ in theta:
-        encoded = [next(stream) for _ in parts]
-        yield {name: np.concatenate([part[name] for part in encoded])[back] for name in encoded[0]}
+        found = [next(stream) for _ in parts]
+        arrays = {name: np.concatenate([part.arrays[name] for part in found])[back] for name in found[0].arrays}
+        spectra = {key: np.sum([part.spectra[key] for part in found], axis=0) for key in found[0].spectra}
+        yield DataSet(arrays, spectra)
 
 
-def _encoded(stretches: Iterator[Stretch], executor: Executor) -> Iterator[Encoded]:
+def _simulated(stretches: Iterator[Stretch], executor: Executor) -> Iterator[DataSet]:
     try:
         yield from ordered(executor.run(simulate_stretch, stretches))
     except WorkerError as error:
@@ -61,8 +72,8 @@ def _encoded(stretches: Iterator[Stretch], executor: Executor) -> Iterator[Encod
         raise failure(stretch.setup, stretch.theta, stretch.seed, "", error.reason) from error
 
 
-def simulate_stretch(stretch: Stretch) -> Encoded:
-    """Simulate, cut, prepare and encode; what a worker runs."""
+def simulate_stretch(stretch: Stretch) -> DataSet:
+    """Simulate, cut, prepare, count and encode; what a worker runs."""
     setup = stretch.setup
     rng = randomness.stream(stretch.seed, "pipeline")
     observations = raw_observations(setup, stretch.theta, stretch.whole, stretch.seed)
@@ -71,7 +82,9 @@ def simulate_stretch(stretch: Stretch) -> Encoded:
         for whole, cuts in zip(observations, stretch.cuts, strict=True)
         for left, template in cuts
     ]
-    return encode(setup, windows, len(windows))
+    derived, called = (np.concatenate(side) for side in zip(*map(allele_counts, windows), strict=True))
+    spectra = joint_spectra(derived, called, chromosomes(setup.samples))
+    return DataSet(encode(setup, windows, len(windows)), spectra)
 
 
 def _cut(whole: Haplotypes, left: int, length: int) -> Haplotypes:

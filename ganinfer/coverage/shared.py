@@ -12,9 +12,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ganinfer import randomness
+from ganinfer.coverage.bootstrap import DataSet
 from ganinfer.inference import InferenceState, Problem, fold_results
 from ganinfer.interfaces import RoundResult
-from ganinfer.simulation import Encoded
 from ganinfer.training import embed
 
 
@@ -27,9 +27,9 @@ class Inferred:
     warnings: tuple[str, ...]
 
 
-def seen_by(problem: Problem, state: InferenceState, arrays: Encoded) -> tuple[Problem, InferenceState]:
-    """The same problem and state with the windows ``arrays`` in the place of the real ones, in the same folds."""
-    observed = replace(problem.observed, arrays=arrays)
+def seen_by(problem: Problem, state: InferenceState, data: DataSet) -> tuple[Problem, InferenceState]:
+    """The same problem and state with a data set in the place of the real one, its windows in the same folds."""
+    observed, arrays = replace(problem.observed, arrays=data.arrays, spectra=data.spectra), data.arrays
     embedding = np.empty((len(observed), state.networks[0].width), dtype=np.float32)
     logits = np.empty(len(observed), dtype=np.float32)
     for network in state.networks:

@@ -136,7 +136,7 @@ def _part(
         folder.write_json(WANTED, {"scenario": problem.scenario})
         folder.write_json("data.json", summary)
         title = problem.setup.title
-        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=whole)
+        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=whole.path)
         with recording.ended(tracker):
             inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
     if not (path / "posterior.parquet").exists():

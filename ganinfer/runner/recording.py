@@ -179,7 +179,7 @@ def start_tracking(
     folder: storage.RunFolder,
     simulators: str,
     before: str | None = None,
-    parent: storage.RunFolder | None = None,
+    parent: Path | None = None,
 ) -> tracking.Tracker:
     """A new MLflow run, or the one that this folder began; ``before`` began here and left nothing to go on with.
 
@@ -187,16 +187,17 @@ def start_tracking(
     ``parent`` the folder of a run that this one is a part of.
     """
     run_id = tracked(folder.path)
-    part = f"{parent.path.name}/" if parent else ""
+    part = f"{parent.name}/" if parent else ""
+    above = tracked(parent) if parent else None
     tracker = tracking.open_tracker(
         experiment.tracking.uri,
-        (parent or folder).path.parent,
+        (parent or folder.path).parent,
         experiment.tracking.experiment,
         f"{part}{folder.path.name}",
         _params(complete),
         {
             **_tags(experiment, data, folder.path, simulators),
-            **({_PARENT: tracked(parent.path)} if parent else {}),
+            **({_PARENT: above} if above else {}),
         },
         run_id,
         run_folder=folder.path,

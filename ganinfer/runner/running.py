@@ -155,7 +155,7 @@ def _windows(experiment: Experiment, begun: _Begun) -> RealWindows:
 # --- the experiment -----------------------------------------------------------------------------------------------
 
 #: What may differ between a run and its resumption: how much it may spend, and where it runs.
-_MAY_CHANGE = ("budget", "comparison", "adequacy", "execution", "tracking", "name")
+MAY_CHANGE = ("budget", "comparison", "adequacy", "execution", "tracking", "name")
 
 
 def check_same(experiment: Experiment, folder: Path) -> None:
@@ -166,7 +166,7 @@ def check_same(experiment: Experiment, folder: Path) -> None:
     # What an earlier version left to a default counts as that default.
     before = completed(loads(path.read_text(), folder, EXPERIMENT))
     now = completed(experiment)
-    differing = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
+    differing = [key for key in now if key not in MAY_CHANGE and before.get(key) != now[key]]
     # Arrays have the populations in the order that the data name them.
     if json.dumps(before.get("data")) != json.dumps(now["data"]) and "data" not in differing:
         differing.append("the order of what is in data")

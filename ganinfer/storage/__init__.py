@@ -7,6 +7,7 @@ so that a kill at any moment leaves the previous complete state. Every JSON file
 from __future__ import annotations
 
 from ganinfer.storage.folder import (
+    CALIBRATION,
     SCENARIOS,
     SIMULATIONS,
     RunFolder,
@@ -20,6 +21,7 @@ from ganinfer.storage.replacing import StorageError, remove, replace
 from ganinfer.storage.simulations import SimulationStore
 
 __all__ = [
+    "CALIBRATION",
     "FORMAT_VERSION",
     "RESULT_SCHEMA_VERSION",
     "SCENARIOS",

@@ -29,6 +29,8 @@ from ganinfer.storage.replacing import StorageError, remove, replace, told
 SIMULATIONS = "simulations"
 #: Where a comparison of scenarios on windows has a run of each.
 SCENARIOS = "scenarios"
+#: What is known of how far a run's answer can be believed; it may be found before the run is made.
+CALIBRATION = "calibration"
 _ROUND = re.compile(r"[0-9]{4,}")
 _TEMPORARY = re.compile(r"\..*\.tmp")
 #: What a run that completed no round may leave; anything else in a folder belongs to somebody.
@@ -74,6 +76,15 @@ class RunFolder:
             folder.close()
             raise
         return folder
+
+    @classmethod
+    def of_calibration(cls, path: str | Path) -> RunFolder:
+        """Lock the folder of calibrations in the run folder ``path``, which need not hold a run yet."""
+        folder = Path(path).absolute() / CALIBRATION
+        check_free(Path(path).absolute())
+        with told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder, Lock(folder), fresh=False)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -255,7 +266,7 @@ def _check_contents(path: Path, *, resume: bool) -> None:
     if path.exists() and not path.is_dir():
         raise StorageError(f"output folder {path} is a file; choose another one with --output")
     names = {e.name for e in path.iterdir()} if path.exists() else set()
-    names = {name for name in names if name != ".lock" and not _TEMPORARY.fullmatch(name)}
+    names = {name for name in names if name not in (".lock", CALIBRATION) and not _TEMPORARY.fullmatch(name)}
     rounds = completed_rounds(path)
     if resume:
         if "rounds" not in names:

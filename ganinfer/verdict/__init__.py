@@ -26,7 +26,18 @@ from ganinfer.verdict.fresh import Fresh, VerdictSettings, simulated
 from ganinfer.verdict.leaving import Without, without
 from ganinfer.verdict.looking import data_sets, seen, summaries
 
-__all__ = ["ADEQUATE", "STRAINED", "WRONG", "Finding", "Judge", "VerdictSettings", "critic_auc", "judge", "verdict_of"]
+__all__ = [
+    "ADEQUATE",
+    "STRAINED",
+    "WRONG",
+    "Finding",
+    "Judge",
+    "VerdictSettings",
+    "critic_auc",
+    "judge",
+    "simulated",
+    "verdict_of",
+]
 
 ADEQUATE, STRAINED, WRONG = "adequate", "strained", "wrong"
 #: A model that is told from the real windows no better than this may still be useful.

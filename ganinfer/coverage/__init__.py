@@ -1,0 +1,23 @@
+"""How often intervals hold the truth, and how often the verdict is a false alarm: found on data sets like the real one.
+
+Truths are drawn around a run's solution, or from the prior; data sets are simulated under them in the places of the
+real windows. Those around the solution are inferred with the run's own simulations, as its last step would have done.
+"""
+
+from ganinfer.coverage.bootstrap import DataSet, data_sets
+from ganinfer.coverage.ranks import BAND, Coverage, coverage, ecdf_band, held, uniform_p
+from ganinfer.coverage.shared import Inferred, inferred, seen_by
+
+__all__ = [
+    "BAND",
+    "Coverage",
+    "DataSet",
+    "Inferred",
+    "coverage",
+    "data_sets",
+    "ecdf_band",
+    "held",
+    "inferred",
+    "seen_by",
+    "uniform_p",
+]

@@ -1,0 +1,64 @@
+"""What a calibration found, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ganinfer.report import words
+
+#: Kinds of data sets, in the order in which they are told.
+KINDS = {
+    "posterior": "around the solution, inferred with the simulations of the run",
+    "full": "around the solution, each inferred by a run of its own",
+    "prior": "of the prior, each inferred by a run of its own",
+}
+
+
+def kinds(values: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """What was found, by kind, of those that there are."""
+    return {kind: values[kind] for kind in KINDS if values and values.get(kind)}
+
+
+def sentence(kind: str, said: Mapping[str, Any]) -> str:
+    """How often intervals held the truth, over all parameters together."""
+    parts = [
+        f"{float(level):.0%} intervals held the truth in {found['held']:,} of {found['of']:,} cases "
+        f"({words.percent(found['share'])})"
+        for level, found in said["pooled"].items()
+    ]
+    return f"In {said['sets']:,} simulated data sets with truths {KINDS[kind]}, {words.listing(parts)}."
+
+
+def rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of every parameter: how often its intervals held the truth, and how large errors were beside them."""
+    out = []
+    for name, found in said["parameters"].items():
+        row: dict[str, Any] = {"parameter": name}
+        for level, cover in found["coverage"].items():
+            low, high = cover["band"]
+            mark = "" if cover["right"] else " !"
+            row[f"{float(level):.0%} held"] = f"{cover['held']} of {cover['of']}{mark}"
+            row[f"{float(level):.0%} expected"] = f"{low} to {high}"
+        row["mean error / SD"] = words.signed(found["bias"])
+        row["RMS error / SD"] = f"{found['error_over_sd']:.2f}"
+        out.append(row)
+    return out
+
+
+def alarms(said: Mapping[str, Any]) -> str:
+    """How often the model, which is the true one of these data sets, was rejected."""
+    found = said.get("adequacy")
+    if not found:
+        return ""
+    share = words.percent(found["flagged"] / found["judged"])
+    return f"The true model was rejected in {found['flagged']} of {found['judged']} data sets ({share}; 5 % expected)."
+
+
+def beside(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Runs of their own beside the same data sets inferred with shared simulations, by parameter."""
+    found = (said.get("beside_shared") or {}).get("parameters") or {}
+    return [
+        {"parameter": name, "RMS difference / SD": f"{v['difference']:.2f}", "SD ratio": f"{v['sd_ratio']:.2f}"}
+        for name, v in found.items()
+    ]
