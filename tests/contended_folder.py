@@ -22,6 +22,7 @@ _BEST = (
     "metrics.parquet",
     "fit.npz",
     "fit.json",
+    "windows.parquet",
     "best.demes.yaml",
 )
 

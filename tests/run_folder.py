@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ganinfer.runner import summing_up
 from ganinfer.storage import RunFolder
 
 
@@ -142,6 +143,9 @@ def make(
         run.write_arrays("fit.npz", arrays)
         run.write_json("fit.json", {"names": labels})
         run.write_table("windows.parquet", _windows(rng))
+    with RunFolder.of_calibration(path) as calibration:
+        _calibrated(calibration, truths, rng)
+        summing_up.written(calibration, path, 0.9)
     return path
 
 
@@ -292,6 +296,19 @@ def _metrics(rng: np.random.Generator) -> dict[str, object]:
         values |= {"seconds/simulate": 26.0 + rng.normal(), "seconds/train": 13.0 + rng.normal()}
         rows += [(r, name, value) for name, value in values.items()]
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(("round", "name", "value"))}
+
+
+def _calibrated(folder: RunFolder, truths: Sequence[Truth], rng: np.random.Generator) -> None:
+    """Records of forty data sets, of which two were also inferred by runs of their own."""
+    for kind, number in [*(("posterior", k) for k in range(40)), *(("full", k) for k in range(2))]:
+        rows = {}
+        for t in truths:
+            error, sd = 0.6 * _half_width(t) * rng.standard_normal(), 0.6 * _half_width(t)
+            interval = [t.value + error - _half_width(t), t.value + error + _half_width(t)]
+            rows[t.name] = {"truth": t.value, "estimate": t.value + error, "interval": interval}
+            rows[t.name] |= {"rank": float(rng.random()), "error": error, "sd": sd}
+        judged = {"p_value": float(rng.random()), "critic_auc": 0.5}
+        folder.write_json(f"{kind}/{number:04d}.json", {"parameters": rows, "adequacy": judged, "warnings": []})
 
 
 def _windows(rng: np.random.Generator) -> dict[str, object]:

@@ -341,7 +341,8 @@ def test_a_result_is_a_table_with_where_it_lies(tmp_path: Path, capsys: pytest.C
     folder = run_folder.make(tmp_path / "run")
     show.result(folder, as_json=False)
     out = capsys.readouterr().out
-    header, first = out.splitlines()[:2]
+    verdict, _, header, first = out.splitlines()[:4]
+    assert verdict.startswith("Whether the fitted model could have made these genomes was not tested")
     assert header.split() == ["parameter", "estimate", "90%", "interval", "unit", "prior", "informative"]
     assert first.split()[:2] == ["N1", "9,000"]
     assert "no: the data say little" in out

@@ -14,12 +14,11 @@ from ganinfer.generators.scores import whitening
 
 #: A window counts as no further from the middle than so many spreads: one odd window of a hundred would otherwise
 #: decide for all. A spread is the first distance that is not zero within which these shares of the windows lie, in
-#: standard deviations of normal ones.
+#: standard deviations of normal ones. What fewer hold any of is there or not, however much of it.
 _BOUND = 2.5
 _WITHIN = ((0.683, 1.0), (0.9, 1.645), (0.99, 2.576), (0.999, 3.291))
 #: Of directions taken together, what varies less than this, each of them counting as 1, is left out.
 _ALIKE = 0.4
-_LEAST = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +69,13 @@ class Bounds:
     def of(cls, values: np.ndarray) -> Bounds:
         """Those that windows (m, J) ask for."""
         middle = np.median(values, axis=0)
-        spread = np.zeros(values.shape[1])
+        away, spread = np.abs(values - middle), np.zeros(values.shape[1])
         # Where most windows are the same, the others say how far apart they are.
         for within, normal in _WITHIN:
-            further = np.quantile(np.abs(values - middle), within, axis=0) / normal
+            further = np.quantile(away, within, axis=0) / normal
             spread = np.where(spread > 0, spread, further)
-        return cls(middle, np.where(spread > 0, spread, np.maximum(values.std(axis=0), _LEAST)))
+        least = np.where(away > 0, away, np.inf).min(axis=0) / _BOUND
+        return cls(middle, np.where(spread > 0, spread, np.where(np.isfinite(least), least, 1.0)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganinfer.report import (
+    calibration_drawn,
     comparison_drawn,
     fit_drawn,
     model_drawn,
@@ -23,6 +24,7 @@ FIGURES: dict[str, Callable[[Run], Drawing | str]] = {
     "prior_to_posterior": parameters_drawn.prior_to_posterior,
     "trajectory": parameters_drawn.trajectory,
     "pairs": parameters_drawn.pairs,
+    "calibration": calibration_drawn.calibration,
     "spectrum": fit_drawn.spectrum,
     "joint_spectrum": fit_drawn.joint_spectrum,
     "linkage": fit_drawn.linkage,
@@ -70,7 +72,15 @@ _OF_SEVERAL = {"confusion", "reliability", "learning_curve", "separating"}
 
 
 def figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
-    """The figures that fit a run: a comparison without estimates has none of parameters."""
+    """The figures that fit a run: a comparison without estimates has none of parameters.
+
+    Who has not asked for a calibration is not told that there is none.
+    """
+    found = _figures_of(run)
+    return found if run.calibration else {name: draw for name, draw in found.items() if name != "calibration"}
+
+
+def _figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
     if not run.comparison:
         return FIGURES
     if run.compares_windows:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganinfer.report import adequacy_told, citing, drawing, fit_drawn, rendering, scenarios_told, words
+from ganinfer.report import (
+    adequacy_told,
+    calibration_told,
+    citing,
+    drawing,
+    fit_drawn,
+    rendering,
+    scenarios_told,
+    words,
+)
 from ganinfer.report.reading import SCENARIO_RUNS, Estimate, Run
 from ganinfer.report.style import Drawing, applied
 
@@ -51,6 +60,7 @@ SECTIONS = {
         "trajectory": "How the estimates were reached",
         "pairs": "Which parameters depend on each other",
     },
+    "Calibration": {"calibration": "Where truths lie among posterior draws"},
     "Real against simulated": {
         "residuals": "All statistics at once",
         "spectrum": "Site frequency spectrum",
@@ -123,6 +133,8 @@ def render(run: Run) -> str:
         looks=adequacy_told.looks(run),
         left_out=adequacy_told.left_out(run),
         places=adequacy_told.places(run),
+        calibrated=calibration_told.kinds(run.calibration),
+        calibration=calibration_told,
         verdict=_verdict(run),
         compared=run.comparison,
         told=scenarios_told,

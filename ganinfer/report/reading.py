@@ -16,6 +16,8 @@ import numpy as np
 SCHEMA_VERSION = 1
 #: Where a comparison of scenarios on windows has a run of each.
 SCENARIO_RUNS = "scenarios"
+#: Where simulated data sets like the real one, whose truth is known, are told of.
+CALIBRATION = "calibration"
 _LOG_FROM_RATIO = 50.0
 
 Table = dict[str, np.ndarray]
@@ -68,6 +70,8 @@ class Run:
     fit_info: dict[str, Any]
     graph: Any
     windows: Table | None = None
+    calibration: Mapping[str, Any] | None = None
+    calibrated: Table | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     pictured: dict[str, np.ndarray] | None = None
     graphs: Mapping[str, Any] = field(default_factory=dict)
@@ -200,6 +204,8 @@ def load(folder: Path) -> Run:
         fit_info=_json(folder / "fit.json", absent) or {},
         graph=_graph(folder / "best.demes.yaml", absent),
         windows=_table(folder / "windows.parquet", absent),
+        calibration=_json(folder / CALIBRATION / "calibration.json", absent),
+        calibrated=_table(folder / CALIBRATION / "calibration.parquet", absent),
         absent=absent,
         **_compared(folder, result, absent),
     )

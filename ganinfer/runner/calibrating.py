@@ -66,7 +66,12 @@ def calibrate(
             else:
                 _around_prior(experiment, problem, output, folder, sets, workers, events.message)
         storage.remove(folder.path / "cache")
-        return summing_up.written(folder, output, experiment.level)
+        path = summing_up.written(folder, output, experiment.level)
+    if (output / "result.json").exists():
+        from ganinfer import report
+
+        report.write_report(output)
+    return path
 
 
 def _check_run(experiment: Experiment, output: Path) -> None:

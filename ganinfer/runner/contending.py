@@ -34,6 +34,7 @@ _CHOSEN = (
     "fit.npz",
     "fit.json",
     "adequacy.npz",
+    "windows.parquet",
     "best.demes.yaml",
     "bundle",
 )

@@ -1,0 +1,101 @@
+"""The verdict on a fitted model: what decides, what is left out, where windows are unusual."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ganinfer.adequacy import ALL, GUIDE, LARGEST, Verdict
+from ganinfer.evidence import Bounds
+from ganinfer.interfaces import FoldResult
+from ganinfer.verdict import ADEQUATE, STRAINED, WRONG, VerdictSettings, verdict_of
+from ganinfer.verdict.leaving import Without, _reduced, oddest
+from ganinfer.verdict.places import distances
+
+FAMILIES = ("sfs", "sfs", "haplotypes", "embedding 1", "critic 1")
+
+
+@pytest.mark.parametrize(
+    ("p_value", "auc", "moved", "expected"),
+    [
+        (0.06, 0.9, None, ADEQUATE),
+        (0.04, 0.55, {"N": 0.4, "T": 0.9}, STRAINED),
+        (0.04, 0.55, {"N": 0.4, "T": 1.1}, WRONG),
+        (0.04, 0.66, {"N": 0.4}, WRONG),
+        (0.04, 0.55, {}, WRONG),
+        (0.04, 0.55, None, WRONG),
+    ],
+)
+def test_the_verdict_in_a_word(p_value, auc, moved, expected):
+    left = None if moved is None else Without(("sfs", "embedding"), moved)
+    assert verdict_of(p_value, auc, left, 0.05) == expected
+
+
+def looked(p_values: dict[str, float], z: list[float]) -> Verdict:
+    parts = {GUIDE: 0.5, ALL: 0.001} | {f"{LARGEST}: {name}": p for name, p in p_values.items()}
+    return Verdict(0.01, parts, np.array(z))
+
+
+def test_the_oddest_family_is_left_out():
+    usual = {"sfs": 0.5, "haplotypes": 0.5, "embedding 1": 0.5, "critic 1": 0.5}
+    assert oddest(looked({**usual, "haplotypes": 0.01}, [1, 1, 4, 1, 1]), FAMILIES) == "haplotypes"
+    # Where two are as odd as simulations can say, the larger residual decides.
+    assert oddest(looked({**usual, "haplotypes": 0.01, "sfs": 0.01}, [1, -9, 4, 1, 1]), FAMILIES) == "sfs"
+    # A network's own statistics are left out anyway.
+    assert oddest(looked({**usual, "critic 1": 0.01}, [1, 1, 1, 1, 5]), FAMILIES) == ""
+
+
+def test_what_is_left_has_its_families_and_its_shared_columns():
+    rng = np.random.default_rng(1)
+    statistics, real = rng.random((6, 5)), rng.random((4, 5))
+    families = ("sfs", "haplotypes", "sfs", "embedding", "embedding")
+    zeros = np.zeros(3)
+    result = FoldResult(zeros, zeros, statistics, zeros, real, zeros, zeros, zeros, 3, families)
+    kept = _reduced(result, np.array([True, False, True, False, False]))
+    assert (kept.shared, kept.families) == (2, ("sfs", "sfs"))
+    assert np.array_equal(kept.statistics, statistics[:, [0, 2]])
+    assert np.array_equal(kept.real, real[:, [0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_real", "expected"),
+    [
+        (VerdictSettings(), 2_000, (1_000, 16, False)),
+        (VerdictSettings(), 20_000, (1_500, 16, False)),
+        (VerdictSettings(), 400, (500, 16, False)),
+        (VerdictSettings(), 40, (200, 40, True)),
+        (VerdictSettings(), 41, (500, 16, False)),
+        (VerdictSettings(windows=100_000), 120, (833, 120, True)),
+        (VerdictSettings(windows=100_000, data_sets=300), 120, (300, 120, True)),
+        (VerdictSettings(windows=10), 400, (21, 16, False)),
+    ],
+)
+def test_how_many_fresh_windows(settings, num_real, expected):
+    assert settings.shape(num_real, 5) == expected
+
+
+def test_a_rare_kind_of_site_counts_as_there_or_not():
+    rng = np.random.default_rng(3)
+    common, rare = rng.normal(10, 2, 10_000), np.zeros(10_000)
+    rare[:5] = [1, 2, 30, 400, 5000]
+    values = np.stack([common, rare], axis=1)
+    found = Bounds.of(values)(values)
+    assert len(set(found[:5, 1].tolist())) == 1
+    assert (found[5:, 1] == 0).all()
+    assert found[:, 0].mean() == pytest.approx(10, abs=0.1)
+    assert np.ptp(found[:, 0]) == pytest.approx(2 * 2.5 * 2, rel=0.05)
+
+
+def test_unusual_windows_stand_out_and_usual_ones_are_normal():
+    rng = np.random.default_rng(4)
+    mixing = rng.normal(size=(8, 8))
+    fresh = SimpleNamespace(theta=np.zeros((200, 1)), classical=(rng.normal(size=(200, 16, 8)) @ mixing) + 3)
+    real = rng.normal(size=(1_000, 8)) @ mixing + 3
+    real[:10] += 6 * mixing[0]
+    observed = SimpleNamespace(arrays={"classical": real})
+    found = distances(SimpleNamespace(observed=observed), fresh)
+    assert found[10:].mean() == pytest.approx(0, abs=0.12)
+    assert found[10:].std() == pytest.approx(1, abs=0.1)
+    assert (found[:10] > 2.5).all()
