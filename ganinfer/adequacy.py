@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ganinfer.evidence import whole_genomes
+
 #: Looks by name; :data:`LARGEST` at each family of statistics.
 GUIDE, ALL, LARGEST = "guide", "all residuals", "largest residual"
 _PARTS = 5
@@ -27,6 +29,36 @@ _STEADY = 0.1
 _ROOM = 5
 #: Guides count as no further out than so many standard deviations.
 _CLIP = 4.0
+
+#: Fresh windows of each proposal where data sets are put together from them.
+WINDOWS = 16
+#: Fresh windows for each real one, at least and at most, where nothing else is asked for.
+_PER_REAL, _LEAST_WINDOWS, _MOST_WINDOWS = 8, 8_000, 24_000
+#: Proposals at least, for each parameter and two more.
+_LEAST_PROPOSALS = 3
+#: Fewer simulated data sets than this do not say how unusual the real one is.
+LEAST_SETS = 200
+
+
+@dataclass(frozen=True)
+class AdequacySettings:
+    """``windows``: fresh ones to judge by, ``None`` for as many as the real ones need; ``data_sets`` to compare with.
+
+    Up to 120 real windows need data sets that are simulated whole: their posterior is wide, and noise changes over it.
+    ``level``: a smaller p-value rejects the model.
+    """
+
+    windows: int | None = None
+    data_sets: int = 1_000
+    level: float = 0.05
+
+    def shape(self, num_real: int, num_parameters: int) -> tuple[int, int, bool]:
+        """Fresh proposals, windows of each, and whether every proposal is a data set of the real size."""
+        per_real = _PER_REAL if num_real * LEAST_SETS > _MOST_WINDOWS else self.data_sets
+        wanted = self.windows or min(max(per_real * num_real, _LEAST_WINDOWS), _MOST_WINDOWS)
+        if whole := whole_genomes(num_real, wanted, self.data_sets, least=LEAST_SETS):
+            return whole, num_real, True
+        return max(wanted // WINDOWS, _LEAST_PROPOSALS * (num_parameters + 2)), WINDOWS, False
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,14 @@ def test_ganinfer_itself_is_light():
 
 def test_built_in_simulators_import_without_tensorflow_and_mlflow():
     imported(["simulators.demes", "simulators.msprime"], blocked=BLOCKED)
+
+
+def test_a_check_of_the_default_network_does_without_tensorflow():
+    script = (
+        "import sys; from ganinfer import runner; from ganinfer.experiment import load; "
+        "runner.check(load('experiments/const.yaml', ['data.simulate.windows=60'])); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    folder = Path(__file__).parent.parent
+    result = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

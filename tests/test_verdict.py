@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ganinfer.adequacy import ALL, GUIDE, LARGEST, Verdict
+from ganinfer.adequacy import ALL, GUIDE, LARGEST, AdequacySettings, Verdict
 from ganinfer.evidence import Bounds
 from ganinfer.interfaces import FoldResult
-from ganinfer.verdict import ADEQUATE, STRAINED, WRONG, VerdictSettings, verdict_of
+from ganinfer.verdict import ADEQUATE, STRAINED, WRONG, verdict_of
 from ganinfer.verdict.leaving import Without, _reduced, oddest
 from ganinfer.verdict.places import distances
 
@@ -62,14 +62,16 @@ def test_what_is_left_has_its_families_and_its_shared_columns():
 @pytest.mark.parametrize(
     ("settings", "num_real", "expected"),
     [
-        (VerdictSettings(), 2_000, (1_000, 16, False)),
-        (VerdictSettings(), 20_000, (1_500, 16, False)),
-        (VerdictSettings(), 400, (500, 16, False)),
-        (VerdictSettings(), 40, (200, 40, True)),
-        (VerdictSettings(), 41, (500, 16, False)),
-        (VerdictSettings(windows=100_000), 120, (833, 120, True)),
-        (VerdictSettings(windows=100_000, data_sets=300), 120, (300, 120, True)),
-        (VerdictSettings(windows=10), 400, (21, 16, False)),
+        (AdequacySettings(), 2_000, (1_000, 16, False)),
+        (AdequacySettings(), 20_000, (1_500, 16, False)),
+        (AdequacySettings(), 400, (500, 16, False)),
+        (AdequacySettings(), 5, (1_000, 5, True)),
+        (AdequacySettings(), 40, (600, 40, True)),
+        (AdequacySettings(), 120, (200, 120, True)),
+        (AdequacySettings(), 121, (500, 16, False)),
+        (AdequacySettings(windows=100_000), 120, (833, 120, True)),
+        (AdequacySettings(windows=100_000, data_sets=300), 120, (300, 120, True)),
+        (AdequacySettings(windows=10), 400, (21, 16, False)),
     ],
 )
 def test_how_many_fresh_windows(settings, num_real, expected):

@@ -224,7 +224,8 @@ class Comparison(Section):
 class Adequacy(Section):
     """How a fitted model is judged: from ``windows`` fresh ones at the solution, and ``data_sets`` made of them.
 
-    ``windows`` null: eight for each real one, within 8,000 and 24,000; 0 leaves the verdict out.
+    ``windows`` null: eight for each real one, within 8,000 and 24,000, and up to 120 real ones as many as the data sets
+    ask for; 0 leaves the verdict out.
     """
 
     windows: Annotated[int, Field(ge=0)] | None = None

@@ -175,14 +175,22 @@ def progress(run: Run) -> Drawing | str:
     return Drawing(figure, "Progress by round. " + " ".join(sentences), caption)
 
 
+_PARTS = {
+    "simulate": "simulation",
+    "train": "training",
+    "move": "estimation",
+    "judge": "verdict",
+    "compare": "comparison",
+}
+
+
 def timing(run: Run) -> Drawing | str:
     """Where the time went: simulation, training, the rest."""
     seconds = (run.result or {}).get("seconds") or {}
     total = seconds.get("total")
     if not total:
         return "the run has not finished"
-    names = {"simulate": "simulation", "train": "training", "move": "estimation", "compare": "comparison"}
-    spent = [(names.get(key, key), float(value or 0)) for key, value in seconds.items() if key != "total"]
+    spent = [(_PARTS.get(key, key), float(value or 0)) for key, value in seconds.items() if key != "total"]
     spent.append((_REST, max(total - sum(value for _, value in spent), 0.0)))
     colours = [*[BLUE, GREEN, POPULATIONS[4], *POPULATIONS[3:]][: len(spent) - 1], "#b9b9b5"]
     parts = [(name, value, c) for (name, value), c in zip(spent, colours, strict=False) if value > 0.005 * total]

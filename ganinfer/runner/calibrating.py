@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ganinfer import randomness, storage
+from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.progress import Progress, Silent
@@ -151,7 +152,7 @@ def _judge(
     section = experiment.adequacy
     if section.windows == 0:
         return lambda *_: {"adequacy": None}
-    settings = verdict.VerdictSettings(section.windows, section.data_sets)
+    settings = AdequacySettings(section.windows, section.data_sets)
     told("Simulating windows at the solution to judge by")
     fresh = verdict.simulated(problem, state.networks, posterior, settings, workers)
     found = verdict.Judge(problem, state, posterior, fresh, settings.data_sets)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import execution, observed, storage
+from ganinfer.adequacy import AdequacySettings
 from ganinfer.evidence import judging_windows, whole_genomes
 from ganinfer.experiment import Experiment, SimulatedData, num_folds, pipeline_settings
 from ganinfer.interfaces import WindowTemplate
@@ -248,6 +249,8 @@ def _where(experiment: Experiment) -> dict[str, Any]:
 def _cost(experiment: Experiment, looks: Sequence[_Look], num_real: int) -> dict[str, Any]:
     """What the simulations cost, and how long the run takes on this machine while nothing else runs there.
 
+    Windows at the solution, by which a model is judged, are no part of the budget; their time is counted.
+
     The first round is spread over the prior, whose most costly corners later ones leave: these are counted at the
     median. How many workers a cluster has is known once it is asked, which only a run does.
     """
@@ -258,7 +261,8 @@ def _cost(experiment: Experiment, looks: Sequence[_Look], num_real: int) -> dict
         sizes = [r.num_proposals * r.num_windows for r in plan]
         later = sum(sizes[1:]) + fresh
         windows += sizes[0] + later
-        seconds += sizes[0] * look.mean + later * look.median
+        judging = _judged_by(experiment, num_real, len(look.parameters))
+        seconds += sizes[0] * look.mean + (later + judging) * look.median
     workers = _num_workers(experiment)
     once = windows * _TRAINING_SECONDS + _ONCE_SECONDS * (len(looks) + compared)
     return {
@@ -275,6 +279,13 @@ def _compared_by(experiment: Experiment, num_real: int) -> int:
     section = experiment.comparison
     genomes = whole_genomes(num_real, section.genome_windows, section.simulations + section.tests)
     return (section.windows or judging_windows(num_real)) + genomes * num_real
+
+
+def _judged_by(experiment: Experiment, num_real: int, num_parameters: int) -> int:
+    """Windows at the solution that the verdict on a scenario rests on."""
+    section = experiment.adequacy
+    size, windows, _ = AdequacySettings(section.windows, section.data_sets).shape(num_real, num_parameters)
+    return 0 if section.windows == 0 else size * windows
 
 
 def _num_workers(experiment: Experiment) -> int | None:

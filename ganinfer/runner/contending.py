@@ -188,7 +188,7 @@ def _solution(part: Path) -> Any:
 def _seconds(parts: Sequence[Path], comparing: float, clock: float) -> dict[str, float]:
     """What was spent on what; ``clock``: seconds of this process, which may have found parts finished by another."""
     spent = [storage.read_json(part / "result.json")["seconds"] for part in parts]
-    names = ("simulate", "train", "move")
+    names = ("simulate", "train", "move", "judge")
     total = max(clock, sum(s["total"] for s in spent) + comparing)
     return {**{name: sum(s.get(name, 0.0) for s in spent) for name in names}, "compare": comparing, "total": total}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import storage, tracking
+from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 
@@ -35,10 +36,10 @@ def judged(
         for name in (ARRAYS, WINDOWS):
             storage.remove(folder.path / name)
         return None, {}
-    from ganinfer.verdict import VerdictSettings, judge
+    from ganinfer.verdict import judge
 
     begun = time.monotonic()
-    settings = VerdictSettings(section.windows, section.data_sets)
+    settings = AdequacySettings(section.windows, section.data_sets)
     found = judge(problem, state, posterior, settings, workers, told)
     folder.write_arrays(ARRAYS, {"z": found.z, "families": np.array(found.families)})
     folder.write_table(WINDOWS, _windows(problem.observed, state, found.distance))

@@ -15,14 +15,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ganinfer import randomness
-from ganinfer.adequacy import Reference, Verdict
+from ganinfer.adequacy import AdequacySettings, Reference, Verdict
 from ganinfer.contest.judging import judges
 from ganinfer.evidence import Genomes, LocalMean, genomes
 from ganinfer.execution import Executor
 from ganinfer.inference import InferenceState, Problem
 from ganinfer.training import area_under_curve
 from ganinfer.verdict import places
-from ganinfer.verdict.fresh import Fresh, VerdictSettings, simulated
+from ganinfer.verdict.fresh import Fresh, simulated
 from ganinfer.verdict.leaving import Without, without
 from ganinfer.verdict.looking import data_sets, seen, summaries
 
@@ -32,7 +32,6 @@ __all__ = [
     "WRONG",
     "Finding",
     "Judge",
-    "VerdictSettings",
     "critic_auc",
     "judge",
     "simulated",
@@ -115,7 +114,7 @@ def judge(
     problem: Problem,
     state: InferenceState,
     posterior: np.ndarray,
-    settings: VerdictSettings,
+    settings: AdequacySettings,
     executor: Executor,
     told: Callable[[str], None],
 ) -> Finding:

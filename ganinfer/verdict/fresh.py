@@ -9,41 +9,15 @@ from itertools import islice
 import numpy as np
 
 from ganinfer import randomness
-from ganinfer.evidence import JUDGE, whole_genomes, widened
+from ganinfer.adequacy import AdequacySettings
+from ganinfer.evidence import JUDGE, widened
 from ganinfer.execution import Executor
 from ganinfer.inference import CLASSICAL, Problem, tasks
 from ganinfer.simulation import simulate
 from ganinfer.training import FoldNetwork, embed
 
-#: Windows of each proposal where data sets are put together from them.
-WINDOWS = 16
-#: Fresh windows for each real one, at least and at most, where nothing else is asked for.
-_PER_REAL, _LEAST_WINDOWS, _MOST_WINDOWS = 8, 8_000, 24_000
-#: Proposals at least, for each parameter and two more.
-_LEAST_PROPOSALS = 3
-#: Fewer simulated data sets than this do not say how unusual the real one is.
-LEAST_SETS = 200
 #: Windows that are embedded together, about.
 _TOGETHER = 512
-
-
-@dataclass(frozen=True)
-class VerdictSettings:
-    """``windows``: fresh ones to judge by, ``None`` for as many as the real ones need; ``data_sets`` to compare with.
-
-    ``level``: a smaller p-value rejects the model.
-    """
-
-    windows: int | None = None
-    data_sets: int = 1_000
-    level: float = 0.05
-
-    def shape(self, num_real: int, num_parameters: int) -> tuple[int, int, bool]:
-        """Fresh proposals, windows of each, and whether every proposal is a data set of the real size."""
-        wanted = self.windows or min(max(_PER_REAL * num_real, _LEAST_WINDOWS), _MOST_WINDOWS)
-        if whole := whole_genomes(num_real, wanted, self.data_sets, least=LEAST_SETS):
-            return whole, num_real, True
-        return max(wanted // WINDOWS, _LEAST_PROPOSALS * (num_parameters + 2)), WINDOWS, False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +43,7 @@ def simulated(
     problem: Problem,
     networks: Sequence[FoldNetwork],
     posterior: np.ndarray,
-    settings: VerdictSettings,
+    settings: AdequacySettings,
     executor: Executor,
 ) -> Fresh:
     """Windows at draws of ``posterior`` (n, p), or where data sets are put together of them, from somewhat further out.

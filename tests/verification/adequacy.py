@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import coverage, runner, storage, verdict
+from ganinfer.adequacy import AdequacySettings
 from ganinfer.experiment import Experiment, loads
 from ganinfer.runner import assembling, inferring, rounds
 from tests.verification import records
@@ -113,7 +114,7 @@ def shared(told: Experiment, folder: Path, sets: int) -> list[dict[str, Any]]:
             state, _ = rounds.read(problem, run)
         columns = storage.read_table(folder / "posterior.parquet").values()
         posterior = np.stack([np.asarray(c, dtype=float) for c in columns], axis=1)
-        settings = verdict.VerdictSettings()
+        settings = AdequacySettings()
         fresh = verdict.simulated(problem, state.networks, posterior, settings, workers)
         judge = verdict.Judge(problem, state, posterior, fresh, settings.data_sets)
         out = []
