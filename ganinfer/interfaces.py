@@ -254,6 +254,11 @@ class State:
     values: Mapping[str, Any]
 
 
+#: What the names of metrics begin with that tell a parameter's Monte Carlo error: by how much estimates would scatter
+#: with other simulations of the same data, in posterior standard deviations.
+MONTE_CARLO = "monte_carlo/"
+
+
 @dataclass(frozen=True, eq=False)
 class Info:
     """What a generator says of a step.

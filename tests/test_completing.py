@@ -11,8 +11,8 @@ import pytest
 from ganinfer import plugins
 from ganinfer.experiment import load, loads
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.completing import completed
-from ganinfer.runner.running import check_same, dump_yaml
+from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.running import check_same
 from ganinfer.storage import RunFolder
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"

@@ -40,6 +40,9 @@ def run(
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep simulated tables here, for other runs too. Default: in the output."),
     ] = None,
+    replicates: Annotated[
+        int, typer.Option(min=1, help="Runs in all, from other seeds: do their estimates agree?")
+    ] = 1,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say where it would run, stop.")] = False,
     executor: Annotated[
@@ -68,11 +71,13 @@ def run(
                 scenario=scenario,
                 compare_only=compare_only,
                 store=store,
+                replicates=replicates,
                 progress=events,
             )
     except KeyboardInterrupt:
         changed = experiment if seed is None else experiment.model_copy(update={"seed": seed})
         asked = [*(["--scenario", scenario] if scenario else []), *["--compare-only"] * compare_only]
+        asked += ["--replicates", str(replicates)] * (replicates > 1)
         show.how_to_go_on(file, folder, changed.overrides, asked)
         raise
     show.result(folder, as_json)

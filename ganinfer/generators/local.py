@@ -204,10 +204,10 @@ class Local:
 
         return evaluate
 
-    def emulator_share(self, posterior: np.ndarray) -> float:
-        """How much the emulator's error adds to a parameter's variance, as a share of what the data alone leave.
+    def emulator_shares(self, posterior: np.ndarray) -> np.ndarray:
+        """What the emulator's error adds to each parameter's variance (p,), as a share of what the data alone leave.
 
-        The worst parameter's, from the curvature of the likelihood at the middle of the posterior.
+        From the curvature of the likelihood at the middle of the posterior.
         """
         size = len(self.coordinates.centre)
         centre = self.coordinates.encode(posterior).mean(axis=0)
@@ -220,10 +220,10 @@ class Local:
             without += (slopes / own) @ slopes.T
         axes = self.coordinates.axes
         variances = [np.diag(axes @ np.linalg.pinv(i) @ axes.T) for i in (with_error, without)]
-        return float(np.max(variances[0] / np.maximum(variances[1], 1e-300)) - 1.0)
+        return np.maximum(variances[0] / np.maximum(variances[1], 1e-300) - 1.0, 0.0)
 
     def excess_share(self) -> float:
-        """The part of :meth:`emulator_share` that is scatter the polynomial misses, at the cloud's centre."""
+        """The part of :meth:`emulator_shares` that is scatter the polynomial misses, at the cloud's centre."""
         centre = np.zeros((1, len(self.coordinates.centre)))
         return float(
             max((e.emulator.excess / (e.variance(centre)[0] * e.share)).max(initial=0.0) for e in self._emulators)

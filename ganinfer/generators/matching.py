@@ -16,7 +16,7 @@ from ganinfer.generators import sampling
 from ganinfer.generators.emulator import Basis, Coordinates
 from ganinfer.generators.local import Local
 from ganinfer.generators.pools import Pool, pools
-from ganinfer.interfaces import API_VERSION, Budget, Info, RoundPlan, RoundResult, State
+from ganinfer.interfaces import API_VERSION, MONTE_CARLO, Budget, Info, RoundPlan, RoundResult, State
 from ganinfer.parameters import Parameters
 
 #: An estimate that moved further than this since the last round, in posterior standard deviations, has not settled.
@@ -218,7 +218,8 @@ class Matching:
     ) -> Info:
         """Warnings are those of a run that ends here, by its budget, by the clock, or because it has converged."""
         parameters = self._parameters
-        share = local.emulator_share(posterior)
+        shares = local.emulator_shares(posterior)
+        share = float(shares.max())
         steady = bool(shifts.max() <= _STEADY)
         settled = beta >= self.temper and share <= self.tolerance and bool(shifts.max() <= _AT_REST)
         warnings = []
@@ -244,6 +245,10 @@ class Matching:
             metrics={
                 "beta": beta,
                 "emulator_share": share,
+                **{
+                    f"{MONTE_CARLO}{name}": float(np.sqrt(each / (1 + each)))
+                    for name, each in zip(parameters.names, shares, strict=True)
+                },
                 **({"shift": float(shifts.max())} if np.isfinite(shifts).all() else {}),
                 "match_distance": local.match_distance(posterior),
                 "num_local": float(local.num_local),

@@ -72,6 +72,7 @@ class Run:
     windows: Table | None = None
     calibration: Mapping[str, Any] | None = None
     calibrated: Table | None = None
+    replicates: Mapping[str, Any] | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     pictured: dict[str, np.ndarray] | None = None
     graphs: Mapping[str, Any] = field(default_factory=dict)
@@ -205,6 +206,7 @@ def load(folder: Path) -> Run:
         graph=_graph(folder / "best.demes.yaml", absent),
         windows=_table(folder / "windows.parquet", absent),
         calibration=_json(folder / CALIBRATION / "calibration.json", absent),
+        replicates=_json(folder / "replicates.json", absent),
         calibrated=_table(folder / CALIBRATION / "calibration.parquet", absent),
         absent=absent,
         **_compared(folder, result, absent),

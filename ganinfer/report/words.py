@@ -192,6 +192,23 @@ def adequacy(result: Mapping[str, Any] | None) -> str:
     return f"{sentence} ({'; '.join(details)})" if details else sentence
 
 
+def replicates(values: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """How replicates agree, by parameter: the lowest and highest estimate, and their spread in posterior deviations."""
+    rows = []
+    for name, row in ((values or {}).get("parameters") or {}).items():
+        error = row["monte_carlo"]
+        rows.append(
+            {
+                "parameter": name,
+                "estimates": f"{short(min(row['estimates']))} to {short(max(row['estimates']))}",
+                "spread / SD": f"{row['spread']:.2f}",
+                "expected / SD": "–" if error is None else f"{error:.2f}",
+                "agree": "yes" if row["agree"] else "no",
+            }
+        )
+    return rows
+
+
 _PARTS = (
     (re.compile(r"haplotypes distinct ([^,]+), (.+)"), "distinct haplotypes in {0} ({1})"),
     (re.compile(r"haplotypes homozygosity ([^,]+), (.+)"), "haplotype homozygosity in {0} ({1})"),

@@ -19,7 +19,7 @@ from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, inferring, recording, rounds, summing_up
+from ganinfer.runner import assembling, inferring, parts, rounds, summing_up
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.refusing import refuse
 
@@ -123,8 +123,7 @@ def _around_posterior(
 ) -> None:
     from ganinfer import coverage
 
-    columns = storage.read_table(output / "posterior.parquet")
-    posterior = np.stack([np.asarray(column, dtype=float) for column in columns.values()], axis=1)
+    posterior = parts.posterior(output)
     _same_as_before(folder, SHARED, {"posterior": hashlib.sha256(posterior.tobytes()).hexdigest()})
     truths = _Truths(problem, SHARED, posterior)
     missing = [k for k in range(sets) if not _record(folder, SHARED, k).exists()]
@@ -195,8 +194,8 @@ def _around_prior(
 
 
 def _digest(experiment: Experiment) -> str:
-    from ganinfer.runner.completing import completed
-    from ganinfer.runner.running import MAY_CHANGE, dump_yaml
+    from ganinfer.runner.completing import completed, dump_yaml
+    from ganinfer.runner.running import MAY_CHANGE
 
     kept = {k: v for k, v in completed(experiment).items() if k not in MAY_CHANGE or k in ("budget", "adequacy")}
     return hashlib.sha256(dump_yaml(kept).encode()).hexdigest()
@@ -215,23 +214,27 @@ def _full(
 ) -> None:
     """The first ``sets`` data sets, each inferred by a run of its own in a folder of its own, with its own seed."""
     from ganinfer import coverage
+    from ganinfer.runner.completing import completed
 
+    complete = completed(experiment) if sets else {}
     for number in range(sets):
         if _record(folder, kind, number).exists():
             continue
         told(f"Simulated data set {number + 1} of {sets}, a run of its own")
         path = folder.path / "runs" / f"{kind}-{number:04d}"
         truth = truths[number]
-        with storage.RunFolder.create(path, resume=(path / "rounds").exists()) as own:
-            (data,) = coverage.data_sets(problem, truth[None], [number], workers)
-            # What its networks read stays on the disk, as the real windows do.
-            arrays = {name: _mapped(path / "cache" / f"{name}.npy", array) for name, array in data.arrays.items()}
-            observed = replace(problem.observed, arrays=arrays, spectra=data.spectra)
-            seed = randomness.simulator_seed(problem.seed, "calibration", kind, number)
-            mine = replace(problem, observed=observed, seed=seed)
-            result, posterior = _inferred(experiment, mine, own, output, workers)
-        row = summing_up.row(problem.parameters, truth, posterior, experiment.level)
-        folder.write_json(f"{kind}/{number:04d}.json", {**row, "adequacy": result["adequacy"], "warnings": []})
+        (data,) = coverage.data_sets(problem, truth[None], [number], workers)
+        # What its networks read stays on the disk, as the real windows do.
+        cache = folder.path / "cache" / f"{kind}-{number:04d}"
+        arrays = {name: _mapped(cache / f"{name}.npy", array) for name, array in data.arrays.items()}
+        observed = replace(problem.observed, arrays=arrays, spectra=data.spectra)
+        seed = randomness.simulator_seed(problem.seed, "calibration", kind, number)
+        mine = replace(problem, observed=observed, seed=seed)
+        parts.infer(experiment, complete, mine, {"simulated": True}, path, output, workers, Silent())
+        row = summing_up.row(problem.parameters, truth, parts.posterior(path), experiment.level)
+        adequacy = storage.read_json(path / "result.json")["adequacy"]
+        folder.write_json(f"{kind}/{number:04d}.json", {**row, "adequacy": adequacy, "warnings": []})
+        storage.remove(cache)
         storage.remove(path)
 
 
@@ -239,21 +242,3 @@ def _mapped(path: Path, array: np.ndarray) -> np.ndarray:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array)
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _inferred(
-    experiment: Experiment, problem: Any, folder: storage.RunFolder, output: Path, workers: Executor
-) -> tuple[dict[str, Any], np.ndarray]:
-    """result.json and posterior (n, p) of a run, which MLflow shows under the run in ``output``."""
-    from ganinfer.runner.completing import completed
-    from ganinfer.runner.running import EXPERIMENT, dump_yaml
-
-    complete = completed(experiment)
-    folder.write_text(EXPERIMENT, dump_yaml(complete))
-    folder.write_json("data.json", {"simulated": True, "used_windows": len(problem.observed)})
-    before, title = recording.tracked(folder.path), problem.setup.title
-    tracker = recording.start_tracking(experiment, complete, {}, folder, title, before, parent=output)
-    with recording.ended(tracker):
-        inferring.infer(experiment, problem, folder, tracker, workers, Silent(), recording.Clock())
-    columns = storage.read_table(folder.path / "posterior.parquet").values()
-    return folder.read_json("result.json"), np.stack([np.asarray(c, dtype=float) for c in columns], axis=1)

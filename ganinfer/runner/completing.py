@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -35,3 +36,17 @@ def completed(experiment: Experiment) -> dict[str, Any]:
 
 def _unwritten(plugin: Any, options: dict[str, Any], skip: int = 0) -> dict[str, Any]:
     return {k: v for k, v in plugins.option_defaults(plugin, skip).items() if k not in options}
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Plain data as YAML that :func:`ganinfer.experiment.load` reads, unsorted: the order of populations counts."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # inferred from None
+    yaml.dump(dict(values), stream)
+    return stream.getvalue()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, inferring, recording, results, scoring
+from ganinfer.runner import assembling, inferring, parts, recording, results, scoring
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.comparing import FITS, Wanted
 
@@ -69,14 +68,14 @@ def contend(
     titles = ", ".join(dict.fromkeys(problem.setup.title for problem in problems))
     tracker = recording.start_tracking(experiment, complete, summary, folder, titles, before)
     with recording.ended(tracker):
-        parts = []
+        made = []
         for problem in problems:
             events.message(f"Scenario {problem.scenario}")
-            parts.append(_part(experiment, complete, problem, summary, folder, workers, events))
+            made.append(_part(experiment, complete, problem, summary, folder, workers, events))
         begun = time.monotonic()
-        outcome = contested(experiment, problems, parts, folder.path / "cache" / "contest", workers, events.message)
-        seconds = _seconds(parts, time.monotonic() - begun, clock.seconds())
-        _write(experiment, problems, parts, outcome, wanted, folder, seconds, tracker)
+        outcome = contested(experiment, problems, made, folder.path / "cache" / "contest", workers, events.message)
+        seconds = _seconds(made, time.monotonic() - begun, clock.seconds())
+        _write(experiment, problems, made, outcome, wanted, folder, seconds, tracker)
     for sentence in tracker.warnings:
         events.message(sentence)
     events.finished(storage.read_json(folder.path / "result.json"))
@@ -127,19 +126,8 @@ def _part(
     events: Progress,
 ) -> Path:
     """The run of one scenario, begun, gone on with or already there; its folder."""
-    from ganinfer.runner.running import EXPERIMENT, WANTED, dump_yaml
-
     path = whole.path / storage.SCENARIOS / problem.scenario
-    before = recording.tracked(path)
-    with ExitStack() as stack:
-        folder = stack.enter_context(storage.RunFolder.create(path, resume=(path / "rounds").exists()))
-        folder.write_text(EXPERIMENT, dump_yaml(complete))
-        folder.write_json(WANTED, {"scenario": problem.scenario})
-        folder.write_json("data.json", summary)
-        title = problem.setup.title
-        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=whole.path)
-        with recording.ended(tracker):
-            inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
+    parts.infer(experiment, complete, problem, summary, path, whole.path, workers, events)
     if not (path / "posterior.parquet").exists():
         raise RunError(
             f"generator {experiment.generator.name} gives no posterior of {problem.scenario}, from which scenarios are "

@@ -263,7 +263,7 @@ def _write_companions(experiment: Experiment, scenario: str, simulated: Simulate
 
 
 def _experiment_yaml(experiment: Experiment, scenario: str, simulated: Simulated) -> str:
-    from ganinfer.runner.running import dump_yaml
+    from ganinfer.runner.completing import dump_yaml
 
     resolved = experiment.resolved()
     pipeline = pipeline_settings(experiment, simulated.phased)

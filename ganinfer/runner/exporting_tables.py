@@ -119,7 +119,7 @@ def _write_table(haplotypes: Haplotypes, samples: Sequence[SampleSet], path: Pat
 
 
 def _experiment_yaml(experiment: Experiment, pipeline: PipelineSettings, ploidy: int, table: str) -> str:
-    from ganinfer.runner.running import dump_yaml
+    from ganinfer.runner.completing import dump_yaml
 
     resolved = experiment.resolved()
     data: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer.interfaces import Info
+from ganinfer.interfaces import MONTE_CARLO, Info
 from ganinfer.parameters import Parameters
 
 #: A parameter is informative when its posterior is this much narrower than its prior, on its own scale.
@@ -32,6 +32,7 @@ def parameter_results(parameters: Parameters, info: Info, level: float) -> dict[
             "prior": [parameter.lower, parameter.upper],
             "informative": None if ratio is None else ratio < INFORMATIVE,
             "sd_ratio": ratio,
+            "monte_carlo": info.metrics.get(f"{MONTE_CARLO}{parameter.name}"),
             "scale": parameter.scale,
             "description": parameter.description,
         }

@@ -85,7 +85,8 @@ def last_info(folder: storage.RunFolder, index: int) -> Info:
     arrays, values, _ = folder.read_round(index)
     posterior = np.array(arrays["posterior"]) if "posterior" in arrays else None
     warnings = tuple(values["entry"]["warnings"])
-    return Info(np.array(arrays["estimate"]), np.array(arrays["spread"]), posterior, warnings=warnings)
+    metrics = values["entry"]["metrics"]
+    return Info(np.array(arrays["estimate"]), np.array(arrays["spread"]), posterior, metrics=metrics, warnings=warnings)
 
 
 def _settle(rounds: list[Any], forgotten: list[int], arrays: Mapping[str, np.ndarray]) -> None:

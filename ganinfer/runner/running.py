@@ -14,14 +14,11 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, comparing, contending, inferring, planning, recording
+from ganinfer.runner import assembling, comparing, contending, inferring, planning, recording, replicating
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.completing import completed
+from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.parts import EXPERIMENT, WANTED
 from ganinfer.runner.refusing import refuse
-
-EXPERIMENT = "experiment.yaml"
-#: Which scenario a run on windows was asked for; ``null``: all of them.
-WANTED = "wanted.json"
 
 
 def run(
@@ -33,14 +30,15 @@ def run(
     scenario: str | None = None,
     compare_only: bool = False,
     store: Path | None = None,
+    replicates: int = 1,
     progress: Progress | None = None,
 ) -> Path:
     """Infer the parameters of ``experiment`` and return the run folder ``output``.
 
     Several scenarios are compared, and the parameters are the best one's; ``compare_only`` leaves them out.
     ``scenario`` names the one whose parameters are wanted; of windows the others are then left alone. ``store`` keeps
-    simulated tables in a folder of their own, for other runs. ``seed`` replaces the experiment's; ``resume`` goes on
-    from what is complete.
+    simulated tables in a folder of their own, for other runs. ``replicates``: the windows are inferred so many times in
+    all, from other seeds. ``seed`` replaces the experiment's; ``resume`` goes on from what is complete.
 
     Raises ``ValueError`` kinds for anything wrong with the experiment, its data or the folder, before the first
     simulation.
@@ -48,6 +46,9 @@ def run(
     events, clock = progress or Silent(), recording.Clock()
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
+    several = scenario is None and len(experiment.scenarios) > 1
+    if replicates > 1 and (several or experiment.kind == "loci"):
+        raise RunError("replicates are of one scenario's parameters on windows: name it with --scenario")
     if experiment.kind == "loci":
         wanted = comparing.Wanted(scenario, compare_only, store)
         return _compared(experiment, output, wanted, resume, events, clock)
@@ -55,7 +56,7 @@ def run(
         raise RunError("--store keeps tables of SNPs; the windows of a run stay in its own folder")
     if compare_only and (scenario is not None or len(experiment.scenarios) == 1):
         raise RunError("--compare-only compares scenarios, and there is one: leave that out")
-    if scenario is None and len(experiment.scenarios) > 1:
+    if several:
         return _contended(experiment, output, comparing.Wanted(None, compare_only, None), resume, events, clock)
     scenario = assembling.only_scenario(experiment, scenario)
     with _begun(experiment, output, events, resume=resume, scenario=scenario) as begun:
@@ -69,6 +70,10 @@ def run(
         tracker = recording.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
         with recording.ended(tracker):
             inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock)
+        if replicates > 1:
+            replicating.replicate(
+                experiment, begun.complete, problem, summary, folder, replicates, begun.workers, events
+            )
         events.finished(storage.read_json(folder.path / "result.json"))
     return folder.path
 
@@ -190,17 +195,3 @@ def check_wanted(scenario: str | None, folder: Path) -> None:
             f"{folder} holds a run of {told[0]}, not of {told[1]}: {option} to go on with it, or start a new run with "
             "another --output"
         )
-
-
-def dump_yaml(values: Mapping[str, Any]) -> str:
-    """Plain data as YAML that :func:`ganinfer.experiment.load` reads, unsorted: the order of populations counts."""
-    from io import StringIO
-
-    from ruamel.yaml import YAML
-
-    stream = StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # inferred from None
-    yaml.dump(dict(values), stream)
-    return stream.getvalue()

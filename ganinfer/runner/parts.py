@@ -1,0 +1,51 @@
+"""A run that is part of another one: in a folder of its own, under the other in MLflow, begun or gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import storage
+from ganinfer.execution import Executor
+from ganinfer.experiment import Experiment
+from ganinfer.progress import Progress
+from ganinfer.runner import inferring, recording
+from ganinfer.runner.completing import dump_yaml
+
+#: The experiment of a run in its folder, and which scenario a run on windows was asked for (``null``: all of them).
+EXPERIMENT, WANTED = "experiment.yaml", "wanted.json"
+
+
+def infer(
+    experiment: Experiment,
+    complete: Mapping[str, Any],
+    problem: Any,
+    summary: Mapping[str, Any],
+    path: Path,
+    parent: Path,
+    workers: Executor,
+    events: Progress,
+) -> Path:
+    """Infer ``problem`` in the folder ``path``, which it returns; ``parent`` is the folder of the run it is part of.
+
+    ``complete`` is the experiment with every default, ``summary`` what data.json is to say.
+    """
+    before = recording.tracked(path)
+    with storage.RunFolder.create(path, resume=(path / "rounds").exists()) as folder:
+        folder.write_text(EXPERIMENT, dump_yaml(complete))
+        folder.write_json(WANTED, {"scenario": problem.scenario})
+        folder.write_json("data.json", summary)
+        title = problem.setup.title
+        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=parent)
+        with recording.ended(tracker):
+            inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
+    return path
+
+
+def posterior(path: Path) -> np.ndarray:
+    """The posterior's draws (n, p) of a finished run."""
+    columns = storage.read_table(path / "posterior.parquet").values()
+    return np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)

@@ -1,0 +1,115 @@
+"""Replicates: the same data inferred again from other seeds, and whether the answers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganinfer import randomness, report, storage
+from ganinfer.execution import Executor
+from ganinfer.experiment import Experiment
+from ganinfer.parameters import Parameters
+from ganinfer.progress import Progress
+from ganinfer.runner import parts
+
+JSON, FOLDER = "replicates.json", "replicates"
+#: Estimates further apart than this, in standard deviations of their posteriors, disagree,
+_APART = 1.0
+#: where their Monte Carlo errors explain that less often than once in a thousand times.
+_RARE = 1e-3
+#: Posteriors whose widths differ by more than this factor disagree.
+_WIDER = 1.5
+
+
+def replicate(
+    experiment: Experiment,
+    complete: Mapping[str, Any],
+    problem: Any,
+    summary: Mapping[str, Any],
+    folder: storage.RunFolder,
+    number: int,
+    workers: Executor,
+    events: Progress,
+) -> dict[str, Any]:
+    """Infer ``problem`` until there are ``number`` runs of it, the one in ``folder`` counted; how they agree.
+
+    Seeds are derived from the run's own: networks, proposals and simulations are others, the windows the same.
+    """
+    paths = [folder.path]
+    for k in range(2, number + 1):
+        path = folder.path / FOLDER / f"{k:02d}"
+        paths.append(path)
+        if not (path / "result.json").exists():
+            events.message(f"Replicate {k} of {number}")
+            own = replace(problem, seed=randomness.simulator_seed(problem.seed, "replicate", k))
+            parts.infer(experiment, complete, own, summary, path, folder.path, workers, events)
+    found = agreement(problem.parameters, paths)
+    folder.write_json(JSON, found)
+    if said := warned(found):
+        before = folder.read_json("warnings.json")["warnings"]
+        folder.write_json("warnings.json", {"warnings": [*said, *before]})
+    report.write_report(folder.path)
+    return found
+
+
+def agreement(parameters: Parameters, folders: Sequence[Path]) -> dict[str, Any]:
+    """How finished runs of the same data agree: by parameter, and which disagree."""
+    draws = [parameters.to_scale(parts.posterior(folder)) for folder in folders]
+    told = [storage.read_json(folder / "result.json") for folder in folders]
+    rows = {}
+    for i, name in enumerate(parameters.names):
+        middle, sd = (np.array([f(d[:, i]) for d in draws]) for f in (np.median, np.std))
+        sampled = [t["parameters"][name].get("monte_carlo") for t in told]
+        rows[name] = _row(middle, sd, [t["parameters"][name]["estimate"] for t in told], sampled)
+    return {
+        "runs": len(folders),
+        "stopped": [t["stopped"] for t in told],
+        "parameters": rows,
+        "disagree": [name for name, row in rows.items() if not row["agree"]],
+    }
+
+
+def _row(
+    middle: np.ndarray, sd: np.ndarray, estimates: Sequence[float], sampled: Sequence[float | None]
+) -> dict[str, Any]:
+    """Of one parameter, from the medians and standard deviations (k,) of its posteriors on its own scale.
+
+    ``sampled``: the Monte Carlo error that each run reports, in standard deviations of its posterior.
+    """
+    from scipy.stats import norm
+
+    usual = max(float(np.median(sd)), 1e-300)
+    apart = np.abs(middle[:, None] - middle[None, :])
+    known = [value for value in sampled if value is not None]
+    error = float(np.sqrt(np.mean(np.square(known)))) if known else None
+    # Of so many pairs the furthest is further apart than one is.
+    pairs = len(middle) * (len(middle) - 1) / 2
+    explained = 0.0 if error is None else float(norm.isf(_RARE / (2 * pairs))) * np.sqrt(2) * error
+    furthest, width = float(apart.max()) / usual, float(sd.max() / max(float(sd.min()), 1e-300))
+    return {
+        "estimates": list(estimates),
+        "spread": float(middle.std(ddof=1)) / usual,
+        "monte_carlo": error,
+        "furthest": furthest,
+        "width_ratio": width,
+        "agree": not (furthest > max(_APART, explained) or width > _WIDER),
+    }
+
+
+def warned(found: Mapping[str, Any]) -> list[str]:
+    """What is to be said where replicates disagree."""
+    if not found["disagree"]:
+        return []
+    rows = [(name, found["parameters"][name]) for name in found["disagree"]]
+    told = ", ".join(f"{name} ({r['furthest']:.1f}; widths by {r['width_ratio']:.1f})" for name, r in rows)
+    ended = {reason: found["stopped"].count(reason) for reason in dict.fromkeys(found["stopped"])}
+    ends = ", ".join(f"{number} {reason}" for reason, number in ended.items())
+    return [
+        f"Of {found['runs']} replicates the furthest two disagree, in posterior standard deviations, on {told}: other "
+        "simulations of the same data give other answers, so the intervals cannot be relied on. How the runs ended: "
+        f"{ends}. A larger budget brings them together."
+    ]

@@ -1,0 +1,84 @@
+"""Replicates of a run: when they agree, when they do not, and that they go on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ganinfer import runner
+from ganinfer.runner import replicating
+from ganinfer.runner.assembling import RunError
+from tests.test_runner import tiny
+
+pytestmark = pytest.mark.slow
+
+
+def row(middle, sd=1.0, error=0.2):
+    middle = np.array(middle, dtype=float)
+    return replicating._row(middle, np.broadcast_to(sd, middle.shape), middle.tolist(), [error] * len(middle))
+
+
+@pytest.mark.parametrize(
+    ("middle", "sd", "error", "agree"),
+    [
+        ([0.0, 0.3, -0.2], 1.0, 0.2, True),
+        ([0.0, 1.2], 1.0, 0.2, False),  # further apart than their errors explain
+        ([0.0, 1.2], 1.0, 0.5, True),  # within what they say of themselves
+        ([0.0, 12.0], 10.0, 0.2, False),  # in posterior standard deviations
+        ([0.0, 0.1], [1.0, 1.6], 0.2, False),  # one knows less than the other
+        ([0.0, 0.9], 1.0, None, True),
+        ([0.0, 1.1], 1.0, None, False),
+    ],
+)
+def test_estimates_agree_within_their_posteriors_and_their_own_errors(middle, sd, error, agree):
+    assert row(middle, sd, error)["agree"] is agree
+
+
+def test_spread_and_error_are_in_posterior_deviations():
+    found = row([0.0, 2.0, 4.0], 2.0, 0.3)
+    assert (found["spread"], found["furthest"], found["monte_carlo"]) == pytest.approx((1.0, 2.0, 0.3))
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    return runner.run(tiny(), tmp_path_factory.mktemp("runs") / "const", replicates=2)
+
+
+def test_replicates_are_runs_of_the_same_windows_from_other_seeds(twice):
+    found = json.loads((twice / "replicates.json").read_text())
+    assert found["runs"] == 2
+    estimates = found["parameters"]["Ne"]["estimates"]
+    assert len(set(estimates)) == 2
+    own = json.loads((twice / "result.json").read_text())["parameters"]["Ne"]
+    assert estimates[0] == own["estimate"]
+    assert own["monte_carlo"] > 0
+    assert found["parameters"]["Ne"]["furthest"] < 3
+    assert "Do replicates agree?" in (twice / "report.html").read_text()
+    assert (twice / "replicates" / "02" / "report.html").exists()
+
+
+def test_one_that_ended_early_is_told(twice, tmp_path):
+    from ganinfer.experiment import simulator
+
+    early = runner.run(tiny("budget.simulated_windows=130", "budget.rounds=1"), tmp_path / "early")
+    parameters = simulator(tiny(), "const").parameters
+    found = replicating.agreement(parameters, [twice, early])
+    assert found["disagree"] == ["Ne"]
+    (said,) = replicating.warned(found)
+    assert "Ne" in said
+    assert "2 budget" in said
+
+
+def test_more_replicates_go_on(twice):
+    before = json.loads((twice / "replicates.json").read_text())["parameters"]["Ne"]["estimates"]
+    runner.run(tiny(), twice, resume=True, replicates=3)
+    found = json.loads((twice / "replicates.json").read_text())
+    assert found["runs"] == 3
+    assert found["parameters"]["Ne"]["estimates"][:2] == before
+
+
+def test_replicates_are_of_one_scenario(tmp_path):
+    with pytest.raises(RunError, match=r"one scenario.*--scenario"):
+        runner.run(tiny(name="contact"), tmp_path / "contact", replicates=2)
