@@ -22,7 +22,6 @@ _BEST = (
     "metrics.parquet",
     "fit.npz",
     "fit.json",
-    "windows.parquet",
     "best.demes.yaml",
 )
 

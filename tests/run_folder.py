@@ -300,6 +300,8 @@ def _metrics(rng: np.random.Generator) -> dict[str, object]:
 
 def _calibrated(folder: RunFolder, truths: Sequence[Truth], rng: np.random.Generator) -> None:
     """Records of forty data sets, of which two were also inferred by runs of their own."""
+    common = {t.name: 0.2 for t in truths}
+    folder.write_json("about-posterior.json", {"posterior": "", "experiment": "", "common": common})
     for kind, number in [*(("posterior", k) for k in range(40)), *(("full", k) for k in range(2))]:
         rows = {}
         for t in truths:

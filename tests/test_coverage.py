@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ganinfer.coverage import coverage, ecdf_band, held, uniform_p
 from ganinfer.coverage.bootstrap import _cut, _linked, _plan
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
+from ganinfer.ranks import coverage, ecdf_band, held, uniform_p
 from ganinfer.windows import RecombinationMap, Window
 
 WHOLE = np.array([[0, 100]])
@@ -88,3 +88,16 @@ def test_uneven_ranks_are_seen():
     low, high = ecdf_band(100, np.array([0.1, 0.5]))
     assert (low < [0.1, 0.5]).all()
     assert (high > [0.1, 0.5]).all()
+
+
+@pytest.mark.parametrize("common", [0.0, 0.3, 0.75])
+def test_the_band_knows_that_shared_simulations_move_all_estimates_together(common):
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(4)
+    shift = common * rng.standard_normal((400, 1))
+    ranks = norm.cdf(shift + np.sqrt(1 - common**2) * rng.standard_normal((400, 100)))
+    right = np.mean([coverage(row, 0.9, common).right for row in ranks])
+    assert 0.92 < right < 0.99
+    if common > 0.5:
+        assert np.mean([coverage(row, 0.9).right for row in ranks]) < 0.75

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from ganinfer import runner
+from ganinfer import coverage, runner
+from ganinfer.generators.misfit import linkage_inflation
+from ganinfer.runner import assembling, inferring
 from ganinfer.runner.assembling import RunError
 from ganinfer.storage import read_table
 from tests.test_runner import tiny
@@ -63,6 +67,9 @@ def test_a_run_that_went_on_is_calibrated_anew(calibrated, finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "const")
     more = tiny("budget.simulated_windows=900", "budget.rounds=4")
     runner.run(more, copy, resume=True)
+    # What was found around the old solution is told no longer, nor is it counted.
+    assert not (copy / "calibration" / "calibration.json").exists()
+    assert not (copy / "bundle" / "calibration.json").exists()
     again = json.loads(runner.calibrate(more, copy, sets=1).read_text())
     assert again["posterior"]["sets"] == 1
 
@@ -92,7 +99,69 @@ def test_around_the_prior_no_run_is_needed_and_one_may_follow(tmp_path):
 
 
 def test_what_cannot_be_calibrated_is_refused(finished, tmp_path):
+    with pytest.raises(RunError, match="follows the critic and gives no posterior, whose coverage"):
+        runner.calibrate(tiny("generator={name: annealing}"), tmp_path / "nothing", sets=1, around="prior")
     with pytest.raises(RunError, match=r"no finished run.*--around prior"):
         runner.calibrate(tiny(), tmp_path / "nothing", sets=1)
     with pytest.raises(RunError, match="training changed"):
         runner.calibrate(tiny("training.epochs=2"), finished, sets=1)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_runs_own_seed_and_scenario_count(tmp_path):
+    """Of a study with two scenarios, where the truth is another one's than the run is of."""
+    small = ("training.windows=300", "budget.simulated_windows=900", "budget.rounds=2", "generator.first_proposals=40")
+    study = tiny(*small, "data.simulate.samples={A: 3, B: 3}", name="contact")
+    folder = runner.run(study, tmp_path / "contact", seed=5, scenario="isolation")
+    said = json.loads(runner.calibrate(study, folder, sets=1).read_text())
+    assert said["posterior"]["parameters"].keys() == {"N1", "N2", "N_anc", "T_split"}
+    with pytest.raises(RunError, match="a run of scenario isolation, not of migration"):
+        runner.calibrate(study, folder, sets=1, scenario="migration")
+    with pytest.raises(RunError, match="a calibration is of the run's own experiment, but seed changed"):
+        runner.calibrate(study, folder, sets=1, seed=6)
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory):
+    """The problem of a study on contigs without recombination, and its executor."""
+    contigs = ("data.simulate.contigs=12", "data.simulate.contig_length=200000", "data.simulate.windows=null")
+    study = tiny(*contigs, "scenarios.const.recombination_rate=1e-10")
+    with assembling.executor(study) as workers:
+        folder = tmp_path_factory.mktemp("linked")
+        real = assembling.open_data(study, workers, folder / "cache")
+        yield inferring.problem_of(study, "const", real, folder / "encoded")[0], workers
+
+
+def test_data_sets_are_linked_as_the_real_one_is(linked):
+    problem, workers = linked
+    block = problem.observed.block
+    real = linkage_inflation(np.asarray(problem.observed.arrays["classical"], float), block)
+    theta = np.full((8, 1), 10_000.0)
+    found = [
+        linkage_inflation(data.arrays["classical"].astype(float), block)
+        for data in coverage.data_sets(problem, theta, range(8), workers)
+    ]
+    assert real > 2
+    assert 0.5 * real < np.mean(found) < 2 * real
+
+
+def test_data_sets_have_their_windows_where_the_real_ones_are(linked):
+    """Whatever the order of the real windows, each place has the same window."""
+    problem, workers = linked
+    theta = np.array([[10_000.0]])
+    (ordered,) = coverage.data_sets(problem, theta, [3], workers)
+    order = np.random.default_rng(1).permutation(len(problem.observed))
+    observed = problem.observed
+    shuffled = replace(
+        observed,
+        block=observed.block[order],
+        fold=observed.fold[order],
+        templates=tuple(observed.templates[i] for i in order),
+        windows=tuple(observed.windows[i] for i in order),
+    )
+    (found,) = coverage.data_sets(replace(problem, observed=shuffled), theta, [3], workers)
+    assert np.array_equal(found.arrays["classical"], ordered.arrays["classical"][order])
+    assert len(np.unique(ordered.arrays["classical"], axis=0)) > len(order) / 2
+    (other,) = coverage.data_sets(problem, theta, [4], workers)
+    assert not np.array_equal(other.arrays["classical"], ordered.arrays["classical"])
+    assert np.allclose(ordered.spectra[""].sum(), found.spectra[""].sum())

@@ -99,6 +99,11 @@ def calibrate(
     full: Annotated[
         int, typer.Option(min=0, help="Around the posterior: so many are also inferred by runs of their own.")
     ] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the seed.", show_default="the run's")] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which scenario of several.", show_default="the run's"),
+    ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -109,7 +114,16 @@ def calibrate(
 
     folder = output or Path("runs") / experiment.name
     with progress.make(json_lines=as_json) as events:
-        path = runner.calibrate(experiment, folder, sets=sets, around=around, full=full, progress=events)
+        path = runner.calibrate(
+            experiment,
+            folder,
+            sets=sets,
+            around=around,
+            full=full,
+            seed=seed,
+            scenario=scenario,
+            progress=events,
+        )
     show.calibration(path, as_json)
 
 

@@ -5,19 +5,6 @@ real windows. Those around the solution are inferred with the run's own simulati
 """
 
 from ganinfer.coverage.bootstrap import DataSet, data_sets
-from ganinfer.coverage.ranks import BAND, Coverage, coverage, ecdf_band, held, uniform_p
 from ganinfer.coverage.shared import Inferred, inferred, seen_by
 
-__all__ = [
-    "BAND",
-    "Coverage",
-    "DataSet",
-    "Inferred",
-    "coverage",
-    "data_sets",
-    "ecdf_band",
-    "held",
-    "inferred",
-    "seen_by",
-    "uniform_p",
-]
+__all__ = ["DataSet", "Inferred", "data_sets", "inferred", "seen_by"]

@@ -1,4 +1,4 @@
-"""Data sets inferred with the simulations of one run, as if the run's last step had seen them.
+"""Data sets inferred with the simulations of one run, by one more step of its generator that sees them as real.
 
 Its networks are frozen and its proposals lie around its solution, and so do the truths. Data sets are simulated anew,
 so none of them is part of what it is inferred with.
@@ -20,11 +20,10 @@ from ganinfer.training import embed
 
 @dataclass(frozen=True, eq=False)
 class Inferred:
-    """``posterior`` (n, p) draws and ``estimate`` (p,) of one data set, and the ``warnings`` that came with them."""
+    """``posterior`` (n, p) draws and ``estimate`` (p,) of one data set."""
 
     posterior: np.ndarray
     estimate: np.ndarray
-    warnings: tuple[str, ...]
 
 
 def seen_by(problem: Problem, state: InferenceState, data: DataSet) -> tuple[Problem, InferenceState]:
@@ -39,7 +38,10 @@ def seen_by(problem: Problem, state: InferenceState, data: DataSet) -> tuple[Pro
 
 
 def inferred(problem: Problem, state: InferenceState, number: int) -> Inferred:
-    """The posterior of the windows of ``problem`` by the generator's last step, seeded by the data set's ``number``."""
+    """The posterior of the windows of ``problem``; the generator's step is seeded by the data set's ``number``.
+
+    What the generator warns of is left out: it compares this data set with the one before, which was another.
+    """
     rng = randomness.stream(problem.seed, "coverage", problem.scenario, number)
     with threadpool_limits(1, user_api="blas"):
         _, info = problem.generator.step(
@@ -49,4 +51,4 @@ def inferred(problem: Problem, state: InferenceState, number: int) -> Inferred:
         raise ValueError(
             f"generator {type(problem.generator).__name__} gives no posterior whose coverage could be found"
         )
-    return Inferred(info.posterior, info.estimate, info.warnings)
+    return Inferred(info.posterior, info.estimate)

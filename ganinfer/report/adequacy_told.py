@@ -12,15 +12,18 @@ from ganinfer.report import words
 from ganinfer.report.reading import Run
 
 _LARGEST = "largest residual: "
-#: Regions that are listed, and how unusual one has to be.
-_MOST_PLACES, REMARKABLE = 6, 3.0
+#: Regions that are listed, and blocks below which none is: what is usual of so few is not known.
+_MOST_PLACES, _LEAST_BLOCKS = 6, 8
+#: If the model is right, a region is named by chance in one genome out of twenty.
+_CHANCE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
     """Blocks of linked windows: ``contig`` (n,), ``left`` and ``right`` (n,), and how unusual each is.
 
-    ``score`` (n,): the mean normal score of its windows, in standard errors as blocks scatter.
+    ``score`` (n,): the mean normal score of its windows, in standard errors as blocks scatter; above ``remarkable``
+    chance hardly brings any of them.
     """
 
     contig: np.ndarray
@@ -28,6 +31,12 @@ class Regions:
     right: np.ndarray
     score: np.ndarray
     num_windows: np.ndarray
+
+    @property
+    def remarkable(self) -> float:
+        from scipy.stats import norm
+
+        return float(norm.isf(_CHANCE / len(self.score)))
 
 
 def _adequacy(run: Run) -> Mapping[str, Any]:
@@ -76,7 +85,7 @@ def regions(run: Run) -> Regions | None:
     if table is None:
         return None
     names, index = np.unique(table["block"], return_inverse=True)
-    if len(names) == len(index):
+    if len(names) == len(index) or len(names) < _LEAST_BLOCKS:
         return None
     size = np.bincount(index)
     mean = np.bincount(index, table["unusual"]) / size
@@ -96,7 +105,7 @@ def places(run: Run) -> list[str]:
     found = regions(run)
     if found is None:
         return []
-    worst = [i for i in np.argsort(-found.score) if found.score[i] > REMARKABLE][:_MOST_PLACES]
+    worst = [i for i in np.argsort(-found.score) if found.score[i] > found.remarkable][:_MOST_PLACES]
     return [
         f"{found.contig[i]}:{found.left[i] + 1:,}–{found.right[i]:,}, {found.num_windows[i]} windows "
         f"({found.score[i]:.1f} standard errors)"

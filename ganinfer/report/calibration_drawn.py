@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from ganinfer.ranks import ecdf_band
 from ganinfer.report.calibration_told import KINDS
 from ganinfer.report.reading import Run
 from ganinfer.report.style import BLUE, GREEN, GREY, INK, LIGHT, VERMILLION, Drawing, panels
 
 _COLOURS = dict(zip(KINDS, (BLUE, VERMILLION, GREEN), strict=True))
 _POINTS = np.linspace(0, 1, 101)
-_TAIL = 0.025
 
 
 def calibration(run: Run) -> Drawing | str:
     """Each parameter's ranks: the share of truths below every quantile of their posteriors, less what is expected."""
-    from scipy.stats import binom
-
     table = run.calibrated
     if table is None:
         return run.absent.get("calibration.parquet", "the run has not been calibrated")
@@ -29,7 +27,7 @@ def calibration(run: Run) -> Drawing | str:
             if len(ranks) == 0:
                 continue
             if kind == kinds[0]:
-                low, high = (binom.ppf(tail, len(ranks), _POINTS) / len(ranks) for tail in (_TAIL, 1 - _TAIL))
+                low, high = ecdf_band(len(ranks), _POINTS, _common(run, kind, name))
                 ax.fill_between(_POINTS, low - _POINTS, high - _POINTS, color=LIGHT, lw=0)
             below = np.searchsorted(np.sort(ranks), _POINTS, side="right") / len(ranks)
             ax.plot(_POINTS, below - _POINTS, color=_COLOURS[kind], label=KINDS[kind])
@@ -49,3 +47,9 @@ def calibration(run: Run) -> Drawing | str:
         "wide. A line on one side of zero: estimates are too high (above) or too low."
     )
     return Drawing(figure, f"Ranks of truths among posterior draws of {len(names)} parameters.", caption)
+
+
+def _common(run: Run, kind: str, name: str) -> float:
+    """The error that all data sets share in a parameter, in posterior standard deviations."""
+    said = ((run.calibration or {}).get(kind) or {}).get("parameters") or {}
+    return float((said.get(name) or {}).get("common_error") or 0.0)

@@ -24,7 +24,7 @@ def sentence(kind: str, said: Mapping[str, Any]) -> str:
     """How often intervals held the truth, over all parameters together."""
     parts = [
         f"{float(level):.0%} intervals held the truth in {found['held']:,} of {found['of']:,} cases "
-        f"({words.percent(found['share'])})"
+        f"({words.percent(found['held'] / found['of'])})"
         for level, found in said["pooled"].items()
     ]
     return f"In {said['sets']:,} simulated data sets with truths {KINDS[kind]}, {words.listing(parts)}."

@@ -84,7 +84,7 @@ def _figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
     if not run.comparison:
         return FIGURES
     if run.compares_windows:
-        own = set() if run.estimates else set(FIGURES) - {"timing"}
+        own = {"places"} if run.estimates else set(FIGURES) - {"timing"}  # a scenario's own run is not judged by itself
         return {name: draw for name, draw in CONTENDED.items() if name not in own}
     left_out = set() if run.estimates else {"model", "prior_to_posterior", "pairs"}
     if len(run.comparison["probabilities"]) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganinfer.report.adequacy_told import REMARKABLE, regions
+from ganinfer.report.adequacy_told import regions
 from ganinfer.report.reading import Run
 from ganinfer.report.style import BLUE, GREY, INK, LIGHT, VERMILLION, Drawing, canvas
 
@@ -29,7 +29,7 @@ def places(run: Run) -> Drawing | str:
         x = (middle[mine] - start + offset) / 1e6
         ax.plot(x, table["unusual"][mine], ".", ms=3, color=BLUE if number % 2 == 0 else GREY, alpha=0.6, mew=0)
         if found is not None:
-            own = (found.contig == contig) & (found.score > REMARKABLE)
+            own = (found.contig == contig) & (found.score > found.remarkable)
             for left, right in zip(found.left[own], found.right[own], strict=True):
                 ax.axvspan(
                     (left - start + offset) / 1e6, (right - start + offset) / 1e6, color=VERMILLION, alpha=0.25, lw=0
@@ -53,7 +53,7 @@ def places(run: Run) -> Drawing | str:
     expected = 0.0228 * len(middle)
     caption = (
         "How far a window's statistics lie from those of simulated windows, as a normal score: of windows that the "
-        f"model makes 2.3 % lie above 2, which would be {expected:.0f} of these; {beyond} do. Orange: regions further "
-        f"above the others than {REMARKABLE:g} standard errors."
+        f"model makes 2.3 % lie above 2, which would be {expected:.0f} of these; {beyond} do. Orange: regions so far "
+        "above the others as chance takes any of them in one genome out of twenty."
     )
     return Drawing(figure, f"Windows along the genome by how unusual they are; {beyond} above two.", caption)

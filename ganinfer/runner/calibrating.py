@@ -14,19 +14,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ganinfer import randomness, storage
+from ganinfer import randomness, report, storage
 from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
-from ganinfer.experiment import Experiment
+from ganinfer.experiment import Experiment, loads
 from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, inferring, parts, rounds, summing_up
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.refusing import refuse
+from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.refusing import check_gives_posterior, refuse
+from ganinfer.runner.summing_up import ABOUT, FULL, PRIOR, SHARED
+
+#: Where runs of their own are until they are recorded.
+_RUNS = "runs"
 
 Around = Literal["posterior", "prior"]
-#: Data sets inferred with a run's simulations, and those that are runs of their own.
-SHARED, FULL, PRIOR = "posterior", "full", "prior"
-ABOUT = "about.json"
 Told = Callable[[str], None]
 
 
@@ -37,60 +39,86 @@ def calibrate(
     sets: int = 100,
     around: Around = "posterior",
     full: int = 0,
+    seed: int | None = None,
+    scenario: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Infer ``sets`` data sets whose truth is known, and write what came of it to ``output``/calibration.
 
     ``around`` the posterior of the finished run in ``output``, the first ``full`` of them by runs of their own as well;
-    or around the prior, each by a run of its own. What is there from before counts; more data sets go on from it.
+    or around the prior, each by a run of its own. ``seed`` and ``scenario`` are the run's, where there is one. What is
+    there from before counts; more data sets go on from it.
 
     Raises ``ValueError`` kinds for anything wrong with the experiment, its data or the folder.
     """
     events = progress or Silent()
-    if experiment.kind != "windows":
-        raise RunError(
-            "calibrate is for windows: a comparison of tables of SNPs is calibrated and tested as it is made"
-        )
+    experiment, scenario = _as_run(experiment, output, seed, scenario)
+    assembling.import_training(experiment)
+    if around == "posterior":
+        _check_run(experiment, output)
     with storage.RunFolder.of_calibration(output) as folder:
-        assembling.import_training(experiment)
-        if around == "posterior":
-            _check_run(experiment, output)
         events.message("Checking the experiment")
-        refuse(experiment, network=True, resume=True, scenario=None)
+        refuse(experiment, network=True, resume=True, scenario=scenario)
         with assembling.executor(experiment) as workers:
             events.message("Reading the data")
             real = assembling.open_data(experiment, workers, assembling.cache_folder(output))
-            scenario = assembling.only_scenario(experiment, None)
             problem, _ = inferring.problem_of(experiment, scenario, real, folder.path / "cache")
+            task = _Task(experiment, problem, output, folder, workers, events.message)
             if around == "posterior":
-                _around_posterior(experiment, problem, output, folder, sets, full, workers, events.message)
+                _around_posterior(task, sets, full)
             else:
-                _around_prior(experiment, problem, output, folder, sets, workers, events.message)
+                _keep_or_forget(folder, {"experiment": _digest(experiment)}, PRIOR)
+                _full(task, PRIOR, _Truths(problem, PRIOR), sets)
         storage.remove(folder.path / "cache")
         path = summing_up.written(folder, output, experiment.level)
-    if (output / "result.json").exists():
-        from ganinfer import report
-
-        report.write_report(output)
+        if (output / "result.json").exists():
+            report.write_report(output)
     return path
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a calibration is of, where it goes, and who works on it."""
+
+    experiment: Experiment
+    problem: Any
+    output: Path
+    folder: storage.RunFolder
+    workers: Executor
+    told: Told
+
+
+def _as_run(experiment: Experiment, output: Path, seed: int | None, scenario: str | None) -> tuple[Experiment, str]:
+    """The experiment with the seed of the run in ``output``, and that run's scenario, where there is one."""
+    if experiment.kind != "windows":
+        raise RunError("calibrate is for windows; a comparison of tables of SNPs is calibrated as it is made")
+    check_gives_posterior(experiment, "whose coverage could be found; take matching")
+    made = (output / parts.EXPERIMENT).exists()
+    if seed is None and made:
+        seed = loads((output / parts.EXPERIMENT).read_text(), output, parts.EXPERIMENT).seed
+    if seed is not None:
+        experiment = experiment.model_copy(update={"seed": seed})
+    if (output / parts.WANTED).exists():
+        asked = storage.read_json(output / parts.WANTED)["scenario"]
+        if asked is None:
+            raise RunError(
+                f"{output} compares scenarios; calibrate the run of one of them: "
+                f"--output {output / storage.SCENARIOS}/NAME"
+            )
+        if scenario not in (None, asked):
+            raise RunError(f"{output} holds a run of scenario {asked}, not of {scenario}")
+        scenario = asked
+    return experiment, assembling.only_scenario(experiment, scenario)
 
 
 def _check_run(experiment: Experiment, output: Path) -> None:
     from ganinfer.runner.running import check_same
 
     if not (output / "result.json").exists():
-        raise RunError(
-            f"{output} holds no finished run: make it first (ganinfer run), or calibrate with --around prior"
-        )
+        raise RunError(f"{output} holds no finished run: make it first (ganinfer run), or give --around prior")
     if not (output / "posterior.parquet").exists():
-        raise RunError(
-            f"the run in {output} gave no posterior, so there are no intervals whose coverage could be found"
-        )
-    if storage.read_json(output / "result.json").get("comparison"):
-        raise RunError(
-            f"{output} compares scenarios; calibrate the run of one of them, in {output / storage.SCENARIOS}/NAME"
-        )
-    check_same(experiment, output)
+        raise RunError(f"the run in {output} gave no posterior, so there are no intervals to find the coverage of")
+    check_same(experiment, output, "a calibration is of the run's own experiment")
 
 
 @dataclass(frozen=True)
@@ -111,49 +139,41 @@ class _Truths:
 # --- around the posterior -----------------------------------------------------------------------------------------
 
 
-def _around_posterior(
-    experiment: Experiment,
-    problem: Any,
-    output: Path,
-    folder: storage.RunFolder,
-    sets: int,
-    full: int,
-    workers: Executor,
-    told: Told,
-) -> None:
+def _around_posterior(task: _Task, sets: int, full: int) -> None:
     from ganinfer import coverage
 
-    posterior = parts.posterior(output)
-    _same_as_before(folder, SHARED, {"posterior": hashlib.sha256(posterior.tobytes()).hexdigest()})
+    problem, folder = task.problem, task.folder
+    posterior = parts.posterior(task.output)
+    told = storage.read_json(task.output / "result.json")["parameters"]
+    about: dict[str, Any] = {"posterior": summing_up.digest(posterior), "experiment": _digest(task.experiment)}
+    about["common"] = {name: values.get("monte_carlo") or 0.0 for name, values in told.items()}
+    _keep_or_forget(folder, about, SHARED, FULL)
     truths = _Truths(problem, SHARED, posterior)
     missing = [k for k in range(sets) if not _record(folder, SHARED, k).exists()]
     if missing:
-        with storage.RunFolder.create(output, resume=True) as run:
-            state, _ = rounds.read(problem, run)
-        judge = _judge(experiment, problem, state, posterior, workers, told)
-        told(f"Inferring {len(missing):,} simulated data sets with the simulations of the run")
+        state, _ = rounds.read(problem, folder.beside(task.output))
+        judge = _judge(task, state, posterior)
+        task.told(f"Inferring {len(missing):,} simulated data sets with the simulations of the run")
         theta = np.stack([truths[k] for k in missing])
-        stream = coverage.data_sets(problem, theta, missing, workers)
+        stream = coverage.data_sets(problem, theta, missing, task.workers)
         for number, truth, data in zip(missing, theta, stream, strict=True):
             seen = coverage.seen_by(problem, state, data)
             found = coverage.inferred(*seen, number)
-            row = summing_up.row(problem.parameters, truth, found.posterior, experiment.level)
-            folder.write_json(f"{SHARED}/{number:04d}.json", {**row, **judge(*seen), "warnings": list(found.warnings)})
-    _full(experiment, problem, output, folder, FULL, truths, full, workers, told)
+            row = summing_up.row(problem.parameters, truth, found.posterior, task.experiment.level)
+            folder.write_json(f"{SHARED}/{number:04d}.json", {**row, **judge(*seen)})
+    _full(task, FULL, truths, full)
 
 
-def _judge(
-    experiment: Experiment, problem: Any, state: Any, posterior: np.ndarray, workers: Executor, told: Told
-) -> Callable[[Any, Any], dict[str, Any]]:
+def _judge(task: _Task, state: Any, posterior: np.ndarray) -> Callable[[Any, Any], dict[str, Any]]:
     """What says whether a data set is flagged, from fresh windows that all data sets share."""
     from ganinfer import verdict
 
-    section = experiment.adequacy
+    section, problem = task.experiment.adequacy, task.problem
     if section.windows == 0:
         return lambda *_: {"adequacy": None}
     settings = AdequacySettings(section.windows, section.data_sets)
-    told("Simulating windows at the solution to judge by")
-    fresh = verdict.simulated(problem, state.networks, posterior, settings, workers)
+    task.told("Simulating windows at the solution to judge by")
+    fresh = verdict.simulated(problem, state.networks, posterior, settings, task.workers)
     found = verdict.Judge(problem, state, posterior, fresh, settings.data_sets)
 
     def judged(seen: Any, at: Any) -> dict[str, Any]:
@@ -164,78 +184,58 @@ def _judge(
     return judged
 
 
-def _same_as_before(folder: storage.RunFolder, kind: str, now: Mapping[str, Any]) -> None:
-    """Forget data sets around another solution: the run has gone on since."""
-    path = folder.path / kind / ABOUT
-    if path.exists() and {k: v for k, v in storage.read_json(path).items() if k in now} != dict(now):
-        for old in (kind, FULL):
-            storage.remove(folder.path / old)
-    folder.write_json(f"{kind}/{ABOUT}", now)
+def _keep_or_forget(folder: storage.RunFolder, now: Mapping[str, Any], *kinds: str) -> None:
+    """Forget data sets of other ``kinds`` of run than ``now``: around another solution, or of another experiment."""
+    name = ABOUT.format(kinds[0])
+    path = folder.path / name
+    before = storage.read_json(path) if path.exists() else {}
+    if {key: value for key, value in before.items() if key in now} != dict(now):
+        for kind in reversed(kinds):
+            for run in (folder.path / _RUNS).glob(f"{kind}-*"):
+                storage.remove(run)
+            storage.remove(folder.path / kind)
+        folder.write_json(name, now)
 
 
 def _record(folder: storage.RunFolder, kind: str, number: int) -> Path:
     return folder.path / kind / f"{number:04d}.json"
 
 
-# --- runs of their own --------------------------------------------------------------------------------------------
-
-
-def _around_prior(
-    experiment: Experiment,
-    problem: Any,
-    output: Path,
-    folder: storage.RunFolder,
-    sets: int,
-    workers: Executor,
-    told: Told,
-) -> None:
-    _same_as_before(folder, PRIOR, {"experiment": _digest(experiment)})
-    _full(experiment, problem, output, folder, PRIOR, _Truths(problem, PRIOR), sets, workers, told)
-
-
 def _digest(experiment: Experiment) -> str:
-    from ganinfer.runner.completing import completed, dump_yaml
+    """Of all that the answer depends on."""
     from ganinfer.runner.running import MAY_CHANGE
 
     kept = {k: v for k, v in completed(experiment).items() if k not in MAY_CHANGE or k in ("budget", "adequacy")}
     return hashlib.sha256(dump_yaml(kept).encode()).hexdigest()
 
 
-def _full(
-    experiment: Experiment,
-    problem: Any,
-    output: Path,
-    folder: storage.RunFolder,
-    kind: str,
-    truths: _Truths,
-    sets: int,
-    workers: Executor,
-    told: Told,
-) -> None:
+# --- runs of their own --------------------------------------------------------------------------------------------
+
+
+def _full(task: _Task, kind: str, truths: _Truths, sets: int) -> None:
     """The first ``sets`` data sets, each inferred by a run of its own in a folder of its own, with its own seed."""
     from ganinfer import coverage
-    from ganinfer.runner.completing import completed
 
-    complete = completed(experiment) if sets else {}
+    problem, folder = task.problem, task.folder
+    complete = completed(task.experiment) if sets else {}
     for number in range(sets):
         if _record(folder, kind, number).exists():
             continue
-        told(f"Simulated data set {number + 1} of {sets}, a run of its own")
-        path = folder.path / "runs" / f"{kind}-{number:04d}"
-        truth = truths[number]
-        (data,) = coverage.data_sets(problem, truth[None], [number], workers)
+        task.told(f"Simulated data set {number + 1} of {sets}, a run of its own")
+        name = f"{kind}-{number:04d}"
+        path, cache, truth = folder.path / _RUNS / name, folder.path / "cache" / name, truths[number]
+        (data,) = coverage.data_sets(problem, truth[None], [number], task.workers)
         # What its networks read stays on the disk, as the real windows do.
-        cache = folder.path / "cache" / f"{kind}-{number:04d}"
         arrays = {name: _mapped(cache / f"{name}.npy", array) for name, array in data.arrays.items()}
         observed = replace(problem.observed, arrays=arrays, spectra=data.spectra)
-        seed = randomness.simulator_seed(problem.seed, "calibration", kind, number)
-        mine = replace(problem, observed=observed, seed=seed)
-        parts.infer(experiment, complete, mine, {"simulated": True}, path, output, workers, Silent())
-        row = summing_up.row(problem.parameters, truth, parts.posterior(path), experiment.level)
+        own = replace(problem, observed=observed, seed=randomness.simulator_seed(problem.seed, "calibration", name))
+        parts.infer(task.experiment, complete, own, {"simulated": True}, path, task.output, task.workers, Silent())
+        row = summing_up.row(problem.parameters, truth, parts.posterior(path), task.experiment.level)
         adequacy = storage.read_json(path / "result.json")["adequacy"]
-        folder.write_json(f"{kind}/{number:04d}.json", {**row, "adequacy": adequacy, "warnings": []})
-        storage.remove(cache)
-        storage.remove(path)
+        warnings = storage.read_json(path / "warnings.json")["warnings"]
+        folder.write_json(f"{kind}/{number:04d}.json", {**row, "adequacy": adequacy, "warnings": warnings})
+        for done in (path, cache):
+            storage.remove(done)
 
 
 def _mapped(path: Path, array: np.ndarray) -> np.ndarray:

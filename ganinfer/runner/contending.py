@@ -32,8 +32,6 @@ _CHOSEN = (
     "metrics.parquet",
     "fit.npz",
     "fit.json",
-    "adequacy.npz",
-    "windows.parquet",
     "best.demes.yaml",
     "bundle",
 )
@@ -127,7 +125,8 @@ def _part(
 ) -> Path:
     """The run of one scenario, begun, gone on with or already there; its folder."""
     path = whole.path / storage.SCENARIOS / problem.scenario
-    parts.infer(experiment, complete, problem, summary, path, whole.path, workers, events)
+    # The comparison says whether each of them fits.
+    parts.infer(experiment, complete, problem, summary, path, whole.path, workers, events, judged=False)
     if not (path / "posterior.parquet").exists():
         raise RunError(
             f"generator {experiment.generator.name} gives no posterior of {problem.scenario}, from which scenarios are "
@@ -176,7 +175,7 @@ def _solution(part: Path) -> Any:
 def _seconds(parts: Sequence[Path], comparing: float, clock: float) -> dict[str, float]:
     """What was spent on what; ``clock``: seconds of this process, which may have found parts finished by another."""
     spent = [storage.read_json(part / "result.json")["seconds"] for part in parts]
-    names = ("simulate", "train", "move", "judge")
+    names = ("simulate", "train", "move")
     total = max(clock, sum(s["total"] for s in spent) + comparing)
     return {**{name: sum(s.get(name, 0.0) for s in spent) for name in names}, "compare": comparing, "total": total}
 
@@ -214,7 +213,6 @@ def _write(
         best,
         said,
         estimates,
-        adequacy={n: f["adequacy"] for n, f in zip(names, found, strict=True)},
         simulated=0,
         seconds=seconds,
         seed=experiment.seed,

@@ -66,6 +66,8 @@ def infer(
     workers: Executor,
     events: Progress,
     clock: recording.Clock,
+    *,
+    judged: bool = True,
 ) -> None:
     """Rounds until nothing is left to do, each on disk before the next begins; then what ``folder`` is to hold."""
     from ganinfer import inference
@@ -92,7 +94,9 @@ def infer(
         events.round_finished(index, recording.shown(entry))
         stopped = _why_stop(problem, state, history)
     events.message("Comparing the fitted model with the data")
-    recording.finish(experiment, problem, state, history, stopped, folder, workers, tracker, clock, events.message)
+    recording.finish(
+        experiment, problem, state, history, stopped, folder, workers, tracker, clock, events.message, judged=judged
+    )
     for sentence in tracker.warnings:
         events.message(sentence)
 

@@ -28,10 +28,13 @@ def infer(
     parent: Path,
     workers: Executor,
     events: Progress,
+    *,
+    judged: bool = True,
 ) -> Path:
     """Infer ``problem`` in the folder ``path``, which it returns; ``parent`` is the folder of the run it is part of.
 
-    ``complete`` is the experiment with every default, ``summary`` what data.json is to say.
+    ``complete`` is the experiment with every default, ``summary`` what data.json is to say; ``judged``: whether a
+    verdict on its model is wanted.
     """
     before = recording.tracked(path)
     with storage.RunFolder.create(path, resume=(path / "rounds").exists()) as folder:
@@ -41,7 +44,7 @@ def infer(
         title = problem.setup.title
         tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=parent)
         with recording.ended(tracker):
-            inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock())
+            inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock(), judged=judged)
     return path
 
 

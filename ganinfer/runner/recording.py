@@ -16,7 +16,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling, judging, results, rounds
+from ganinfer.runner import assembling, judging, results, rounds, summing_up
 
 History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
@@ -38,6 +38,7 @@ _ARTIFACTS = (
     "fit.json",
     "adequacy.npz",
     "windows.parquet",
+    "replicates.json",
     "best.demes.yaml",
 )
 
@@ -293,10 +294,12 @@ def finish(
     tracker: tracking.Tracker,
     clock: Clock,
     told: Callable[[str], None],
+    *,
+    judged: bool = True,
 ) -> None:
     """Posterior, comparison with the data, verdict, result, report, bundle; then the record in MLflow.
 
-    ``told`` hears what is being done.
+    ``told`` hears what is being done; ``judged``: whether there is to be a verdict.
     """
     from ganinfer.predictive import predict
 
@@ -308,9 +311,13 @@ def finish(
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
     folder.write_json("fit.json", fit.values)
-    adequacy, spent = judging.judged(experiment, problem, state, info.posterior, folder, workers, told)
+    adequacy, spent = judging.judged(
+        experiment, problem, state, info.posterior if judged else None, folder, workers, told
+    )
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
     said = _write_warnings(info, folder, tracker)
+    storage.remove(folder.path / "replicates.json")  # of the answer before, where there was one
+    summing_up.forget(folder, posterior)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
     folder.write_json(
         "result.json",

@@ -51,7 +51,9 @@ def refuse(experiment: Experiment, *, network: bool, resume: bool = False, scena
     for name in scenarios if windows else ():
         assembling.round_plan(experiment, parameters[name])
     if windows and len(scenarios) > 1:
-        _check_generator(experiment)
+        check_gives_posterior(
+            experiment, "from which scenarios are compared; take matching, or infer one of them with --scenario"
+        )
     _check_encodings(experiment)
     if windows:
         _check_length(experiment)
@@ -127,13 +129,11 @@ def _try_simulator(
             raise told from error
 
 
-def _check_generator(experiment: Experiment) -> None:
-    """Raise where the generator gives no posterior, from which scenarios on windows are compared."""
+def check_gives_posterior(experiment: Experiment, wanted: str) -> None:
+    """Raise where the generator gives no posterior; ``wanted`` says what it is needed for, and what to do."""
     if getattr(assembling.generator(experiment), "uses", "statistics") != "statistics":
-        raise RunError(
-            f"{experiment.place('generator')}: {experiment.generator.name} follows the critic and gives no posterior, "
-            "from which scenarios are compared; take matching, or infer one of them with --scenario"
-        )
+        name = experiment.generator.name
+        raise RunError(f"{experiment.place('generator')}: {name} follows the critic and gives no posterior, {wanted}")
 
 
 def _check_encodings(experiment: Experiment) -> None:

@@ -15,6 +15,7 @@ from ganinfer.experiment import Experiment
 from ganinfer.parameters import Parameters
 from ganinfer.progress import Progress
 from ganinfer.runner import parts
+from ganinfer.runner.completing import dump_yaml
 
 JSON, FOLDER = "replicates.json", "replicates"
 #: Estimates further apart than this, in standard deviations of their posteriors, disagree,
@@ -43,7 +44,7 @@ def replicate(
     for k in range(2, number + 1):
         path = folder.path / FOLDER / f"{k:02d}"
         paths.append(path)
-        if not (path / "result.json").exists():
+        if not _done(path, complete):
             events.message(f"Replicate {k} of {number}")
             own = replace(problem, seed=randomness.simulator_seed(problem.seed, "replicate", k))
             parts.infer(experiment, complete, own, summary, path, folder.path, workers, events)
@@ -54,6 +55,12 @@ def replicate(
         folder.write_json("warnings.json", {"warnings": [*said, *before]})
     report.write_report(folder.path)
     return found
+
+
+def _done(path: Path, complete: Mapping[str, Any]) -> bool:
+    """Whether the run in ``path`` has finished with the budget that is given now."""
+    written = path / parts.EXPERIMENT
+    return (path / "result.json").exists() and written.read_text() == dump_yaml(complete)
 
 
 def agreement(parameters: Parameters, folders: Sequence[Path]) -> dict[str, Any]:

@@ -73,7 +73,6 @@ def compared(
     comparison: Mapping[str, Any],
     parameters: Mapping[str, Mapping[str, Any]],
     *,
-    adequacy: Mapping[str, Any] | None = None,
     simulated: int,
     seconds: Mapping[str, float],
     seed: int,
@@ -81,15 +80,13 @@ def compared(
 ) -> dict[str, Any]:
     """The same for a comparison: ``parameters`` of every scenario by name, none where only the comparison was asked.
 
-    The run's own are those of the scenario ``chosen``: the ``best``, or another where users said so. ``adequacy`` of
-    scenarios that were judged by themselves; of others only the p-value of the comparison is known.
+    The run's own are those of the scenario ``chosen``: the ``best``, or another where users said so.
     """
     scenarios = {
         name: {
             "probability": probability,
             "parameters": dict(parameters[name]) if name in parameters else None,
-            "adequacy": (adequacy or {}).get(name)
-            or {"verdict": None, "p_value": comparison["prior_predictive_p"][name], "critic_auc": None},
+            "adequacy": {"verdict": None, "p_value": comparison["prior_predictive_p"][name], "critic_auc": None},
         }
         for name, probability in comparison["probabilities"].items()
     }

@@ -18,7 +18,7 @@ from ganinfer.runner import assembling, comparing, contending, inferring, planni
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.parts import EXPERIMENT, WANTED
-from ganinfer.runner.refusing import refuse
+from ganinfer.runner.refusing import check_gives_posterior, refuse
 
 
 def run(
@@ -49,6 +49,8 @@ def run(
     several = scenario is None and len(experiment.scenarios) > 1
     if replicates > 1 and (several or experiment.kind == "loci"):
         raise RunError("replicates are of one scenario's parameters on windows: name it with --scenario")
+    if replicates > 1:
+        check_gives_posterior(experiment, "by which replicates are compared; take matching")
     if experiment.kind == "loci":
         wanted = comparing.Wanted(scenario, compare_only, store)
         return _compared(experiment, output, wanted, resume, events, clock)
@@ -163,8 +165,10 @@ def _windows(experiment: Experiment, begun: _Begun) -> RealWindows:
 MAY_CHANGE = ("budget", "comparison", "adequacy", "execution", "tracking", "name")
 
 
-def check_same(experiment: Experiment, folder: Path) -> None:
-    """Refuse to resume a run of another experiment."""
+def check_same(
+    experiment: Experiment, folder: Path, told: str = "--resume goes on with the run's own experiment"
+) -> None:
+    """Refuse to resume a run of another experiment; ``told``: what else asks for the same one."""
     path = folder / EXPERIMENT
     if not path.exists():
         return
@@ -177,8 +181,7 @@ def check_same(experiment: Experiment, folder: Path) -> None:
         differing.append("the order of what is in data")
     if differing:
         raise RunError(
-            f"{folder}: --resume goes on with the run's own experiment, but {', '.join(differing)} changed; "
-            "undo that, or start a new run with another --output"
+            f"{folder}: {told}, but {', '.join(differing)} changed; undo that, or start a new run with another --output"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,13 @@ import numpy as np
 
 from ganinfer import storage
 from ganinfer.parameters import Parameters
+from ganinfer.ranks import coverage, held, uniform_p
 
 JSON, TABLE = "calibration.json", "calibration.parquet"
+#: Data sets inferred with a run's simulations, and those that are runs of their own.
+SHARED, FULL, PRIOR = "posterior", "full", "prior"
+#: What the data sets of a kind belong to.
+ABOUT = "about-{}.json"
 #: Levels of intervals whose coverage is told, beside the experiment's own.
 _LEVELS = (0.5, 0.9)
 #: A model with a smaller p-value is flagged.
@@ -40,6 +46,11 @@ def row(parameters: Parameters, truth: np.ndarray, posterior: np.ndarray, level:
     }
 
 
+def digest(posterior: np.ndarray) -> str:
+    """Of the posterior's draws (n, p), by which what belongs to a run is told from what belonged to it before."""
+    return hashlib.sha256(np.ascontiguousarray(posterior).tobytes()).hexdigest()
+
+
 def records(folder: Path, kind: str) -> dict[int, dict[str, Any]]:
     """The records of one kind of data sets, by number."""
     paths = sorted((folder / kind).glob("[0-9]*.json"))
@@ -51,10 +62,13 @@ def written(folder: storage.RunFolder, output: Path, level: float) -> Path:
 
     Returns the path of the first.
     """
-    from ganinfer.runner.calibrating import FULL, PRIOR, SHARED
-
     known = {kind: records(folder.path, kind) for kind in (SHARED, FULL, PRIOR)}
-    said = {kind: summed(list(found.values()), level) for kind, found in known.items() if found}
+    common = storage.read_json(folder.path / ABOUT.format(SHARED)).get("common") if known[SHARED] else None
+    said = {
+        kind: summed(list(found.values()), level, common if kind == SHARED else None)
+        for kind, found in known.items()
+        if found
+    }
     if known[FULL] and known[SHARED]:
         said[FULL]["beside_shared"] = _beside(known[FULL], known[SHARED])
     path = folder.write_json(JSON, said)
@@ -64,29 +78,52 @@ def written(folder: storage.RunFolder, output: Path, level: float) -> Path:
     return path
 
 
-def summed(rows: Rows, level: float) -> dict[str, Any]:
-    """Of data sets of one kind."""
+def forget(run: storage.RunFolder, posterior: np.ndarray) -> None:
+    """Take what was found around another posterior than a finished run's (n, p) out of what is told of it."""
+    folder = run.beside(run.path / storage.CALIBRATION)
+    about = folder.path / ABOUT.format(SHARED)
+    if not (folder.path / JSON).exists() or not about.exists():
+        return
+    if storage.read_json(about)["posterior"] == digest(posterior):
+        return
+    for name in (SHARED, FULL, about.name, JSON, TABLE):
+        storage.remove(folder.path / name)
+    storage.remove(run.path / "bundle" / JSON)
+    if records(folder.path, PRIOR):
+        folder.write_json(JSON, {PRIOR: summed(list(records(folder.path, PRIOR).values()), _LEVELS[-1])})
+        folder.write_table(TABLE, _table({PRIOR: records(folder.path, PRIOR)}))
+
+
+def summed(rows: Rows, level: float, common: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Of data sets of one kind.
+
+    ``common``: by parameter, the Monte Carlo error of the simulations that all of them share; none where each has its
+    own.
+    """
+    common = common or {}
     names = list(rows[0]["parameters"])
     ranks = {name: np.array([r["parameters"][name]["rank"] for r in rows]) for name in names}
     levels = sorted({*_LEVELS, level})
-    by_parameter = {name: _of_parameter([r["parameters"][name] for r in rows], levels) for name in names}
+    by_parameter = {
+        name: _of_parameter([r["parameters"][name] for r in rows], levels, common.get(name, 0.0)) for name in names
+    }
     pooled = np.concatenate(list(ranks.values()))
     return {
         "sets": len(rows),
         "parameters": by_parameter,
-        "pooled": {f"{each:g}": _coverage(pooled, each) for each in levels},
+        # Parameters of one data set err together: how far chance may take their common coverage, nobody knows.
+        "pooled": {f"{each:g}": {"held": int(held(pooled, each).sum()), "of": len(pooled)} for each in levels},
         "adequacy": _false_alarms([r["adequacy"] for r in rows]),
-        "warned": sum(bool(r.get("warnings")) for r in rows),
+        "warned": sum(bool(r["warnings"]) for r in rows) if all("warnings" in r for r in rows) else None,
     }
 
 
-def _of_parameter(found: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> dict[str, Any]:
-    from ganinfer.coverage import uniform_p
-
+def _of_parameter(found: Sequence[Mapping[str, Any]], levels: Sequence[float], common: float) -> dict[str, Any]:
     ranks, error, sd = (np.array([f[key] for f in found]) for key in ("rank", "error", "sd"))
     return {
-        "coverage": {f"{level:g}": _coverage(ranks, level) for level in levels},
-        "ranks_p": uniform_p(ranks),
+        "coverage": {f"{level:g}": _coverage(ranks, level, common) for level in levels},
+        "common_error": common,
+        "ranks_p": uniform_p(ranks) if common == 0 else None,
         "bias": float(error.mean() / max(sd.mean(), 1e-300)),
         "error_over_sd": float(np.sqrt((error**2).mean()) / max(np.sqrt((sd**2).mean()), 1e-300)),
         "rmse": float(np.sqrt((error**2).mean())),
@@ -94,17 +131,13 @@ def _of_parameter(found: Sequence[Mapping[str, Any]], levels: Sequence[float]) -
     }
 
 
-def _coverage(ranks: np.ndarray, level: float) -> dict[str, Any]:
-    from ganinfer.coverage import coverage
-
-    found = coverage(ranks, level)
+def _coverage(ranks: np.ndarray, level: float, common: float) -> dict[str, Any]:
+    found = coverage(ranks, level, common)
     return {"held": found.held, "of": found.sets, "share": found.share, "band": list(found.band), "right": found.right}
 
 
 def _false_alarms(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     """How often a true model was flagged; a run of its own has a verdict, data sets of a shared pool a p-value."""
-    from ganinfer.coverage import uniform_p
-
     p_values = np.array([f["p_value"] for f in found if f is not None])
     if len(p_values) == 0:
         return None

@@ -79,12 +79,15 @@ class RunFolder:
 
     @classmethod
     def of_calibration(cls, path: str | Path) -> RunFolder:
-        """Lock the folder of calibrations in the run folder ``path``, which need not hold a run yet."""
-        folder = Path(path).absolute() / CALIBRATION
-        check_free(Path(path).absolute())
-        with told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder, Lock(folder), fresh=False)
+        """The folder of calibrations in the run folder ``path``, which is locked and need not hold a run yet."""
+        whole = Path(path).absolute()
+        with told(whole):
+            (whole / CALIBRATION).mkdir(parents=True, exist_ok=True)
+        return cls(whole / CALIBRATION, Lock(whole), fresh=False)
+
+    def beside(self, path: Path) -> RunFolder:
+        """Another folder of the same run, under the same lock, which is not its to release."""
+        return RunFolder(path, self._lock, fresh=False)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -102,7 +105,9 @@ class RunFolder:
         with contextlib.suppress(OSError):
             if [e.name for e in self.path.iterdir()] == ["rounds"]:
                 (self.path / "rounds").rmdir()
-                self.path.rmdir()
+            self.path.rmdir()  # refuses where there is anything
+            if self.path.name == CALIBRATION:
+                self.path.parent.rmdir()
 
     def _tidy(self, *, fresh: bool) -> None:
         """Remove what a killed run left unfinished, and, for a new run, what a failed start left."""

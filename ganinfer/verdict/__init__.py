@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ganinfer import randomness
 from ganinfer.adequacy import AdequacySettings, Reference, Verdict
 from ganinfer.contest.judging import judges
-from ganinfer.evidence import Genomes, LocalMean, genomes
+from ganinfer.evidence import genomes
 from ganinfer.execution import Executor
 from ganinfer.inference import InferenceState, Problem
 from ganinfer.training import area_under_curve
@@ -74,40 +74,24 @@ class Judge:
 
     def __init__(self, problem: Problem, state: InferenceState, posterior: np.ndarray, fresh: Fresh, num_sets: int):
         self.fresh = fresh
-        self.seen = seen(problem, state, posterior, fresh)
-        self._judges = judges([self.seen.contender], self.seen.looked, problem.seed)
-        rng = randomness.stream(problem.seed, "verdict", "data sets", problem.scenario)
-        self.drawn = self._drawn(problem, state, num_sets, rng)
-        self.reference = Reference(self.drawn.statistics, self.guide(self.drawn.means), self.seen.families)
+        # With more threads, sums in another order could let one direction more or less pass.
+        with threadpool_limits(1, user_api="blas"):
+            self.seen = seen(problem, state, posterior, fresh)
+            self._likelihood = judges([self.seen.contender], self.seen.looked, problem.seed).likelihoods[0]
+            rng = randomness.stream(problem.seed, "verdict", "data sets", problem.scenario)
+            parts = self.seen.contender, self.seen.looked, self.seen.plain
+            self.drawn = data_sets(problem, self.seen, fresh) if fresh.whole else genomes(*parts, num_sets, rng)
+            self.reference = Reference(self.drawn.statistics, self.guide(self.drawn.means), self.seen.families)
 
     def guide(self, means: np.ndarray) -> np.ndarray:
         """(n, p) what data sets with these ``means`` (n, J) along the directions say of the parameters."""
-        return self._judges.likelihoods[0].estimate(means)
+        return self._likelihood.estimate(means)
 
     def verdict(self, problem: Problem, state: InferenceState) -> Verdict:
         """Of the real windows, or of others in their place."""
-        along, plain = summaries(problem, state, self.seen)
-        return self.reference.verdict(plain, self.guide(along[None])[0])
-
-    def _drawn(self, problem: Problem, state: InferenceState, size: int, rng: np.random.Generator) -> Genomes:
-        if not self.fresh.whole:
-            return genomes(self.seen.contender, self.seen.looked, self.seen.plain, size, rng)
-        x = self.seen.contender.coordinates.encode(self.fresh.theta)
-        sides = data_sets(problem, state.networks, self.seen, self.fresh)
-        shares = [part.share * part.windows for part in self.seen.looked], self._plain_shares(problem)
-        widths = [len(part.real) for part in self.seen.looked], [p.values.shape[-1] for p in self.seen.plain]
-        linked = []
-        # Windows were simulated one by one: what linkage does to the noise of their means is put on it.
-        for values, own, width in zip(sides, shares, widths, strict=True):
-            usual = LocalMean(x, values[:, None])(x)
-            linked.append(usual + np.sqrt(np.repeat(own, width)) * (values - usual))
-        return Genomes(*linked)
-
-    def _plain_shares(self, problem: Problem) -> list[float]:
-        """Noise of the real means of the statistics as they are, as a multiple of that of independent windows."""
-        fold = problem.observed.fold
-        sizes = [len(fold) if part.fold is None else int((fold == part.fold).sum()) for part in self.seen.plain]
-        return [part.share * size for part, size in zip(self.seen.plain, sizes, strict=True)]
+        with threadpool_limits(1, user_api="blas"):
+            along, plain = summaries(problem, state, self.seen)
+            return self.reference.verdict(plain, self.guide(along[None])[0])
 
 
 def judge(
@@ -122,27 +106,26 @@ def judge(
     size, num_windows, _ = settings.shape(len(problem.observed), len(problem.parameters))
     told(f"Simulating {size * num_windows:,} windows at the solution to judge the model by")
     fresh = simulated(problem, state.networks, posterior, settings, executor)
-    # With more threads, sums in another order could let one direction more or less pass.
-    with threadpool_limits(1, user_api="blas"):
-        found = Judge(problem, state, posterior, fresh, settings.data_sets)
-        verdict = found.verdict(problem, state)
-        auc = critic_auc(problem, state, fresh)
-        left_out = None
-        if verdict.p_value < settings.level:
+    found = Judge(problem, state, posterior, fresh, settings.data_sets)
+    verdict = found.verdict(problem, state)
+    auc = critic_auc(problem, state, fresh)
+    left_out = None
+    if verdict.p_value < settings.level:
+        with threadpool_limits(1, user_api="blas"):
             left_out = without(problem, state, posterior, found.seen.families, verdict)
-        return Finding(
-            verdict=verdict_of(verdict.p_value, auc, left_out, settings.level),
-            p_value=verdict.p_value,
-            looks=verdict.parts,
-            critic_auc=auc,
-            z=verdict.z,
-            families=found.seen.families,
-            left_out=left_out,
-            distance=places.distances(problem, fresh),
-            data_sets=len(found.drawn),
-            num_windows=fresh.num_windows,
-            whole=fresh.whole,
-        )
+    return Finding(
+        verdict=verdict_of(verdict.p_value, auc, left_out, settings.level),
+        p_value=verdict.p_value,
+        looks=verdict.parts,
+        critic_auc=auc,
+        z=verdict.z,
+        families=found.seen.families,
+        left_out=left_out,
+        distance=places.distances(problem, fresh),
+        data_sets=len(found.drawn),
+        num_windows=fresh.num_windows,
+        whole=fresh.whole,
+    )
 
 
 def verdict_of(p_value: float, critic_auc: float, left_out: Without | None, level: float) -> str:

@@ -29,8 +29,9 @@ def without(
     problem: Problem, state: InferenceState, posterior: np.ndarray, families: Sequence[str], verdict: Verdict
 ) -> Without:
     """Leave out the family that looks oddest, and what networks add: an embedding mixes all kinds of statistics."""
-    left = (*({worst} if (worst := oddest(verdict, families)) else ()), EMBEDDING)
     results = fold_results(problem, state)
+    worst = oddest(verdict, families)
+    left = (worst, EMBEDDING) if worst in results[0].families else (EMBEDDING,)
     kept = np.array([family not in left for family in results[0].families])
     if not kept.any():
         return Without(left, {})
@@ -45,11 +46,11 @@ def without(
 
 
 def oddest(verdict: Verdict, families: Sequence[str]) -> str:
-    """The classical family whose largest residual is oddest; empty where a network's own statistics are."""
+    """The classical family whose largest residual is oddest, by its p-value and where these are equal by its size."""
     looks = {k.removeprefix(f"{LARGEST}: "): p for k, p in verdict.parts.items() if k.startswith(f"{LARGEST}: ")}
-    largest = {family: float(np.abs(verdict.z[np.array(families) == family]).max()) for family in looks}
-    worst = min(looks, key=lambda family: (looks[family], -largest[family]))
-    return "" if worst.split(" ")[0] in (EMBEDDING, CRITIC) else worst
+    classical = [family for family in looks if family.split(" ")[0] not in (EMBEDDING, CRITIC)]
+    largest = {family: float(np.abs(verdict.z[np.array(families) == family]).max()) for family in classical}
+    return min(classical, key=lambda family: (looks[family], -largest[family]))
 
 
 def _reduced(result: FoldResult, kept: np.ndarray) -> FoldResult:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganinfer.contest import Solution, columns, looking, means
-from ganinfer.evidence import Bounds, Contender, Looked, Plain, look, noise_share
+from ganinfer.evidence import Bounds, Contender, Genomes, LocalMean, Looked, Plain, look, noise_share
 from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.inference import CLASSICAL, EMBEDDING, InferenceState, Problem
 from ganinfer.simulation import encoding_specs
@@ -60,53 +60,70 @@ def summaries(problem: Problem, state: InferenceState, found: Seen) -> tuple[np.
     return along, np.concatenate([bound(values).mean(axis=0) for bound, values in pairs])
 
 
+def families(problem: Problem, networks: Sequence[FoldNetwork]) -> tuple[str, ...]:
+    """The family (d,) of every statistic that is looked at as it is: classical ones, then those of each network."""
+    classical = [name for name, columns in _kinds(problem).items() for _ in columns]
+    own = [(*[f"{EMBEDDING} {n.fold + 1}"] * n.width, f"{CRITIC} {n.fold + 1}") for n in networks]
+    return (*classical, *(name for part in own for name in part))
+
+
+def _kinds(problem: Problem) -> dict[str, np.ndarray]:
+    """Columns of the classical statistics by family."""
+    names = np.array(encoding_specs(problem.setup)[CLASSICAL].details["families"])
+    return {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+
+
 def _real(problem: Problem, state: InferenceState) -> list[np.ndarray]:
-    """Statistics of the real windows as they are: classical ones (m, d), and of each fold's windows its network's."""
+    """Statistics (m, d) of the real windows as they are: of each classical family, then of each fold's network."""
     observed = problem.observed
-    parts = [np.asarray(observed.arrays[CLASSICAL], dtype=float)]
+    classical = np.asarray(observed.arrays[CLASSICAL], dtype=float)
+    parts = [classical[:, columns] for columns in _kinds(problem).values()]
     for network in state.networks:
         mine = observed.fold == network.fold
         parts.append(np.concatenate([state.real_embedding[mine], state.real_logits[mine, None]], axis=1).astype(float))
     return parts
 
 
-def families(problem: Problem, networks: Sequence[FoldNetwork]) -> tuple[str, ...]:
-    """The family (d,) of every statistic that is looked at as it is: classical ones, then those of each network."""
-    classical = tuple(encoding_specs(problem.setup)[CLASSICAL].details["families"])
-    own = [(*[f"{EMBEDDING} {n.fold + 1}"] * n.width, f"{CRITIC} {n.fold + 1}") for n in networks]
-    return (*classical, *(name for part in own for name in part))
-
-
-def data_sets(problem: Problem, networks: Sequence[FoldNetwork], found: Seen, fresh: Fresh) -> list[np.ndarray]:
-    """Of fresh data sets as large as the real one: means (k, J) along the directions, and (k, d) of all else."""
-    fold = problem.observed.fold
-    along, plain = [], []
-    for k in range(len(fresh.theta)):
-        by_block = [fresh.classical[k]] if problem.classical else []
-        members = [fold == network.fold for network in networks]
-        for embedding, mine in zip(fresh.embedding, members, strict=True):
-            shared = [fresh.classical[k][mine]] if problem.classical else []
-            by_block.append(np.concatenate([*shared, embedding[k][mine]], axis=1))
-        along.append(means(found.looked, by_block))
-        own = [part.values[k] for part in found.plain]
-        parts = [own[0], *(values[mine] for values, mine in zip(own[1:], members, strict=True))]
-        plain.append(np.concatenate([part.mean(axis=0) for part in parts]))
-    return [np.stack(along), np.stack(plain)]
-
-
 def _plain(problem: Problem, state: InferenceState, fresh: Fresh) -> tuple[list[Bounds], list[Plain]]:
-    """Statistics of the fresh windows as they are, within bounds of their own."""
+    """Statistics of the fresh windows as they are, within bounds of their own.
+
+    Linkage is put on by family: it does more to haplotypes, say, than to the spectrum.
+    """
     observed = problem.observed
     inflation = linkage_inflation(np.asarray(observed.arrays[CLASSICAL], dtype=float), observed.block)
-    sides = [fresh.classical]
-    for embedding, logits in zip(fresh.embedding, fresh.logits, strict=True):
+    sides = [fresh.classical[..., columns] for columns in _kinds(problem).values()]
+    folds: list[int | None] = [None] * len(sides)
+    for network, embedding, logits in zip(state.networks, fresh.embedding, fresh.logits, strict=True):
         sides.append(np.concatenate([embedding, logits[..., None]], axis=-1).astype(float))
+        folds.append(network.fold)
     bounds = [Bounds.of(values.reshape(-1, values.shape[-1])) for values in sides]
-    folds, plain = [None, *(network.fold for network in state.networks)], []
+    plain = []
     for bound, values, real, fold in zip(bounds, sides, _real(problem, state), folds, strict=True):
         group = observed.block if fold is None else observed.block[observed.fold == fold]
         plain.append(Plain(bound(values), noise_share(bound(real), group, inflation), fold))
     return bounds, plain
+
+
+def data_sets(problem: Problem, found: Seen, fresh: Fresh) -> Genomes:
+    """Fresh data sets that were simulated whole, as large as the real one, with its linkage.
+
+    Their windows were simulated one by one. What linkage does to the noise of their means is put on the noise that an
+    emulator leaves of them, which lacks what went into the emulator.
+    """
+    x = found.contender.coordinates.encode(fresh.theta)
+    along = [_linked(problem, x, Plain(part.judge[0], part.share, part.fold)) for part in found.looked]
+    plain = [_linked(problem, x, part) for part in found.plain]
+    return Genomes(np.concatenate(along, axis=1), np.concatenate(plain, axis=1))
+
+
+def _linked(problem: Problem, x: np.ndarray, part: Plain) -> np.ndarray:
+    """(k, d) means of data sets at coordinates ``x`` (k, p) whose noise is that of linked windows."""
+    fold = problem.observed.fold
+    values = part.values if part.fold is None else part.values[:, fold == part.fold]
+    emulator, wanted = LocalMean(x, values), part.share * values.shape[1]
+    usual, leverage = emulator(x), np.minimum(emulator.leverage(x), 0.9)[:, None]
+    factor = np.sqrt(np.maximum(wanted - leverage, 0.0) / (1 - leverage))
+    return np.asarray(usual + factor * (values.mean(axis=1) - usual))
 
 
 def _near(
