@@ -103,6 +103,7 @@ def test_the_result_has_every_key(finished):
         "scenarios",
         "parameters",
         "adequacy",
+        "stability",
         "comparison",
         "simulated_windows",
         "stopped",
@@ -119,6 +120,8 @@ def test_the_result_has_every_key(finished):
     assert found["stopped"] in {"converged", "budget"}
     assert 0 < found["simulated_windows"] <= 600
     assert found["seed"] == 1
+    assert found["stability"].keys() == {"halves", "folds", "stable"}
+    assert found["stability"]["halves"]["Ne"] >= 0
     judged = found["adequacy"]
     assert judged == scenario["adequacy"]
     assert judged["verdict"] in {"adequate", "strained", "wrong"}

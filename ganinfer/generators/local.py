@@ -86,6 +86,7 @@ class Local:
         sizes = np.abs(cloud[:, self._kinks])
         self._kink_centre, self._kink_scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-300)
         self.num_local, self.degree, self.inflation, self.misfit = 0, 0, 1.0, 1.0
+        self.effective_windows = 0.0
         self.errors: dict[str, float] = {}
         self._emulators = [self._fit(pool) for pool in pools]
         self.num_directions = sum(len(e.target) for e in self._emulators)
@@ -124,6 +125,8 @@ class Local:
         real = found.of_real(pool.real)
         inflation = linkage_inflation(real, pool.block)
         self.num_local += int(used.sum())
+        shares = 1 / remoteness(radius[used], self._trusted)
+        self.effective_windows = max(self.effective_windows, float(shares @ moments.count[used]))
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, inflation)
         self.misfit = max(self.misfit, gap.dispersion)

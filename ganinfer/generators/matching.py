@@ -252,6 +252,7 @@ class Matching:
                 **({"shift": float(shifts.max())} if np.isfinite(shifts).all() else {}),
                 "match_distance": local.match_distance(posterior),
                 "num_local": float(local.num_local),
+                "effective_windows": local.effective_windows,
                 "degree": float(local.degree),
                 "num_directions": float(local.num_directions),
                 "excess": local.excess_share(),

@@ -130,6 +130,7 @@ def render(run: Run) -> str:
         findings=findings(run),
         warnings=run.warnings,
         adequacy=adequacy(run),
+        steady=words.stability(run.result),
         replicates=words.replicates(run.replicates),
         looks=adequacy_told.looks(run),
         left_out=adequacy_told.left_out(run),

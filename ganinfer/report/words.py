@@ -192,6 +192,21 @@ def adequacy(result: Mapping[str, Any] | None) -> str:
     return f"{sentence} ({'; '.join(details)})" if details else sentence
 
 
+def stability(result: Mapping[str, Any] | None) -> str:
+    """How far halves of the simulations, and of the genome, answer alike; empty where it was not looked at."""
+    found = (result or {}).get("stability")
+    if not found:
+        return ""
+    told = []
+    for kind, what in (("halves", "of the simulations"), ("folds", "of the windows")):
+        name, most = max(found[kind].items(), key=lambda item: item[1])
+        told.append(f"two halves {what} give estimates up to {most:.2f} apart ({name})")
+    return (
+        f"In posterior standard deviations, {listing(told)}. Halves of the windows differ by 2 or less in most cases, "
+        "those of the simulations by little once there are enough."
+    )
+
+
 def replicates(values: Mapping[str, Any] | None) -> list[dict[str, str]]:
     """How replicates agree, by parameter: the lowest and highest estimate, and their spread in posterior deviations."""
     rows = []

@@ -12,6 +12,7 @@ from ganinfer import storage, tracking
 from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
+from ganinfer.interfaces import Info
 
 #: The residuals of every statistic, and how unusual every real window is.
 ARRAYS, WINDOWS = "adequacy.npz", "windows.parquet"
@@ -44,6 +45,31 @@ def judged(
     folder.write_arrays(ARRAYS, {"z": found.z, "families": np.array(found.families)})
     folder.write_table(WINDOWS, _windows(problem.observed, state, found.distance))
     return said(found), {_SECONDS: time.monotonic() - begun}
+
+
+def steady(
+    problem: Any, state: Any, info: Info, told: Callable[[str], None]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Whether halves of the simulations and of the genome answer alike, as JSON values, and what to warn of."""
+    if info.posterior is None or not problem.freezes:
+        return None, []
+    from ganinfer.stability import stability
+
+    told("Comparing what halves of the simulations say")
+    found = stability(problem, state, info.posterior, info.metrics)
+    if found is None:
+        return None, []
+    by_kind = {"halves": found.halves, "folds": found.folds}
+    warnings = [_UNSTABLE[kind].format(name=name, apart=by_kind[kind][name]) for kind, name in found.unstable]
+    return {**{kind: dict(values) for kind, values in by_kind.items()}, "stable": not warnings}, warnings
+
+
+_UNSTABLE = {
+    "halves": "Of {name} two halves of the simulations give estimates {apart:.1f} posterior standard deviations apart: "
+    "its interval is too narrow to be believed. More simulated windows would bring them together.",
+    "folds": "Of {name} two halves of the windows give estimates {apart:.1f} posterior standard deviations apart, "
+    "where 2 would be usual: parts of the genome disagree about it, or linkage reaches further than blocks do.",
+}
 
 
 def _windows(observed: Any, state: Any, distance: np.ndarray) -> dict[str, np.ndarray]:

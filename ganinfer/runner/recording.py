@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -308,16 +309,18 @@ def finish(
     posterior = info.posterior if info.posterior is not None else info.estimate[None, :]
     if info.posterior is not None:
         folder.write_table("posterior.parquet", {name: posterior[:, i] for i, name in enumerate(names)})
+    storage.remove(folder.path / "replicates.json")  # of the answer before, where there was one
+    summing_up.forget(folder, posterior)
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
     folder.write_json("fit.json", fit.values)
     adequacy, spent = judging.judged(
         experiment, problem, state, info.posterior if judged else None, folder, workers, told
     )
+    steady, sentences = judging.steady(problem, state, info, told)
+    info = replace(info, warnings=(*info.warnings, *sentences))
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
     said = _write_warnings(info, folder, tracker)
-    storage.remove(folder.path / "replicates.json")  # of the answer before, where there was one
-    summing_up.forget(folder, posterior)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
     folder.write_json(
         "result.json",
@@ -325,6 +328,7 @@ def finish(
             problem.scenario,
             results.parameter_results(problem.parameters, info, experiment.level),
             adequacy=adequacy,
+            stability=steady,
             simulated_windows=history[-1]["total_windows"],
             stopped=stopped,
             seconds={**parts, **spent, "total": clock.seconds()},

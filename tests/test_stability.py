@@ -1,0 +1,84 @@
+"""Whether halves of the simulations, and of the genome, answer alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ganinfer import stability
+from ganinfer.generators.matching import Matching
+from ganinfer.interfaces import MONTE_CARLO, FoldResult, RoundResult, State
+from ganinfer.parameters import Parameter, Parameters
+
+PARAMETERS = Parameters((Parameter("a", -5.0, 5.0), Parameter("b", -5.0, 5.0)))
+WINDOWS, REAL = 16, 1200
+
+
+def fold(rng, proposals=300, *, real_at=(1.0, -1.0), bent=0.0):
+    """Windows whose four statistics have means in the parameters; ``bent``: proposals of odd number lie about them."""
+    theta = rng.uniform(-2, 2, (proposals, 2)) + [1, -1]
+    mixing = np.array([[1.0, 0.5], [0.2, 1.0], [1.0, -1.0], [0.0, 0.3]])
+    shifted = theta + bent * (np.arange(proposals) % 2)[:, None]
+    proposal = np.repeat(np.arange(proposals), WINDOWS)
+    statistics = (shifted @ mixing.T)[proposal] + rng.standard_normal((len(proposal), 4))
+    real = np.array(real_at) @ mixing.T + rng.standard_normal((REAL, 4))
+    none = np.empty(0)
+    return FoldResult(
+        theta, np.zeros(proposals), statistics, proposal, real, np.arange(REAL), none, none, 4, ("s",) * 4
+    )
+
+
+def looked(monkeypatch, folds, *, known=True):
+    generator = Matching(num_particles=100, steps=30)
+    rng = np.random.default_rng(1)
+    state = replace(generator.init(PARAMETERS, rng), values={"beta": 0.5, "step": 3})
+    cloud = 0.3 * rng.standard_normal((100, 2)) + [1, -1]
+    state = State({"cloud": cloud}, state.values)
+    _, info = generator.step(state, RoundResult(3, tuple(folds)), rng)
+    problem = SimpleNamespace(parameters=PARAMETERS, generator=generator, seed=1, scenario="toy")
+    at = SimpleNamespace(generator=state, index=4)
+    monkeypatch.setattr(stability, "fold_results", lambda *_: tuple(folds))
+    return stability.stability(problem, at, info.posterior, info.metrics if known else {}), info
+
+
+def test_enough_simulations_of_one_genome_are_stable(monkeypatch):
+    rng = np.random.default_rng(2)
+    found, info = looked(monkeypatch, [fold(rng), fold(rng)])
+    assert found.unstable == ()
+    assert max(found.halves.values()) < 6 * max(info.metrics[f"{MONTE_CARLO}{n}"] for n in "ab") + 0.2
+    assert max(found.folds.values()) < 6
+
+
+def test_simulations_that_disagree_are_told(monkeypatch):
+    rng = np.random.default_rng(3)
+    found, info = looked(monkeypatch, [fold(rng, bent=0.5), fold(rng, bent=0.5)])
+    assert found.halves["a"] > 2
+    # What the emulator says of its own error explains that; without it, it would be told.
+    assert info.metrics[f"{MONTE_CARLO}a"] > 0.5
+    silent, _ = looked(monkeypatch, [fold(rng, bent=0.5), fold(rng, bent=0.5)], known=False)
+    assert ("halves", "a") in silent.unstable
+
+
+def test_halves_of_a_genome_that_disagree_are_told(monkeypatch):
+    rng = np.random.default_rng(4)
+    found, _ = looked(monkeypatch, [fold(rng), fold(rng, real_at=(1.8, -1.0))])
+    assert ("folds", "a") in found.unstable
+    assert ("halves", "a") not in found.unstable
+
+
+def test_a_half_has_its_own_windows():
+    result = fold(np.random.default_rng(5), proposals=7)
+    half = stability._half(result, 1)
+    assert np.array_equal(half.theta, result.theta[1::2])
+    assert np.array_equal(half.proposal, np.repeat(np.arange(3), WINDOWS))
+    assert np.array_equal(half.statistics, result.statistics[np.isin(result.proposal, [1, 3, 5])])
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_other_numbers_of_folds_are_left_alone(monkeypatch, number):
+    rng = np.random.default_rng(6)
+    monkeypatch.setattr(stability, "fold_results", lambda *_: tuple(fold(rng, 20) for _ in range(number)))
+    assert stability.stability(SimpleNamespace(), SimpleNamespace(), np.zeros((5, 2)), {}) is None
