@@ -78,7 +78,7 @@ def _middle(
     try:
         with threadpool_limits(1, user_api="blas"):
             _, info = problem.generator.step(state.generator, RoundResult(state.index - 1, tuple(results)), rng)
-    except (ValueError, np.linalg.LinAlgError):  # too few of them for a regression
+    except (ValueError, ArithmeticError):  # too few of them for a regression
         return None
     return None if info.posterior is None else np.median(problem.parameters.to_scale(info.posterior), axis=0)
 

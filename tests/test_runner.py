@@ -412,7 +412,7 @@ def test_a_generator_hears_what_kind_every_statistic_is_and_computes_in_one_thre
         return step(self, state, result, rng)
 
     monkeypatch.setattr(Matching, "step", watched)
-    runner.run(tiny("budget.rounds=1"), runs / "families")
+    runner.run(tiny("budget.rounds=1", "adequacy.windows=0"), runs / "families")
     assert set(threads) == {1}
     assert seen
     for fold in seen:

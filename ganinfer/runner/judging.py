@@ -55,7 +55,7 @@ def steady(
         return None, []
     from ganinfer.stability import stability
 
-    told("Comparing what halves of the simulations say")
+    told("Estimating once more from halves of the simulations")
     found = stability(problem, state, info.posterior, info.metrics)
     if found is None:
         return None, []

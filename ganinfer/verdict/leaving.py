@@ -37,7 +37,10 @@ def without(
         return Without(left, {})
     rng = randomness.stream(problem.seed, "verdict", "without", problem.scenario)
     reduced = RoundResult(state.index - 1, tuple(_reduced(result, kept) for result in results))
-    _, info = problem.generator.step(state.generator, reduced, rng)
+    try:
+        _, info = problem.generator.step(state.generator, reduced, rng)
+    except (ValueError, ArithmeticError):  # what is left is too little to estimate from
+        return Without(left, {})
     if info.posterior is None:
         return Without(left, {})
     before, after = (problem.parameters.to_scale(draws) for draws in (posterior, info.posterior))
