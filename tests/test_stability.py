@@ -19,7 +19,7 @@ WINDOWS, REAL = 16, 1200
 
 def fold(rng, proposals=300, *, real_at=(1.0, -1.0), bent=0.0):
     """Windows whose four statistics have means in the parameters; ``bent``: proposals of odd number lie about them."""
-    theta = rng.uniform(-2, 2, (proposals, 2)) + [1, -1]
+    theta = rng.uniform(-2, 2, (proposals, 2)) + np.array([1, -1])
     mixing = np.array([[1.0, 0.5], [0.2, 1.0], [1.0, -1.0], [0.0, 0.3]])
     shifted = theta + bent * (np.arange(proposals) % 2)[:, None]
     proposal = np.repeat(np.arange(proposals), WINDOWS)
