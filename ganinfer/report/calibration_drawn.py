@@ -11,6 +11,8 @@ from ganinfer.report.style import BLUE, GREEN, GREY, INK, LIGHT, VERMILLION, Dra
 
 _COLOURS = dict(zip(KINDS, (BLUE, VERMILLION, GREEN), strict=True))
 _POINTS = np.linspace(0, 1, 101)
+#: Of fewer data sets the steps would be all that is seen.
+_FEWEST = 10
 
 
 def calibration(run: Run) -> Drawing | str:
@@ -19,13 +21,14 @@ def calibration(run: Run) -> Drawing | str:
     if table is None:
         return run.absent.get("calibration.parquet", "the run has not been calibrated")
     names = list(dict.fromkeys(table["parameter"].tolist()))
-    kinds = [kind for kind in KINDS if (table["kind"] == kind).any()]
+    sizes = {kind: int((table["kind"] == kind).sum()) // len(names) for kind in KINDS}
+    kinds = [kind for kind, size in sizes.items() if size >= _FEWEST]
+    if not kinds:
+        return f"ranks are drawn of {_FEWEST} data sets or more"
     figure, axes = panels(len(names))
     for ax, name in zip(axes, names, strict=True):
         for kind in kinds:
             ranks = table["rank"][(table["parameter"] == name) & (table["kind"] == kind)]
-            if len(ranks) == 0:
-                continue
             if kind == kinds[0]:
                 low, high = ecdf_band(len(ranks), _POINTS, _common(run, kind, name))
                 ax.fill_between(_POINTS, low - _POINTS, high - _POINTS, color=LIGHT, lw=0)
