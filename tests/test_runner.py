@@ -36,10 +36,11 @@ TINY = (
     "generator.first_proposals=24",
     "generator.num_particles=80",
     "generator.steps=20",
-    "adequacy={windows: 480, data_sets: 40}",
+    "adequacy.windows=0",
     "execution.executor=serial",
     "execution.threads=1",
 )
+JUDGED = "adequacy={windows: 480, data_sets: 40}"
 PROCESS = ("execution.executor=process", "execution.workers=2")
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,6 @@ def finished(runs):
 def test_a_run_leaves_every_file(finished):
     names = {path.name for path in finished.iterdir()}
     assert names >= {
-        "adequacy.npz",
         "best.demes.yaml",
         "bundle",
         "data.json",
@@ -89,7 +89,6 @@ def test_a_run_leaves_every_file(finished):
         "training.parquet",
         "trajectory.parquet",
         "warnings.json",
-        "windows.parquet",
     }
     assert sorted(p.name for p in (finished / "rounds").iterdir()) == ["0000", "0001", "0002"]
     assert (finished.parent / "mlflow.db").exists()
@@ -122,20 +121,37 @@ def test_the_result_has_every_key(finished):
     assert found["seed"] == 1
     assert found["stability"].keys() == {"halves", "folds", "stable"}
     assert found["stability"]["halves"]["Ne"] >= 0
-    judged = found["adequacy"]
-    assert judged == scenario["adequacy"]
-    assert judged["verdict"] in {"adequate", "strained", "wrong"}
-    assert judged["p_value"] >= 1 / 41
-    assert 0 <= judged["critic_auc"] <= 1
-    assert (judged["left_out"] is None) == (judged["verdict"] == "adequate")
-    assert (judged["data_sets"], judged["windows"]) == (40, 480)
-    assert {"guide", "largest residual: haplotypes", "largest residual: critic 1"} <= judged["looks"].keys()
+    assert found["adequacy"] is None
 
 
-def test_every_real_window_has_a_place_and_a_score(finished):
+@pytest.fixture(scope="module")
+def judged(runs):
+    return runner.run(tiny(JUDGED), runs / "judged")
+
+
+def test_the_verdict_is_in_the_result(judged, finished):
+    found = result(judged)
+    said = found["adequacy"]
+    assert said == found["scenarios"]["const"]["adequacy"]
+    assert said["verdict"] in {"adequate", "strained", "wrong"}
+    assert said["p_value"] >= 1 / 41
+    assert 0 <= said["critic_auc"] <= 1
+    assert (said["left_out"] is None) == (said["verdict"] == "adequate")
+    assert (said["data_sets"], said["windows"]) == (40, 480)
+    assert {"guide", "largest residual: haplotypes", "largest residual: critic 1"} <= said["looks"].keys()
+    assert (judged / "adequacy.npz").exists()
+    # It changes nothing of what it judges.
+    assert found["parameters"] == result(finished)["parameters"]
+
+
+def test_processes_give_the_same_verdict(judged, runs):
+    assert answer(runner.run(tiny(JUDGED, *PROCESS), runs / "judged-elsewhere")) == answer(judged)
+
+
+def test_every_real_window_has_a_place_and_a_score(judged):
     import pandas as pd
 
-    table = pd.read_parquet(finished / "windows.parquet")
+    table = pd.read_parquet(judged / "windows.parquet")
     assert len(table) == 60
     assert (table["right"] - table["left"] == 20_000).all()
     assert table["unusual"].between(-4, 4).all()
@@ -412,7 +428,7 @@ def test_a_generator_hears_what_kind_every_statistic_is_and_computes_in_one_thre
         return step(self, state, result, rng)
 
     monkeypatch.setattr(Matching, "step", watched)
-    runner.run(tiny("budget.rounds=1", "adequacy.windows=0"), runs / "families")
+    runner.run(tiny("budget.rounds=1"), runs / "families")
     assert set(threads) == {1}
     assert seen
     for fold in seen:

@@ -14,7 +14,7 @@ from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.runner import assembling, inferring
 from ganinfer.runner.assembling import RunError
 from ganinfer.storage import read_table
-from tests.test_runner import tiny
+from tests.test_runner import JUDGED, tiny
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def calibrated(finished):
-    path = runner.calibrate(tiny(), finished, sets=3)
+    path = runner.calibrate(tiny(JUDGED), finished, sets=3)
     return json.loads(path.read_text())
 
 
@@ -58,7 +58,7 @@ def test_more_data_sets_go_on_and_lost_ones_come_back_the_same(calibrated, finis
     records = copy / "calibration" / "posterior"
     before = {path.name: path.read_text() for path in records.glob("0*.json")}
     (records / "0001.json").unlink()
-    again = json.loads(runner.calibrate(tiny(), copy, sets=4).read_text())
+    again = json.loads(runner.calibrate(tiny(JUDGED), copy, sets=4).read_text())
     assert again["posterior"]["sets"] == 4
     assert before.items() <= {path.name: path.read_text() for path in records.glob("0*.json")}.items()
 
@@ -76,7 +76,7 @@ def test_a_run_that_went_on_is_calibrated_anew(calibrated, finished, tmp_path):
 
 def test_data_sets_are_also_inferred_by_runs_of_their_own(calibrated, finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "const")
-    said = json.loads(runner.calibrate(tiny(), copy, sets=3, full=1).read_text())
+    said = json.loads(runner.calibrate(tiny(JUDGED), copy, sets=3, full=1).read_text())
     assert said["full"]["sets"] == 1
     assert said["full"]["adequacy"]["judged"] == 1
     beside = said["full"]["beside_shared"]["parameters"]["Ne"]
