@@ -7,6 +7,7 @@ answers also differ as halves of the genome do.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,7 +77,8 @@ def _middle(
     """Medians (p,) on the parameters' scales of the generator's answer; ``None`` where it has none."""
     rng = randomness.stream(problem.seed, "stability", problem.scenario, *key)
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # means of no proposals, where half are too few
             _, info = problem.generator.step(state.generator, RoundResult(state.index - 1, tuple(results)), rng)
     except (ValueError, ArithmeticError):  # too few of them for a regression
         return None
