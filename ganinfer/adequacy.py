@@ -31,13 +31,13 @@ _ROOM = 5
 _CLIP = 4.0
 
 #: Fresh windows of each proposal where data sets are put together from them.
-WINDOWS = 16
+_WINDOWS = 16
 #: Fresh windows for each real one, at least and at most, where nothing else is asked for.
 _PER_REAL, _LEAST_WINDOWS, _MOST_WINDOWS = 8, 8_000, 24_000
 #: Proposals at least, for each parameter and two more.
 _LEAST_PROPOSALS = 3
 #: Fewer simulated data sets than this do not say how unusual the real one is.
-LEAST_SETS = 200
+_LEAST_SETS = 200
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class AdequacySettings:
 
     def shape(self, num_real: int, num_parameters: int) -> tuple[int, int, bool]:
         """Fresh proposals, windows of each, and whether every proposal is a data set of the real size."""
-        per_real = _PER_REAL if num_real * LEAST_SETS > _MOST_WINDOWS else self.data_sets
+        per_real = _PER_REAL if num_real * _LEAST_SETS > _MOST_WINDOWS else self.data_sets
         wanted = self.windows or min(max(per_real * num_real, _LEAST_WINDOWS), _MOST_WINDOWS)
-        if whole := whole_genomes(num_real, wanted, self.data_sets, least=LEAST_SETS):
+        if whole := whole_genomes(num_real, wanted, self.data_sets, least=_LEAST_SETS):
             return whole, num_real, True
-        return max(wanted // WINDOWS, _LEAST_PROPOSALS * (num_parameters + 2)), WINDOWS, False
+        return max(wanted // _WINDOWS, _LEAST_PROPOSALS * (num_parameters + 2)), _WINDOWS, False
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,8 +59,8 @@ def contest(
         for (p, s), both in zip(pairs, zip(learnt, proposed, strict=True), strict=True)
     ]
     calibrating, tests = settings.simulated(len(first.observed))
-    # With more threads, sums in another order could let one direction more or less pass.
     folds = [fresh.fold_of(first, len(theta)) for theta in learnt]
+    # With more threads, sums in another order could let one direction more or less pass.
     with threadpool_limits(1, user_api="blas"):
         looked = [look(block, contenders) for block in looking.blocks(pairs, contenders, seen, folds, networks)]
     whole = []
