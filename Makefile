@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test test-units test-runs lint docs bench verify clean
+.PHONY: help install run test test-units test-runs test-trust lint docs bench verify clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 12
@@ -28,14 +28,19 @@ lint: $(STAMP) ## Style, types and layers
 	$(BIN)/lint-imports
 
 test: $(STAMP) lint ## Lint and the default tests
-	$(MAKE) --no-print-directory --jobs 2 test-units test-runs
+	$(MAKE) --no-print-directory --jobs 2 test-runs test-units test-trust
 
 test-units:
 	$(BIN)/python -m pytest --ignore-glob='tests/test_runner*.py'
 
 # Whole runs fix TensorFlow's threads for their process, which only works before its first use: they have their own.
+# Some of them go beside the last of the others.
+TRUST = tests/test_runner_calibration.py tests/test_runner_replicates.py
 test-runs:
-	$(BIN)/python -m pytest tests/test_runner*.py
+	$(BIN)/python -m pytest $(filter-out $(TRUST),$(wildcard tests/test_runner*.py))
+
+test-trust:
+	$(BIN)/python -m pytest $(TRUST)
 
 bench: $(STAMP) ## Benchmarks, ratios within one run
 	$(BIN)/python -m tests.bench

@@ -80,7 +80,7 @@ def _middle(
         with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # means of no proposals, where half are too few
             _, info = problem.generator.step(state.generator, RoundResult(state.index - 1, tuple(results)), rng)
-    except (ValueError, ArithmeticError):  # too few of them for a regression
+    except (ArithmeticError, np.linalg.LinAlgError):  # too few of them for a regression
         return None
     return None if info.posterior is None else np.median(problem.parameters.to_scale(info.posterior), axis=0)
 

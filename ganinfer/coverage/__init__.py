@@ -5,6 +5,6 @@ real windows. Those around the solution are inferred with the run's own simulati
 """
 
 from ganinfer.coverage.bootstrap import DataSet, data_sets
-from ganinfer.coverage.shared import Inferred, inferred, seen_by
+from ganinfer.coverage.shared import inferred, seen_by
 
-__all__ = ["DataSet", "Inferred", "data_sets", "inferred", "seen_by"]
+__all__ = ["DataSet", "data_sets", "inferred", "seen_by"]

@@ -6,7 +6,7 @@ so none of them is part of what it is inferred with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -16,14 +16,6 @@ from ganinfer.coverage.bootstrap import DataSet
 from ganinfer.inference import InferenceState, Problem, fold_results
 from ganinfer.interfaces import RoundResult
 from ganinfer.training import embed
-
-
-@dataclass(frozen=True, eq=False)
-class Inferred:
-    """``posterior`` (n, p) draws and ``estimate`` (p,) of one data set."""
-
-    posterior: np.ndarray
-    estimate: np.ndarray
 
 
 def seen_by(problem: Problem, state: InferenceState, data: DataSet) -> tuple[Problem, InferenceState]:
@@ -37,10 +29,11 @@ def seen_by(problem: Problem, state: InferenceState, data: DataSet) -> tuple[Pro
     return replace(problem, observed=observed), replace(state, real_embedding=embedding, real_logits=logits)
 
 
-def inferred(problem: Problem, state: InferenceState, number: int) -> Inferred:
-    """The posterior of the windows of ``problem``; the generator's step is seeded by the data set's ``number``.
+def inferred(problem: Problem, state: InferenceState, number: int) -> np.ndarray:
+    """Draws (n, p) of the posterior of the windows of ``problem``; the step is seeded by the data set's ``number``.
 
-    What the generator warns of is left out: it compares this data set with the one before, which was another.
+    What the generator warns of is left out: it compares this data set with the one before, which was another. Raises
+    ``ValueError`` where the generator gives no posterior.
     """
     rng = randomness.stream(problem.seed, "coverage", problem.scenario, number)
     with threadpool_limits(1, user_api="blas"):
@@ -51,4 +44,4 @@ def inferred(problem: Problem, state: InferenceState, number: int) -> Inferred:
         raise ValueError(
             f"generator {type(problem.generator).__name__} gives no posterior whose coverage could be found"
         )
-    return Inferred(info.posterior, info.estimate)
+    return info.posterior

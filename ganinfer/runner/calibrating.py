@@ -158,8 +158,8 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
         stream = coverage.data_sets(problem, theta, missing, task.workers)
         for number, truth, data in zip(missing, theta, stream, strict=True):
             seen = coverage.seen_by(problem, state, data)
-            found = coverage.inferred(*seen, number)
-            row = summing_up.row(problem.parameters, truth, found.posterior, task.experiment.level)
+            own = coverage.inferred(*seen, number)
+            row = summing_up.row(problem.parameters, truth, own, task.experiment.level)
             folder.write_json(f"{SHARED}/{number:04d}.json", {**row, **judge(*seen)})
     _full(task, FULL, truths, full)
 
@@ -226,7 +226,7 @@ def _full(task: _Task, kind: str, truths: _Truths, sets: int) -> None:
         path, cache, truth = folder.path / _RUNS / name, folder.path / "cache" / name, truths[number]
         (data,) = coverage.data_sets(problem, truth[None], [number], task.workers)
         # What its networks read stays on the disk, as the real windows do.
-        arrays = {name: _mapped(cache / f"{name}.npy", array) for name, array in data.arrays.items()}
+        arrays = {key: _mapped(cache / f"{key}.npy", array) for key, array in data.arrays.items()}
         observed = replace(problem.observed, arrays=arrays, spectra=data.spectra)
         own = replace(problem, observed=observed, seed=randomness.simulator_seed(problem.seed, "calibration", name))
         parts.infer(task.experiment, complete, own, {"simulated": True}, path, task.output, task.workers, Silent())

@@ -73,7 +73,6 @@ class Judge:
     """What the fresh windows say that data sets of the fitted model look like."""
 
     def __init__(self, problem: Problem, state: InferenceState, posterior: np.ndarray, fresh: Fresh, num_sets: int):
-        self.fresh = fresh
         # With more threads, sums in another order could let one direction more or less pass.
         with threadpool_limits(1, user_api="blas"):
             self.seen = seen(problem, state, posterior, fresh)

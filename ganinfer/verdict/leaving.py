@@ -39,7 +39,7 @@ def without(
     reduced = RoundResult(state.index - 1, tuple(_reduced(result, kept) for result in results))
     try:
         _, info = problem.generator.step(state.generator, reduced, rng)
-    except (ValueError, ArithmeticError):  # what is left is too little to estimate from
+    except (ArithmeticError, np.linalg.LinAlgError):  # what is left is too little to estimate from
         return Without(left, {})
     if info.posterior is None:
         return Without(left, {})
