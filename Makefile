@@ -35,7 +35,7 @@ test-units:
 
 # Whole runs fix TensorFlow's threads for their process, which only works before its first use: they have their own.
 # Some of them go beside the last of the others.
-TRUST = tests/test_runner_calibration.py tests/test_runner_replicates.py
+TRUST = tests/test_runner_calibration.py tests/test_runner_replicates.py tests/test_runner_verdict.py
 test-runs:
 	$(BIN)/python -m pytest $(filter-out $(TRUST),$(wildcard tests/test_runner*.py))
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from ganinfer.adequacy import ALL, GUIDE, LARGEST, AdequacySettings, Verdict
-from ganinfer.evidence import Bounds
+from ganinfer.evidence import Bounds, Plain
 from ganinfer.interfaces import FoldResult
 from ganinfer.verdict import ADEQUATE, STRAINED, WRONG, verdict_of
 from ganinfer.verdict.leaving import Without, _reduced, oddest
+from ganinfer.verdict.looking import _linked
 from ganinfer.verdict.places import distances
 
 FAMILIES = ("sfs", "sfs", "haplotypes", "embedding 1", "critic 1")
@@ -101,3 +102,21 @@ def test_unusual_windows_stand_out_and_usual_ones_are_normal():
     assert found[10:].mean() == pytest.approx(0, abs=0.12)
     assert found[10:].std() == pytest.approx(1, abs=0.1)
     assert (found[:10] > 2.5).all()
+
+
+@pytest.mark.parametrize("size", [3, 9])
+def test_whole_data_sets_have_the_noise_of_linked_windows(size):
+    """Windows were simulated one by one; what went into the emulator of ``size`` parameters is not lost."""
+    rng = np.random.default_rng(5)
+    sets, windows, inflation = 200, 40, 2.5
+    slopes = rng.normal(size=(size, 4))
+    ratio = []
+    for _ in range(20):
+        x = rng.normal(size=(sets, size))
+        values = (x @ slopes)[:, None] + rng.normal(size=(sets, windows, 4))
+        fold = np.zeros(windows, dtype=int)
+        problem = SimpleNamespace(observed=SimpleNamespace(fold=fold))
+        found = _linked(problem, x, Plain(values, inflation / windows, 0))
+        ratio.append(((found - x @ slopes) ** 2).mean() * windows)
+    assert np.mean(ratio) == pytest.approx(inflation, rel=0.05)
+    assert np.allclose(_linked(problem, x, Plain(values, 1 / windows, None)), values.mean(axis=1))

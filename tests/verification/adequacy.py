@@ -62,12 +62,11 @@ _MODELS = {
 }
 
 
-def experiment(kind: Kind, strength: float | None, windows: int, seed: int = 1) -> Experiment:
-    """The experiment that fits a kind's model to data of its population."""
+def written(kind: Kind, strength: float | None, windows: int, seed: int = 1) -> str:
+    """The experiment that fits a kind's model to data of its population, as YAML."""
     model, parameters = (EXPERIMENTS / name for name in _MODELS[kind.fitted])
     option = "" if strength is None else f", strength: {strength}"
-    return loads(
-        f"""
+    return f"""
 schema_version: 1
 name: adequacy
 data:
@@ -80,17 +79,14 @@ scenarios:
   population: {{simulator: {{file: {WRONG}, class: {kind.made_by}}}{option}}}
 execution: {{executor: process}}
 budget: {{simulated_windows: 40_000}}
-""",
-        FOLDER,
-        "adequacy",
-    )
+"""
 
 
 def power(name: str, strength: float | None, sets: int, windows: int, full: int) -> dict[str, Any]:
     """How often the fitted model of a kind is flagged, in data sets that share one run's simulations."""
     kind = KINDS[name]
     strength = kind.strength if strength is None else strength
-    told = experiment(kind, strength, windows)
+    told = loads(written(kind, strength, windows), FOLDER, "adequacy")
     folder = FOLDER / f"{name}-{strength or 'usual'}-{windows}"
     if not (folder / "result.json").exists():
         runner.run(told, folder, scenario="fitted", resume=(folder / "rounds").exists())
@@ -135,7 +131,7 @@ def flagged_alone(kind: Kind, strength: float | None, windows: int, seed: int, f
     """Whether a run of its own flags the model of a data set of its own."""
     place = folder.parent / f"{folder.name}-{seed}"
     if not (place / "result.json").exists():
-        told = experiment(kind, strength, windows, seed)
+        told = loads(written(kind, strength, windows, seed), FOLDER, "adequacy")
         runner.run(told, place, scenario="fitted", resume=(place / "rounds").exists())
     return bool(storage.read_json(place / "result.json")["adequacy"]["verdict"] != verdict.ADEQUATE)
 
