@@ -108,10 +108,10 @@ def test_unusual_windows_stand_out_and_usual_ones_are_normal():
 def test_whole_data_sets_have_the_noise_of_linked_windows(size):
     """Windows were simulated one by one; what went into the emulator of ``size`` parameters is not lost."""
     rng = np.random.default_rng(5)
-    sets, windows, inflation = 200, 40, 2.5
+    sets, windows, inflation = 60, 40, 2.5
     slopes = rng.normal(size=(size, 4))
     ratio = []
-    for _ in range(20):
+    for _ in range(80):
         x = rng.normal(size=(sets, size))
         values = (x @ slopes)[:, None] + rng.normal(size=(sets, windows, 4))
         fold = np.zeros(windows, dtype=int)
