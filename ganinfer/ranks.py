@@ -13,8 +13,7 @@ import numpy as np
 
 #: Probability that the band of a coverage holds what is found, if intervals are right.
 BAND = 0.95
-
-
+#: Of the common shift, from which a band is worked out.
 _DRAWS = 2_000
 
 

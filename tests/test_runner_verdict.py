@@ -31,8 +31,14 @@ def judged(name, folder):
     return json.loads((path / "result.json").read_text())["adequacy"]
 
 
-def test_a_model_that_is_right_is_adequate(tmp_path):
-    found = judged("true", tmp_path / "true")
+@pytest.fixture(scope="module")
+def right(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verdict") / "true"
+    return folder, judged("true", folder)
+
+
+def test_a_model_that_is_right_is_adequate(right):
+    _, found = right
     assert found["verdict"] == "adequate"
     assert found["left_out"] is None
     assert abs(found["critic_auc"] - 0.5) < 0.1
@@ -44,3 +50,13 @@ def test_a_model_that_is_wrong_is_rejected(name, tmp_path):
     assert found["verdict"] in {"strained", "wrong"}
     assert found["p_value"] < 0.01
     assert found["left_out"]["moved"].keys() == {"Ne"}
+
+
+def test_data_sets_that_share_a_runs_simulations_are_judged_as_the_verification_does(right):
+    folder, _ = right
+    changes = ["execution.executor=serial", "execution.threads=1", "windows.length=50000"]
+    found = adequacy.summed(adequacy.shared(load(folder.with_suffix(".yaml"), changes), folder, 4))
+    assert found["flagged"] <= 1
+    assert 0 <= found["p_uniform"] <= 1
+    page = adequacy.page([{"kind": "true", "strength": 1.0, "windows": WINDOWS, "sets": 4, **found}])
+    assert f"{found['flagged']} of 4" in page

@@ -10,6 +10,10 @@ import typer
 from ganinfer.cli.app import ExperimentFile, Json, Overrides, app, load
 from ganinfer.cli.guard import guarded
 
+RunFolder = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME")
+]
+
 
 @app.command()
 @guarded
@@ -26,10 +30,7 @@ def check(file: ExperimentFile, overrides: Overrides = None, as_json: Json = Fal
 @guarded
 def run(
     file: ExperimentFile,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME"),
-    ] = None,
+    output: RunFolder = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Overrides the experiment's seed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete round.")] = False,
     scenario: Annotated[
@@ -87,10 +88,7 @@ def run(
 @guarded
 def calibrate(
     file: ExperimentFile,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.", show_default="runs/NAME"),
-    ] = None,
+    output: RunFolder = None,
     sets: Annotated[int, typer.Option(min=1, help="Simulated data sets.")] = 100,
     around: Annotated[
         Literal["posterior", "prior"],

@@ -310,7 +310,7 @@ def finish(
     if info.posterior is not None:
         folder.write_table("posterior.parquet", {name: posterior[:, i] for i, name in enumerate(names)})
     storage.remove(folder.path / "replicates.json")  # of the answer before, where there was one
-    summing_up.forget(folder, posterior)
+    summing_up.forget(folder, posterior, experiment.level)
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
     folder.write_json("fit.json", fit.values)

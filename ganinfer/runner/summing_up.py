@@ -78,20 +78,17 @@ def written(folder: storage.RunFolder, output: Path, level: float) -> Path:
     return path
 
 
-def forget(run: storage.RunFolder, posterior: np.ndarray) -> None:
+def forget(run: storage.RunFolder, posterior: np.ndarray, level: float) -> None:
     """Take what was found around another posterior than a finished run's (n, p) out of what is told of it."""
     folder = run.beside(run.path / storage.CALIBRATION)
     about = folder.path / ABOUT.format(SHARED)
-    if not (folder.path / JSON).exists() or not about.exists():
-        return
-    if storage.read_json(about)["posterior"] == digest(posterior):
+    if not about.exists() or storage.read_json(about)["posterior"] == digest(posterior):
         return
     for name in (SHARED, FULL, about.name, JSON, TABLE):
         storage.remove(folder.path / name)
     storage.remove(run.path / "bundle" / JSON)
     if records(folder.path, PRIOR):
-        folder.write_json(JSON, {PRIOR: summed(list(records(folder.path, PRIOR).values()), _LEVELS[-1])})
-        folder.write_table(TABLE, _table({PRIOR: records(folder.path, PRIOR)}))
+        written(folder, run.path, level)
 
 
 def summed(rows: Rows, level: float, common: Mapping[str, float] | None = None) -> dict[str, Any]:

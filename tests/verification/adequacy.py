@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import coverage, runner, storage, verdict
+from ganinfer import coverage, ranks, runner, storage, verdict
 from ganinfer.adequacy import AdequacySettings
 from ganinfer.experiment import Experiment, loads
 from ganinfer.runner import assembling, inferring, rounds
@@ -142,7 +142,7 @@ def summed(found: list[dict[str, Any]]) -> dict[str, Any]:
     oddest = [min(f["looks"], key=f["looks"].get) for f, bad in zip(found, flagged, strict=True) if bad]
     return {
         "flagged": int(flagged.sum()),
-        "p_uniform": coverage.uniform_p(p_values),
+        "p_uniform": ranks.uniform_p(p_values),
         "median_p": float(np.median(p_values)),
         "auc": float(np.median([f["auc"] for f in found])),
         "oddest": {look: oddest.count(look) for look in sorted(set(oddest), key=oddest.count, reverse=True)},
