@@ -313,6 +313,14 @@ def test_walkers_sample_the_density():
     np.testing.assert_allclose(drawn.std(axis=0), [0.3, 0.6], rtol=0.2)
 
 
+def test_walkers_without_a_density_are_told_of():
+    rng = np.random.default_rng(5)
+    start = FLAT.sample(rng, 20)
+    coordinates = Coordinates.of_cloud(FLAT, start)
+    with pytest.raises(FloatingPointError, match="no density"):
+        sampling.walk(lambda x: np.full(len(x), np.nan), start, coordinates, rng, 5)
+
+
 # --- matching -----------------------------------------------------------------------------------------------------
 
 

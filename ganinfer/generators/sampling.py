@@ -86,6 +86,8 @@ def walk(
 
     ``start`` (k, p) natural units; repeated particles are jittered by a hundredth of the cloud. Returns the last
     ``keep`` ensembles, thinned to at most ten, as (draws, p) in natural units.
+
+    Raises FloatingPointError where no walker has a density to start from, as one from too few proposals is.
     """
     import emcee
 
@@ -93,6 +95,8 @@ def walk(
     density = log_density(x)
     for _ in range(20):
         lost = ~np.isfinite(density)
+        if lost.all():
+            raise FloatingPointError("The emulated posterior has no density at any of the walkers.")
         if not lost.any():
             break
         x[lost] = x[rng.choice(np.flatnonzero(~lost), lost.sum())] + 0.03 * rng.standard_normal(
