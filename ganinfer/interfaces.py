@@ -37,6 +37,20 @@ class WindowTemplate:
     unusable_ancestral: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class NeutralModel:
+    """All that the expected site frequency spectrum of a neutral model follows from.
+
+    ``graph``: a ``demes.Graph``, its sizes in diploid individuals; ``mutation_rate`` per base and generation;
+    ``demes``: the graph's deme of a population label of the data, where they differ. A simulator may have a method
+    ``neutral_model(theta)`` that gives one, and raises ``ValueError`` where its model is none.
+    """
+
+    graph: Any
+    mutation_rate: float
+    demes: Mapping[str, str]
+
+
 #: How loci come to vary; see :class:`LociTemplate`.
 Genealogies = Literal["alike", "by-length", "by-rate"]
 #: What a simulator ``produces`` that serves loci of known length, too: mutations fall on them at a rate.

@@ -105,7 +105,7 @@ def split_folds(block: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
 
 def numbers_of_sites(real: RealWindows, chosen: Sequence[int] | np.ndarray, setup: Setup, seed: int) -> np.ndarray:
     """Sites (len(chosen),) of the prepared real windows."""
-    sites = np.array([_prepared(real, int(i), setup, seed).num_sites for i in chosen])
+    sites = np.array([prepared(real, int(i), setup, seed).num_sites for i in chosen])
     if sites.max() == 0:
         summary = real.summary()
         told = f"; {left_out(summary)}" if "records" in summary else ""
@@ -149,7 +149,7 @@ def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int,
     for start in range(0, len(chosen), _CHUNK):
         part = chosen[start : start + _CHUNK]
         counts: list[tuple[np.ndarray, np.ndarray]] = []
-        encoded = encode(setup, _counted((_prepared(real, int(i), setup, seed) for i in part), counts), len(part))
+        encoded = encode(setup, _counted((prepared(real, int(i), setup, seed) for i in part), counts), len(part))
         for name, values in encoded.items():
             arrays[name][start : start + len(part)] = values
         derived, called = (np.concatenate(side) for side in zip(*counts, strict=True))
@@ -187,6 +187,7 @@ def on_disk(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
-def _prepared(real: RealWindows, index: int, setup: Setup, seed: int) -> Haplotypes:
+def prepared(real: RealWindows, index: int, setup: Setup, seed: int) -> Haplotypes:
+    """A real window after the pipeline, as it is encoded."""
     haplotypes = real.haplotypes(index)
     return prepare_real(haplotypes, setup.pipeline, randomness.stream(seed, "real window", index))

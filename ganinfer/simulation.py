@@ -242,27 +242,27 @@ def _encoders(setup: Setup) -> tuple[Encoding, ...]:
 
 
 @lru_cache(maxsize=16)
-def _simulator(setup: Setup) -> Any:
+def simulator(setup: Setup) -> Any:
     """The simulator, which must serve the kind of design, as the encodings must."""
-    simulator = plugins.load_simulator(setup.simulator, setup.options)
-    if setup.kind not in kinds(simulator):
+    loaded = plugins.load_simulator(setup.simulator, setup.options)
+    if setup.kind not in kinds(loaded):
         raise plugins.PluginError(
-            f"{setup.title} produces {' and '.join(kinds(simulator))}; {setup.kind} are what the data are"
+            f"{setup.title} produces {' and '.join(kinds(loaded))}; {setup.kind} are what the data are"
         )
     for (name, _), encoder in zip(setup.encoders, _encoders(setup), strict=True):
         if setup.kind not in encoder.accepts:
             raise plugins.PluginError(
                 f"encoding {name!r} takes {' and '.join(encoder.accepts)}; {setup.kind} are what the data are"
             )
-    return simulator
+    return loaded
 
 
 def _observations(
     setup: Setup, theta: Mapping[str, float], templates: tuple[Template, ...], seed: int, command: str
 ) -> Iterator[Haplotypes]:
-    simulator = _simulator(setup)
+    loaded = simulator(setup)
     try:
-        yield from checked_observations(simulator, Design(setup.samples, templates, setup.kind), theta, seed)
+        yield from checked_observations(loaded, Design(setup.samples, templates, setup.kind), theta, seed)
     except ObservationError as error:
         raise failure(setup, theta, seed, command, str(error)) from None
     except (Exception, SystemExit) as error:

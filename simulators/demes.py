@@ -16,7 +16,7 @@ from ganinfer.coalescent import (
     simulate_windows,
 )
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import Design, Observation
+from ganinfer.interfaces import Design, NeutralModel, Observation
 from ganinfer.models import DemesModel, ModelError, catalogue_model, file_text
 from ganinfer.parameters import Parameters
 
@@ -117,6 +117,15 @@ class DemesSimulator:
 
         return msprime.Demography.from_demes(self.graph(theta))
 
+    def neutral_model(self, theta: Mapping[str, float]) -> NeutralModel:
+        """What a likelihood of the site frequency spectrum needs; raises :class:`ModelError` where there is none."""
+        if self.rates.mutation is None:
+            raise ModelError(str(self.rates.missing))
+        if self.ploidy != 2:
+            raise ModelError(f"its sizes count individuals of {self.ploidy} chromosomes, a demes graph diploid ones")
+        rate = self.rates.at(self.model.values(theta))["mutation_rate"]
+        return NeutralModel(self.graph(theta), rate, self.demes)
+
     @property
     def needs_map(self) -> bool:
         """Whether every window needs a slice of a recombination map."""
@@ -124,6 +133,8 @@ class DemesSimulator:
 
     def sampling_problem(self, theta: Mapping[str, float], samples: Sequence[SampleSet]) -> str | None:
         """Why the possible model at ``theta`` cannot be sampled so, as a sentence; ``None`` where it can."""
+        if _plainly_sampled(self.graph(theta), samples, self.demes):
+            return None
         return sampling_problem(samples, self.demes, self.demography(theta), self.model.file)
 
     def why_not(self, kind: str) -> str | None:
@@ -138,6 +149,15 @@ class DemesSimulator:
         if design.kind == "loci":
             return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy, **rates)
         return simulate_windows(demography, samples, design.templates, seed, ploidy=self.ploidy, **rates)
+
+
+def _plainly_sampled(graph: demes_module.Graph, samples: Sequence[SampleSet], demes: Mapping[str, str]) -> bool:
+    """Whether ``samples`` are of living demes with one ancestor: most are, and msprime takes long to say so."""
+    if graph.time_units != "generations" or sum(not deme.ancestors for deme in graph.demes) > 1:
+        return False
+    lives = {deme.name: deme for deme in graph.demes}
+    found = [(s.time, lives.get(demes.get(s.population, s.population))) for s in samples]
+    return all(deme is not None and deme.end_time <= time < deme.start_time for time, deme in found)
 
 
 def _check_simulable(model: DemesModel) -> None:

@@ -92,11 +92,20 @@ def result(folder: Path, as_json: bool) -> None:
         typer.echo(f"{words.adequacy(values)}\n")
     for row in table(_parameter_rows(values)):
         typer.echo(row)
+    _second_opinion(values)
     if values.get("seconds"):
         typer.echo(f"\n{_spent(values)}")
     for name in ("result.json", "report.html", "best.demes.yaml", storage.SCENARIOS):
         if (folder / name).exists():
             typer.echo(f"{folder / name}")
+
+
+def _second_opinion(values: Mapping[str, Any]) -> None:
+    from ganinfer.report import second_told
+
+    said = second_told.sentence(values) or second_told.why_not(values)
+    if said:
+        typer.echo(f"\n{said}")
 
 
 def calibration(path: Path, as_json: bool) -> None:

@@ -232,6 +232,15 @@ class Adequacy(Section):
     data_sets: Annotated[int, Field(ge=20)] = 1_000
 
 
+class SecondOpinion(Section):
+    """What another program says of the same windows: ``bootstraps`` data sets of both, by which they are compared.
+
+    0 leaves it out.
+    """
+
+    bootstraps: Annotated[int, Field(ge=0)] = 20
+
+
 class CodeFile(Section):
     """A class in a Python file beside the experiment; the text goes with the run."""
 
@@ -334,6 +343,7 @@ class Experiment(Section):
     statistics: Statistics = Statistics()
     comparison: Comparison = Comparison()
     adequacy: Adequacy = Adequacy()
+    second_opinion: SecondOpinion = SecondOpinion()
     generator: GeneratorChoice = GeneratorChoice()
     budget: BudgetSection = BudgetSection()
     training: Training = Training()

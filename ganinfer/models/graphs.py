@@ -49,6 +49,7 @@ class DemesModel:
         #: The graph of the demes file as it is written.
         self.written = _build(self._data, model_file)
         self.options: Options | None = None if options is None else read_options(options_file, options)
+        self._last: tuple[Mapping[str, float], demes.Graph] | None = None
         self._held = hold(self.options, fixed)
         self._drivers = self._bind(self.options.drivers if self.options else ())
         self._check_initial_values()
@@ -72,8 +73,16 @@ class DemesModel:
         return self._held.complete(theta, self.file)
 
     def graph(self, theta: Mapping[str, float]) -> demes.Graph:
-        """The graph at ``theta``, in the demes file's units; raises :class:`ModelError` where it is impossible."""
+        """The graph at ``theta``, in the demes file's units; raises :class:`ModelError` where it is impossible.
+
+        Who asks whether a model is possible often asks for its graph next: the last one is kept.
+        """
         values = self.values(theta)
+        if self._last is None or self._last[0] != values:
+            self._last = values, self._built(values)
+        return self._last[1]
+
+    def _built(self, values: Mapping[str, float]) -> demes.Graph:
         data = self._data
         for driver, fields in self._drivers:
             try:

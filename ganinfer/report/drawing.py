@@ -13,6 +13,8 @@ from ganinfer.report import (
     parameters_drawn,
     places_drawn,
     scenarios_drawn,
+    second_drawn,
+    second_told,
     training_drawn,
 )
 from ganinfer.report.reading import Run
@@ -24,6 +26,7 @@ FIGURES: dict[str, Callable[[Run], Drawing | str]] = {
     "prior_to_posterior": parameters_drawn.prior_to_posterior,
     "trajectory": parameters_drawn.trajectory,
     "pairs": parameters_drawn.pairs,
+    "second_opinion": second_drawn.second_opinion,
     "calibration": calibration_drawn.calibration,
     "spectrum": fit_drawn.spectrum,
     "joint_spectrum": fit_drawn.joint_spectrum,
@@ -74,10 +77,11 @@ _OF_SEVERAL = {"confusion", "reliability", "learning_curve", "separating"}
 def figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
     """The figures that fit a run: a comparison without estimates has none of parameters.
 
-    Who has not asked for a calibration is not told that there is none.
+    Who has not asked for a calibration is not told that there is none; why there is no second opinion stands elsewhere.
     """
-    found = _figures_of(run)
-    return found if run.calibration else {name: draw for name, draw in found.items() if name != "calibration"}
+    there = {"calibration": run.calibration, "second_opinion": second_told.answered(run.result)}
+    missing = {name for name, found in there.items() if not found}
+    return {name: draw for name, draw in _figures_of(run).items() if name not in missing}
 
 
 def _figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:

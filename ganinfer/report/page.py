@@ -15,6 +15,7 @@ from ganinfer.report import (
     fit_drawn,
     rendering,
     scenarios_told,
+    second_told,
     words,
 )
 from ganinfer.report.reading import SCENARIO_RUNS, Estimate, Run
@@ -59,6 +60,7 @@ SECTIONS = {
         "prior_to_posterior": "Before and after seeing the genomes",
         "trajectory": "How the estimates were reached",
         "pairs": "Which parameters depend on each other",
+        "second_opinion": "A second opinion",
     },
     "Calibration": {"calibration": "Where truths lie among posterior draws"},
     "Real against simulated": {
@@ -135,6 +137,7 @@ def render(run: Run) -> str:
         looks=adequacy_told.looks(run),
         left_out=adequacy_told.left_out(run),
         places=adequacy_told.places(run),
+        second=second_told,
         calibrated=calibration_told.kinds(run.calibration),
         calibration=calibration_told,
         verdict=_verdict(run),

@@ -130,6 +130,11 @@ def _on_axis(estimate: Estimate, values: Sequence[float]) -> list[float]:
     return list(values)
 
 
+def distance(a: float, b: float, *, logarithmic: bool) -> float:
+    """How far apart two values are, of a logarithmic parameter in their logarithms."""
+    return abs(math.log(a / b)) if logarithmic else abs(a - b)
+
+
 def listing(items: Sequence[str]) -> str:
     """Items as a phrase: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -48,19 +48,28 @@ class Tried:
         return sentences
 
 
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """Why a vector is impossible, by the simulator's own rules or because ``samples`` can't be taken there.
+
+    A class, not a closure: workers are sent parameters.
+    """
+
+    simulator: Simulator
+    samples: tuple[SampleSet, ...]
+
+    def __call__(self, values: Mapping[str, float]) -> str | None:
+        own = self.simulator.parameters.problem
+        found: str | None = (own(values) if own else None) or self.simulator.sampling_problem(values, self.samples)  # type: ignore[attr-defined]
+        return found
+
+
 def sampled(simulator: Simulator, samples: tuple[SampleSet, ...]) -> Parameters:
     """The simulator's parameters, impossible also where ``samples`` cannot be taken, if the simulator can tell."""
     parameters: Parameters = simulator.parameters
-    sampling_problem = getattr(simulator, "sampling_problem", None)
-    if sampling_problem is None:
+    if getattr(simulator, "sampling_problem", None) is None:
         return parameters
-
-    def problem(values: Mapping[str, float]) -> str | None:
-        own = parameters.problem(values) if parameters.problem else None
-        found: str | None = own or sampling_problem(values, samples)
-        return found
-
-    return replace(parameters, problem=problem)
+    return replace(parameters, problem=_Sampled(simulator, samples))
 
 
 def everywhere(simulator: Simulator, samples: tuple[SampleSet, ...], draws: Sequence[dict[str, float]]) -> str | None:

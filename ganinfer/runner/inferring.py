@@ -13,7 +13,7 @@ from ganinfer.experiment import Experiment, budget, training_settings
 from ganinfer.interfaces import Budget
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, recording, rounds
+from ganinfer.runner import assembling, opinions, recording, rounds
 
 
 def problem_of(
@@ -68,8 +68,12 @@ def infer(
     clock: recording.Clock,
     *,
     judged: bool = True,
+    source: opinions.Source | None = None,
 ) -> None:
-    """Rounds until nothing is left to do, each on disk before the next begins; then what ``folder`` is to hold."""
+    """Rounds until nothing is left to do, each on disk before the next begins; then what ``folder`` is to hold.
+
+    ``judged``: whether a verdict is wanted; ``source``: of the real windows, for a second opinion.
+    """
     from ganinfer import inference
 
     state, history = rounds.read(problem, folder)
@@ -95,7 +99,18 @@ def infer(
         stopped = _why_stop(problem, state, history)
     events.message("Comparing the fitted model with the data")
     recording.finish(
-        experiment, problem, state, history, stopped, folder, workers, tracker, clock, events.message, judged=judged
+        experiment,
+        problem,
+        state,
+        history,
+        stopped,
+        folder,
+        workers,
+        tracker,
+        clock,
+        events.message,
+        judged=judged,
+        source=source,
     )
     for sentence in tracker.warnings:
         events.message(sentence)

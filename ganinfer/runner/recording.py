@@ -17,7 +17,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling, judging, results, rounds, summing_up
+from ganinfer.runner import assembling, judging, opinions, results, rounds, summing_up
 
 History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
@@ -297,10 +297,12 @@ def finish(
     told: Callable[[str], None],
     *,
     judged: bool = True,
+    source: opinions.Source | None = None,
 ) -> None:
-    """Posterior, comparison with the data, verdict, result, report, bundle; then the record in MLflow.
+    """Posterior, comparison with the data, verdict, second opinion, result, report, bundle; then the record in MLflow.
 
-    ``told`` hears what is being done; ``judged``: whether there is to be a verdict.
+    ``told`` hears what is being done; ``judged``: whether there is to be a verdict; ``source``: of the real windows,
+    where there is to be a second opinion.
     """
     from ganinfer.predictive import predict
 
@@ -319,6 +321,7 @@ def finish(
     )
     steady, sentences = judging.steady(problem, state, info, told)
     info = replace(info, warnings=(*info.warnings, *sentences))
+    second, asking = opinions.asked(experiment, problem, state, info, source, workers, told)
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
     said = _write_warnings(info, folder, tracker)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
@@ -329,9 +332,10 @@ def finish(
             results.parameter_results(problem.parameters, info, experiment.level),
             adequacy=adequacy,
             stability=steady,
+            second_opinion=second,
             simulated_windows=history[-1]["total_windows"],
             stopped=stopped,
-            seconds={**parts, **spent, "total": clock.seconds()},
+            seconds={**parts, **spent, **asking, "total": clock.seconds()},
             seed=experiment.seed,
             versions=assembling.versions(),
         ),

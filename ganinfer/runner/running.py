@@ -14,7 +14,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, comparing, contending, inferring, planning, recording, replicating
+from ganinfer.runner import assembling, comparing, contending, inferring, opinions, planning, recording, replicating
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.parts import EXPERIMENT, WANTED
@@ -71,7 +71,8 @@ def run(
         title = problem.setup.title
         tracker = recording.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
         with recording.ended(tracker):
-            inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock)
+            source = opinions.Source(real, experiment)
+            inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock, source=source)
         if replicates > 1:
             replicating.replicate(
                 experiment, begun.complete, problem, summary, folder, replicates, begun.workers, events
@@ -162,7 +163,7 @@ def _windows(experiment: Experiment, begun: _Begun) -> RealWindows:
 # --- the experiment -----------------------------------------------------------------------------------------------
 
 #: What may differ between a run and its resumption: how much it may spend, and where it runs.
-MAY_CHANGE = ("budget", "comparison", "adequacy", "execution", "tracking", "name")
+MAY_CHANGE = ("budget", "comparison", "adequacy", "second_opinion", "execution", "tracking", "name")
 
 
 def check_same(

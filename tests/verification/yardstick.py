@@ -4,20 +4,16 @@
     python -m tests.verification.yardstick im --seeds 1 2 3     some of it
     python -m tests.verification.yardstick yri-ceu --seeds 1    the shipped genomes, with starts of that seed
 
-Each fit starts three times from draws of the prior, knows the mutation rate and the length, and uses ancestral alleles
-where our run uses them. Fits are kept in docs/verification/moments-CASE.json; what is there is not done again. moments
-has an environment of its own in ``.bench/moments``, made when it is missing: it asks for an older scipy than ours.
+Each fit (:mod:`ganinfer.second_opinion`) starts three times from draws of the prior, knows the mutation rate and the
+length, and uses ancestral alleles where our run uses them. Fits are kept in docs/verification/moments-CASE.json; what
+is there is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +21,17 @@ import numpy as np
 
 from ganinfer import execution, experiment, randomness
 from ganinfer.experiment import Experiment, pipeline_settings
-from ganinfer.observed import RealWindows, chosen_windows
-from ganinfer.pipeline import PipelineSettings, prepare_real
+from ganinfer.observed import chosen_windows
 from ganinfer.runner import assembling
-from ganinfer.statistics import allele_counts
+from ganinfer.second_opinion import spectra
+from ganinfer.second_opinion.fitting import Fit
+from ganinfer.second_opinion.likelihood import Job
+from ganinfer.simulation import simulator
 from tests.verification import accuracy, records
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = ROOT / ".bench" / "moments"
-REQUIREMENT = "moments-popgen==1.6.1"
 #: Experiments on real genomes, whose truth nobody knows.
 GENOMES = ("yri-ceu",)
 _STARTS = 3
-_LAST_LINES = 5
 
 
 class YardstickError(ValueError):
@@ -56,99 +50,41 @@ def load_case(case: str, seed: int) -> Experiment:
     return experiment.load(accuracy.EXPERIMENTS / f"{spec.experiment}.yaml", changes)
 
 
-def spectrum(real: RealWindows, chosen: np.ndarray, settings: PipelineSettings) -> np.ndarray:
-    """Sites (chromosomes of each population + 1, ...) by their derived (folded: minor) alleles in each population.
-
-    ``chosen``: indices of the windows to count.
-
-    Raises :class:`YardstickError` where a call is missing: such a site has no cell.
-    """
-    rng = randomness.stream(0, "spectrum")  # only moves singletons between chromosomes, which no count sees
-    sizes: tuple[int, ...] | None = None
-    counts = np.zeros(0)
-    for i in chosen:
-        window = prepare_real(real.haplotypes(i), settings, rng)
-        if sizes is None:
-            sizes = window.carriers.sizes
-            counts = np.zeros([size + 1 for size in sizes])
-        derived, called = allele_counts(window)
-        short = np.flatnonzero((called != np.array(sizes)).any(axis=1))
-        if len(short):
-            where = real.windows[i]
-            position = where.left + int(window.positions[short[0]])
-            raise YardstickError(
-                f"moments needs every call of a site, and {where.contig}:{position + 1} lacks some; use data without "
-                "missing genotypes"
-            )
-        np.add.at(counts, tuple(derived.T), 1)
-    return counts
-
-
-def moments_python() -> Path:
-    """The Python that has moments, its environment made if it is not there or has another version."""
-    python, stamp = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "installed"
-    if not (stamp.exists() and stamp.read_text() == REQUIREMENT):
-        print(f"making {ENVIRONMENT} with {REQUIREMENT}", flush=True)
-        _call([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], "making an environment for moments")
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", REQUIREMENT]
-        _call(install, f"installing {REQUIREMENT}")
-        stamp.write_text(REQUIREMENT)
-    return python
-
-
 def fit(case: str, seed: int) -> dict[str, Any]:
     """moments' fit of the windows that our run of this case and data seed sees, as a record."""
+    import moments
+
     loaded = load_case(case, seed)
-    python = moments_python()
     with execution.make("serial", 1) as workers:
-        real = assembling.open_data(loaded, workers, ENVIRONMENT / "cache")
-    scenario = assembling.only_scenario(loaded)
-    late = [s.population for s in real.samples if s.time > 0]
-    if late:
-        raise YardstickError(
-            f"case {case}: samples of {', '.join(late)} are ancient; the yardstick has present ones only"
+        real = assembling.open_data(loaded, workers, assembling.cache_folder())
+        setup = assembling.base_setup(
+            loaded, assembling.only_scenario(loaded), real.samples, pipeline_settings(loaded, real.phased), ()
         )
-    settings = pipeline_settings(loaded, real.phased)
-    # As :func:`accuracy.run_one` does, the run's seed is the data's.
-    chosen = chosen_windows(real, loaded.windows.maximum, seed)
-    counts = spectrum(real, chosen, settings)
-    job = {
-        "options": dict(loaded.scenarios[scenario].options),
-        "populations": list(dict.fromkeys(s.population for s in real.samples)),
-        "folded": settings.folded,
-        "without_singletons": settings.singletons == "drop",
-        "length": sum(real.windows[i].num_accessible for i in chosen),
-        "starts": _STARTS,
+        # As :func:`accuracy.run_one` does, the run's seed is the data's.
+        chosen = chosen_windows(real, loaded.windows.maximum, seed)
+        why = spectra.why_not(setup, [real.templates[i] for i in chosen])
+        if why:
+            raise YardstickError(f"case {case}: {why}")
+        counted = spectra.spectra(setup, real, chosen, np.zeros(len(chosen), dtype=int), seed)
+        began = time.process_time()
+        parameters = simulator(setup).parameters
+        draws = parameters.sample(randomness.stream(seed, "moments starts", case), _STARTS)
+        found = Fit(Job.of(setup, counted, misidentified=False), draws, workers)
+    ends = [found.likelihood.coordinates.decode(start.x) for start in found.starts]
+    return {
         "seed": seed,
-        "stream": ["moments starts", case],
+        "truth": dict(real.summary().get("truth", {})),
+        "windows": len(chosen),
+        **spectra.describe(counted),
+        "estimate": parameters.named(found.estimate),
+        "log_likelihood": found.log_likelihood,
+        "starts": [
+            {"from": parameters.named(draw), "to": parameters.named(end), "log_likelihood": start.log_likelihood}
+            for draw, end, start in zip(draws, ends, found.starts, strict=True)
+        ],
+        "cpu_seconds": round(time.process_time() - began, 1),
+        "versions": {"moments": moments.__version__, "numpy": np.__version__},
     }
-    record = {"seed": seed, "truth": dict(real.summary().get("truth", {})), "windows": len(chosen)}
-    return {**record, "sites": int(counts.sum()), "folded": settings.folded, **_run(python, job, counts)}
-
-
-def _run(python: Path, job: dict[str, Any], counts: np.ndarray) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="moments-") as name:
-        folder = Path(name)
-        (folder / "job.json").write_text(json.dumps(job))
-        np.save(folder / "spectrum.npy", counts)
-        _call([str(python), "-m", "tests.verification.moments_fit", name], "the fit with moments")
-        return json.loads((folder / "fit.json").read_text())
-
-
-def _call(command: Sequence[str], what: str) -> None:
-    """Run ``command`` in the root with one thread; raises :class:`YardstickError` with the end of its messages."""
-    one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **one, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
-        raise YardstickError(f"{what} failed with exit code {done.returncode}:\n{said}")
 
 
 def read_records(case: str, folder: Path = records.FOLDER) -> list[dict[str, Any]]:

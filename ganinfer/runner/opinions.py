@@ -1,0 +1,80 @@
+"""The second opinion on a run: what another program says of the same windows, as result.json has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ganinfer import observed
+from ganinfer.execution import Executor
+from ganinfer.experiment import Experiment, RealData
+from ganinfer.interfaces import MONTE_CARLO, Info
+from ganinfer.observed import RealWindows
+
+_SECONDS = "second_opinion"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The real windows, which are read once more for it."""
+
+    real: RealWindows
+    experiment: Experiment
+
+    def chosen(self) -> np.ndarray:
+        """Indices of the windows in use."""
+        return observed.chosen_windows(self.real, self.experiment.windows.maximum, self.experiment.seed)
+
+
+def asked(
+    experiment: Experiment,
+    problem: Any,
+    state: Any,
+    info: Info,
+    source: Source | None,
+    workers: Executor,
+    told: Callable[[str], None],
+) -> tuple[dict[str, Any] | None, dict[str, float]]:
+    """The second opinion of result.json and the seconds that it took.
+
+    Where it can't be had, its key ``why_not`` says why; ``None`` where nobody wants one.
+    """
+    wanted = experiment.second_opinion.bootstraps
+    if source is None or info.posterior is None or wanted == 0:
+        return None, {}
+    from ganinfer import second_opinion
+
+    why = second_opinion.why_not(problem)
+    if why is None and not second_opinion.installed():
+        why = (
+            f"{second_opinion.PROGRAM} is not installed; pip install 'ganinfer[{second_opinion.EXTRA}]', then "
+            "ganinfer run with --resume asks it"
+        )
+        told(f"No second opinion: {why}")
+    if why is not None:
+        return {"program": second_opinion.PROGRAM, "why_not": why}, {}
+    begun = time.monotonic()
+    error = np.array([info.metrics.get(f"{MONTE_CARLO}{name}", 0.0) for name in problem.parameters.names])
+    settings = second_opinion.OpinionSettings(wanted, experiment.level)
+    try:
+        found = second_opinion.ask(
+            problem,
+            state,
+            info.posterior,
+            error,
+            source.real,
+            source.chosen(),
+            settings,
+            workers,
+            told,
+            misidentified=isinstance(experiment.data, RealData),
+        )
+    except second_opinion.OpinionError as failed:
+        told(f"No second opinion: {failed}")
+        return {"program": second_opinion.PROGRAM, "why_not": str(failed)}, {}
+    values = asdict(found) | {"level": experiment.level, "one_maximum": found.one_maximum}
+    return values, {_SECONDS: time.monotonic() - begun}

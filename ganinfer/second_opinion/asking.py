@@ -1,0 +1,220 @@
+"""A fit of the joint site frequency spectrum by moments, and how far it lies from our estimates."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+
+from ganinfer import randomness
+from ganinfer.execution import Executor, WorkerError
+from ganinfer.inference import InferenceState, Problem
+from ganinfer.observed import RealWindows
+from ganinfer.parameters import Parameters
+from ganinfer.second_opinion import ours
+from ganinfer.second_opinion import spectra as counting
+from ganinfer.second_opinion.fitting import PROGRAM, Fit, OpinionError
+from ganinfer.second_opinion.likelihood import Job
+from ganinfer.simulation import simulator
+
+#: The distribution of what computes spectra, and the extra that installs it.
+DISTRIBUTION, EXTRA = "moments-popgen", "sfs"
+_STARTS = 3
+#: Starts whose log likelihoods are this close have reached the same maximum.
+_SAME = 2.0
+#: Fewer groups of blocks say too little of how a spectrum scatters.
+_LEAST_GROUPS = 8
+_AT_BOUND = 2e-3
+
+
+@dataclass(frozen=True)
+class OpinionSettings:
+    """``bootstraps``: data sets of blocks drawn with replacement, each inferred both ways; ``level`` of intervals."""
+
+    bootstraps: int
+    level: float
+
+
+@dataclass(frozen=True)
+class Second:
+    """What the spectrum says of one parameter.
+
+    ``interval`` and by which method, ``godambe`` or ``bootstrap``, none where nothing holds; ``difference``: ours less
+    theirs on the parameter's scale, in standard deviations of that difference. ``seen``: the spectrum depends on it.
+    """
+
+    estimate: float
+    interval: tuple[float, float] | None
+    method: str | None
+    difference: float | None
+    seen: bool
+    at_bound: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """The answer of the other program.
+
+    ``about``: what the spectrum is; ``misidentified``: the share of sites with their alleles the wrong way round, where
+    it was fitted; ``log_likelihood`` at its estimates, and ``ours`` at ours, both less that of a model which expects
+    exactly what was seen; ``starts``: where each ended. ``spectrum_alone``: our own estimates from the spectrum's
+    statistics, looked for where the two differ.
+    """
+
+    program: str
+    about: Mapping[str, object]
+    parameters: Mapping[str, Second]
+    misidentified: float | None
+    log_likelihood: float
+    ours: float | None
+    starts: tuple[float, ...]
+    bootstraps: int
+    spectrum_alone: Mapping[str, float] | None
+
+    @property
+    def one_maximum(self) -> bool:
+        """Whether more than one start found the best fit."""
+        return sum(value > max(self.starts) - _SAME for value in self.starts) > 1
+
+
+def installed() -> bool:
+    return importlib.util.find_spec(PROGRAM) is not None
+
+
+def why_not(problem: Problem) -> str | None:
+    """Why the other program can't be asked about a problem, as a sentence; ``None`` where it can."""
+    loaded = simulator(problem.setup)
+    if not hasattr(loaded, "neutral_model"):
+        return f"{problem.setup.title} gives no neutral model as a demes graph"
+    middle = problem.parameters.from_unit(np.full(len(problem.parameters), 0.5))
+    theta = problem.parameters.sample(randomness.stream(0), 1)[0] if len(problem.parameters) else middle
+    try:
+        loaded.neutral_model(loaded.parameters.named(theta))
+    except ValueError as error:
+        return str(error)
+    return counting.why_not(problem.setup, problem.observed.templates)
+
+
+def ask(
+    problem: Problem,
+    state: InferenceState,
+    posterior: np.ndarray,
+    monte_carlo: np.ndarray,
+    real: RealWindows,
+    chosen: np.ndarray,
+    settings: OpinionSettings,
+    executor: Executor,
+    told: Callable[[str], None],
+    *,
+    misidentified: bool,
+) -> Opinion:
+    """What moments says of the same windows.
+
+    ``posterior`` (n, p) of the run and ``monte_carlo`` (p,), its error in standard deviations of the posterior;
+    ``chosen`` (m,) windows of ``real`` in use. Neither fit sees the other: starts are draws of the prior. Raises
+    :class:`OpinionError` where the fit fails.
+    """
+    told(f"Fitting the joint site frequency spectrum with {PROGRAM}, for a second opinion")
+    spectra = counting.spectra(problem.setup, real, chosen, problem.observed.fold, problem.seed)
+    job = Job.of(problem.setup, spectra, misidentified=misidentified)
+    parameters = problem.parameters
+    rng = randomness.stream(problem.seed, "second opinion", problem.scenario)
+    try:
+        fit = Fit(job, parameters.sample(rng, _STARTS), executor)
+        times = np.stack([counting.drawn(spectra, rng) for _ in range(settings.bootstraps)])
+        enough = len(spectra.fold) >= _LEAST_GROUPS
+        theirs = fit.again([counting.resampled(spectra, t) for t in times], executor) if enough else None
+    except WorkerError as error:
+        raise OpinionError(f"{PROGRAM} failed: {error.reason}") from error
+    paired = None
+    if enough:
+        told(f"Comparing {settings.bootstraps} bootstrap data sets of both")
+        paired = ours.of_bootstrap(problem, state, spectra.group, times, executor)
+    seconds = _seconds(parameters, fit, theirs, paired, spectra, posterior, monte_carlo, settings.level)
+    apart = any(s.difference is not None and abs(s.difference) > 2 for s in seconds.values())
+    alone = ours.of_the_spectrum(problem, state) if apart else None
+    return Opinion(
+        program=f"{PROGRAM} {version(DISTRIBUTION)}",
+        about=counting.describe(spectra),
+        parameters=seconds,
+        misidentified=float(fit.estimate[-1]) if job.misidentified else None,
+        log_likelihood=fit.log_likelihood,
+        ours=fit.at(np.median(posterior, axis=0)),
+        starts=tuple(found.log_likelihood for found in fit.starts),
+        bootstraps=settings.bootstraps if enough else 0,
+        spectrum_alone=None if alone is None else dict(zip(parameters.names, alone.tolist(), strict=True)),
+    )
+
+
+def _seconds(
+    parameters: Parameters,
+    fit: Fit,
+    theirs: np.ndarray | None,
+    paired: np.ndarray | None,
+    spectra: counting.Spectra,
+    posterior: np.ndarray,
+    monte_carlo: np.ndarray,
+    level: float,
+) -> dict[str, Second]:
+    size, seen = len(parameters), fit.seen
+    covariance = fit.covariance(list(spectra.counts)) if theirs is not None else None
+    spread = np.full(len(seen), np.nan)
+    if covariance is not None:
+        spread[seen] = np.sqrt(np.diag(covariance))
+    apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, monte_carlo)
+    found = {}
+    for i, parameter in enumerate(parameters):
+        interval, method = _interval(fit, i, spread[i], theirs, level) if seen[i] else (None, None)
+        found[parameter.name] = Second(
+            estimate=float(fit.estimate[i]),
+            interval=interval,
+            method=method,
+            difference=float(apart[i]) if seen[i] and apart is not None and np.isfinite(apart[i]) else None,
+            seen=bool(seen[i]),
+            at_bound=bool(min(fit.x[i] - 1, 2 - fit.x[i]) < _AT_BOUND),
+        )
+    return found
+
+
+def _interval(
+    fit: Fit, i: int, spread: float, theirs: np.ndarray | None, level: float
+) -> tuple[tuple[float, float] | None, str | None]:
+    from scipy.stats import norm
+
+    if np.isfinite(spread):
+        ends = np.stack([fit.x, fit.x])
+        ends[:, i] += np.array([-1, 1]) * norm.isf((1 - level) / 2) * spread
+        low, high = fit.likelihood.coordinates.decode(np.clip(ends, 1, 2))[:, i]
+        return (float(low), float(high)), "godambe"
+    if theirs is None:
+        return None, None
+    low, high = np.quantile(theirs[:, i], [(1 - level) / 2, (1 + level) / 2])
+    return (float(low), float(high)), "bootstrap"
+
+
+def _apart(
+    parameters: Parameters,
+    estimate: np.ndarray,
+    theirs: np.ndarray | None,
+    paired: np.ndarray | None,
+    posterior: np.ndarray,
+    monte_carlo: np.ndarray,
+) -> np.ndarray | None:
+    """Ours less theirs (p,), in standard deviations of the difference.
+
+    Over bootstrap data sets it shows what both fits make of the same blocks; the emulator's error, which all of them
+    share, comes on top.
+    """
+    if theirs is None or paired is None:
+        return None
+    size, draws = len(parameters), parameters.to_scale(posterior)
+    both = parameters.to_scale(paired) - parameters.to_scale(theirs[:, :size])
+    both = both[np.isfinite(both).all(axis=1)]
+    if len(both) < 2:
+        return None
+    own = monte_carlo * draws.std(axis=0)
+    spread = np.sqrt(both.var(axis=0, ddof=1) + own**2)
+    return (np.median(draws, axis=0) - parameters.to_scale(estimate)) / np.maximum(spread, 1e-300)

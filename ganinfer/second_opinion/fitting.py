@@ -1,0 +1,95 @@
+"""The maximum of the likelihood of a spectrum, how sure it is, and where bootstrap data sets have theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ganinfer.execution import Executor, ordered
+from ganinfer.second_opinion.likelihood import (
+    Again,
+    Around,
+    Found,
+    Job,
+    Likelihood,
+    Start,
+    refitted,
+    sandwich,
+    searched,
+)
+
+PROGRAM = "moments"
+#: Between these, what one standard deviation costs in log likelihood is taken to be what the sandwich says.
+_BELIEVED = (0.5, 2.0)
+#: A parameter of which less than this share of a standard error changes over its whole range is not in the spectrum.
+_UNSEEN = 1e-3
+
+
+class OpinionError(ValueError):
+    """The fit failed, in a sentence."""
+
+
+class Fit:
+    """The best of several searches, each from one of ``draws`` (k, p), refined, with derivatives there.
+
+    Raises :class:`OpinionError` where none found a model that is possible.
+    """
+
+    def __init__(self, job: Job, draws: np.ndarray, executor: Executor):
+        self.job, self.likelihood = job, Likelihood(job)
+        coarse = job.coarse
+        items = [Start(coarse or job, draw) for draw in draws]
+        self.starts: list[Found] = list(ordered(executor.run(searched, items)))
+        best = max(self.starts, key=lambda found: found.log_likelihood)
+        if not np.isfinite(best.log_likelihood):
+            raise OpinionError(f"none of {len(draws)} starts of {PROGRAM} found a model that is possible")
+        self.x = self.likelihood.refine(self.likelihood.around(best.x))
+        self.around = self.likelihood.around(self.x)
+        self.log_likelihood = self.likelihood.log_likelihood(self.x)
+
+    @property
+    def estimate(self) -> np.ndarray:
+        """Parameters (p,) in natural units, and after them the share that is misidentified, where it is fitted."""
+        return self.likelihood.coordinates.decode(self.x)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(p,) bool: whether the spectrum depends on each."""
+        return np.sqrt(np.diag(self.around.information)) > _UNSEEN
+
+    def at(self, theta: np.ndarray) -> float | None:
+        """The log likelihood at another vector, with what is misidentified as fitted; ``None`` if it is impossible."""
+        x = self.likelihood.encode(theta)
+        x[len(theta) :] = self.x[len(theta) :]
+        found = self.likelihood.log_likelihood(x)
+        return found if np.isfinite(found) else None
+
+    def again(self, counts: Sequence[np.ndarray], executor: Executor) -> np.ndarray:
+        """Estimates (b, p) of bootstrap data sets."""
+        parts = np.array_split(np.arange(len(counts)), min(len(counts), 4 * executor.num_workers))
+        items = [Again(self.job, self.around, [counts[i] for i in part]) for part in parts]
+        return np.concatenate(list(ordered(executor.run(refitted, items))))
+
+    def covariance(self, groups: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Godambe's covariance (p, p) of what is seen, in coordinates; ``None`` where it is not to be believed.
+
+        It is believed where a step of one standard deviation along its longest axis, to either side, costs about what
+        it says, and leads nowhere impossible: along a curved ridge it costs far more.
+        """
+        seen, likelihood = self.seen, self.likelihood
+        cells = [likelihood.of(g) for g in groups]
+        around = Around(self.x, self.around.expected, self.around.slopes[:, seen])
+        found = sandwich(around, cells)
+        values, vectors = np.linalg.eigh(found)
+        step = np.zeros(len(self.x))
+        step[seen] = vectors[:, -1] * np.sqrt(max(values[-1], 0.0))
+        said = 0.5 * float(step[seen] @ around.information @ step[seen])
+        for side in (1, -1):
+            x = self.x + side * step
+            if ((x < 1) | (x > 2)).any():
+                return None
+            cost = self.log_likelihood - likelihood.log_likelihood(x)
+            if not _BELIEVED[0] * said <= cost <= _BELIEVED[1] * said:
+                return None
+        return found

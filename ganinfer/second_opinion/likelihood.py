@@ -1,0 +1,281 @@
+"""The Poisson likelihood of a joint site frequency spectrum, expected by moments (doi:10.1534/genetics.117.200493).
+
+Mutation rate and length are known, so the expected number of sites is too. Sites are linked, so the likelihood is a
+composite one: its maximum is right, and how sure it is has to come from blocks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ganinfer.interfaces import NeutralModel
+from ganinfer.parameters import Parameters
+from ganinfer.second_opinion.spectra import Spectra
+from ganinfer.simulation import Setup, simulator
+
+#: Step of numerical derivatives, as a share of a parameter's range; moments' own error is far below what it changes.
+_STEP = 1e-3
+#: A refinement ends with a step this short, in standard deviations of an estimate (Fisher information): of the fit
+#: itself, and of a bootstrap data set, whose scatter is all that is wanted.
+_SHORT, _SHORT_OF_MANY = 0.03, 0.1
+_MAX_STEPS = 15
+#: Searches from afar end where a step gains or moves less than this share; the best goes on.
+_ENOUGH, _NEAR = 1e-5, 1e-4
+_MAX_EVALUATIONS = 60
+#: The largest share of sites whose ancestral allele may be taken for the derived one.
+MOST_MISIDENTIFIED = 0.25
+#: Starts are fitted to spectra projected to at most so many chromosomes a population; the best goes on in full.
+COARSE = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A spectrum and all that its fit needs, as plain data for workers.
+
+    ``counts`` as in :class:`ganinfer.second_opinion.spectra.Spectra`, with the cells ``used``; ``misidentified``: the
+    share of sites that have their alleles the wrong way round is fitted, too.
+    """
+
+    setup: Setup
+    populations: tuple[str, ...]
+    counts: np.ndarray
+    used: np.ndarray
+    length: float
+    folded: bool
+    misidentified: bool
+
+    @classmethod
+    def of(cls, setup: Setup, spectra: Spectra, *, misidentified: bool) -> Job:
+        """The job of all groups; what folding makes of wrong ancestral alleles needs no fit."""
+        parts = spectra.populations, spectra.total, spectra.used, spectra.length, spectra.folded
+        return cls(setup, *parts, misidentified and not spectra.folded)
+
+    @property
+    def coarse(self) -> Job | None:
+        """The same projected to few chromosomes, where that saves time and all sites are there."""
+        from moments import Spectrum
+
+        shape = self.counts.shape
+        if len(shape) == 1 or max(shape) - 1 <= COARSE or not self.complete:
+            return None
+        sizes = [min(n - 1, COARSE) for n in shape]
+        counts = np.asarray(Spectrum(self.counts, mask_corners=False).project(sizes).data)
+        used = np.ones(counts.shape, dtype=bool)
+        used.flat[[0, -1]] = False
+        return replace(self, counts=counts, used=used)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell of a variable site is used."""
+        return int(self.used.sum()) == self.used.size - 2
+
+
+class Coordinates:
+    """Parameters in [1, 2]: the logarithm where a parameter can't be 0 or less, stretched to its bounds.
+
+    Away from 0, where relative steps of numerical derivatives would vanish.
+    """
+
+    def __init__(self, bounds: np.ndarray):
+        self._logarithmic = bounds[:, 0] > 0
+        ends = self._transformed(bounds.T)
+        self._low, self._range = ends[0], ends[1] - ends[0]
+
+    def _transformed(self, vectors: np.ndarray) -> np.ndarray:
+        return np.where(self._logarithmic, np.log(np.where(self._logarithmic, vectors, 1.0)), vectors)
+
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
+        return 1 + (self._transformed(vectors) - self._low) / self._range
+
+    def decode(self, x: np.ndarray) -> np.ndarray:
+        values = self._low + (x - 1) * self._range
+        return np.where(self._logarithmic, np.exp(np.where(self._logarithmic, values, 0.0)), values)
+
+
+def deviance_residuals(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Signed square roots of each cell's Poisson deviance: half the sum of their squares is a negative likelihood."""
+    expected = np.maximum(expected, 1e-12)
+    ratio = np.where(observed > 0, observed, 1.0) / expected
+    logarithm = np.where(observed > 0, observed * np.log(ratio), 0.0)
+    return np.sign(observed - expected) * np.sqrt(2 * np.maximum(expected - observed + logarithm, 0.0))
+
+
+class Likelihood:
+    """Of one spectrum, at points (p,) of its :class:`Coordinates`; raises what the simulator or moments raises."""
+
+    def __init__(self, job: Job):
+        self._job, self._simulator = job, simulator(job.setup)
+        self.parameters: Parameters = self._simulator.parameters
+        extra = np.array([[0.0, MOST_MISIDENTIFIED]] * job.misidentified).reshape(-1, 2)
+        self.coordinates = Coordinates(np.concatenate([self.parameters.bounds, extra]))
+        self._sizes = [n - 1 for n in job.counts.shape]
+        self.observed = self.of(job.counts)
+
+    @cached_property
+    def _used(self) -> np.ndarray:
+        import moments
+
+        folded = np.ma.getmaskarray(moments.Spectrum(self._job.counts).fold()) if self._job.folded else False
+        return self._job.used & ~np.asarray(folded)
+
+    def of(self, counts: np.ndarray) -> np.ndarray:
+        """The cells (c,) that are compared, of another spectrum of the same shape."""
+        import moments
+
+        spectrum = moments.Spectrum(counts)
+        return np.asarray((spectrum.fold() if self._job.folded else spectrum).data)[self._used]
+
+    def encode(self, theta: np.ndarray) -> np.ndarray:
+        """The point of a vector (p,) of the parameters; nothing is misidentified there."""
+        return self.coordinates.encode(np.concatenate([theta, [0.0] * self._job.misidentified]))
+
+    def expected(self, x: np.ndarray) -> np.ndarray:
+        """Expected sites (c,); raises ``ValueError`` where the model is impossible."""
+        import moments
+
+        vector = self.coordinates.decode(x)
+        job, size = self._job, len(self.parameters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model: NeutralModel = self._simulator.neutral_model(self.parameters.named(vector[:size]))
+            demes = [model.demes.get(name, name) for name in job.populations]
+            found = moments.Demes.SFS(model.graph, demes, self._sizes, u=model.mutation_rate * job.length)
+            if job.misidentified:
+                found = moments.Misc.flip_ancestral_misid(found, vector[size])
+            return np.asarray((found.fold() if job.folded else found).data)[self._used]
+
+    def residuals(self, x: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
+        """Deviance residuals; infinite where the model is impossible, so that no step goes there."""
+        observed = self.observed if observed is None else observed
+        try:
+            return deviance_residuals(observed, self.expected(x))
+        except ValueError:
+            return np.full(observed.shape, np.inf)
+
+    def log_likelihood(self, x: np.ndarray) -> float:
+        """Less its largest possible value, that of a model which expects exactly what was seen."""
+        return -0.5 * float((self.residuals(x) ** 2).sum())
+
+    def search(self, start: np.ndarray) -> np.ndarray:
+        """The maximum nearest to ``start`` inside the bounds, by least squares of the deviance residuals."""
+        from scipy.optimize import least_squares
+
+        found = least_squares(
+            self.residuals,
+            np.clip(start, 1 + 1e-4, 2 - 1e-4),
+            bounds=(1.0, 2.0),
+            diff_step=_STEP,
+            ftol=_ENOUGH,
+            xtol=_NEAR,
+            gtol=_ENOUGH,
+            max_nfev=_MAX_EVALUATIONS,
+        )
+        return np.asarray(found.x)
+
+    def around(self, x: np.ndarray) -> Around:
+        """What is expected at ``x``, with derivatives, one-sided, away from the nearer bound."""
+        here = self.expected(x)
+        steps = np.diag(np.where(x < 1.5, _STEP, -_STEP))
+        slopes = np.stack([(self.expected(x + step) - here) / step.sum() for step in steps], axis=1)
+        return Around(x, np.maximum(here, 1e-12), slopes)
+
+    def refine(self, around: Around, observed: np.ndarray | None = None, short: float = _SHORT) -> np.ndarray:
+        """The maximum close to a point, for spectra that take moments long: Gauss-Newton with one set of derivatives.
+
+        They are corrected by what every step shows (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6). It ends with
+        a step that is ``short``. ``observed`` (c,): other cells than the job's.
+        """
+        cells = self.observed if observed is None else observed
+        x, share = around.x, 1.0
+        residuals, slopes = deviance_residuals(cells, around.expected), -around.slopes / around.root[:, None]
+        for _ in range(_MAX_STEPS):
+            trial = np.clip(x - share * np.linalg.lstsq(slopes, residuals, rcond=1e-8)[0], 1.0, 2.0)
+            step = trial - x
+            moved = float(np.linalg.norm(slopes @ step))
+            if moved == 0:
+                break
+            found = self.residuals(trial, cells)
+            if np.isfinite(found).all():
+                slopes = slopes + np.outer(found - residuals - slopes @ step, step) / (step @ step)
+            if found @ found < residuals @ residuals:
+                x, residuals, share = trial, found, min(1.0, 2 * share)
+            else:
+                share /= 2
+            if moved < short:
+                break
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class Around:
+    """A point ``x`` (p,) of coordinates, the sites ``expected`` (c,) there, and their derivatives ``slopes`` (c, p)."""
+
+    x: np.ndarray
+    expected: np.ndarray
+    slopes: np.ndarray
+
+    @property
+    def root(self) -> np.ndarray:
+        """Standard deviation (c,) of the sites of each cell."""
+        return np.sqrt(self.expected)
+
+    @property
+    def information(self) -> np.ndarray:
+        """(p, p) expected information of sites that were independent."""
+        return self.slopes.T @ (self.slopes / self.expected[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A search to make: the job, and the vector (p,) of parameters it begins at."""
+
+    job: Job
+    theta: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where a search ended, as a point of :class:`Coordinates`, and the log likelihood there."""
+
+    x: np.ndarray
+    log_likelihood: float
+
+
+def searched(start: Start) -> Found:
+    """What a worker makes of a start."""
+    likelihood = Likelihood(start.job)
+    x = likelihood.search(likelihood.encode(start.theta))
+    return Found(x, likelihood.log_likelihood(x))
+
+
+@dataclass(frozen=True, eq=False)
+class Again:
+    """Fits of other spectra like that of the job, each ``counts`` of its shape, from ``around`` its own maximum."""
+
+    job: Job
+    around: Around
+    counts: Sequence[np.ndarray]
+
+
+def refitted(again: Again) -> np.ndarray:
+    """Vectors (k, p) of the parameters, and what is misidentified; what a worker makes of a part of a bootstrap."""
+    likelihood = Likelihood(again.job)
+    found = [likelihood.refine(again.around, likelihood.of(counts), _SHORT_OF_MANY) for counts in again.counts]
+    return np.stack([likelihood.coordinates.decode(x) for x in found])
+
+
+def sandwich(around: Around, groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Covariance (p, p) at a maximum: Godambe's, scores by groups of blocks (doi:10.1093/molbev/msv255).
+
+    Expected information takes the place of second derivatives. ``groups``: the cells (c,) of each.
+    """
+    scores = np.stack([(cells / around.expected) @ around.slopes for cells in groups])
+    scores = scores - scores.mean(axis=0)
+    spread = scores.T @ scores * len(groups) / max(len(groups) - 1, 1)
+    inverse = np.linalg.pinv(around.information, rcond=1e-12, hermitian=True)
+    return inverse @ spread @ inverse
