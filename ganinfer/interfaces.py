@@ -42,13 +42,15 @@ class NeutralModel:
     """All that the expected site frequency spectrum of a neutral model follows from.
 
     ``graph``: a ``demes.Graph``, its sizes in diploid individuals; ``mutation_rate`` per base and generation;
-    ``demes``: the graph's deme of a population label of the data, where they differ. A simulator may have a method
+    ``demes``: the graph's deme of a population label of the data, where they differ; ``misidentified``: the share of
+    sites with their ancestral and derived alleles the wrong way round. A simulator may have a method
     ``neutral_model(theta)`` that gives one, and raises ``ValueError`` where its model is none.
     """
 
     graph: Any
     mutation_rate: float
     demes: Mapping[str, str]
+    misidentified: float = 0.0
 
 
 #: How loci come to vary; see :class:`LociTemplate`.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ganinfer.coalescent import (
     MAP,
+    read_errors,
     read_labels,
     read_ploidy,
     read_rates,
@@ -46,10 +47,12 @@ class DemesSimulator:
 
     ``model`` is a demes file, or ``{"stdpopsim": "HomSap/OutOfAfrica_3G09"}`` for a model of that catalogue;
     ``parameters`` an options file (without it nothing is free). ``demes`` maps population labels of the data to demes
-    where they differ; demes without samples are ghosts. ``fixed`` holds parameters at a value. ``mutation_rate``
-    is a number or a parameter's name (a catalogue's model may know it), ``recombination_rate`` also ``map``; it is
-    multiplied by ``recombination_scale``. ``generation_time`` is years a generation, for reports, and for a demes file
-    in years that does not say. ``ploidy``: chromosomes of one of the individuals that deme sizes count.
+    where they differ; demes without samples are ghosts. ``fixed`` holds parameters at a value. ``mutation_rate`` is a
+    number or a parameter's name (a catalogue's model may know it), ``recombination_rate`` also ``map``; it is
+    multiplied by ``recombination_scale``. ``misidentified`` and ``genotype_error`` are shares of sites with their
+    alleles the wrong way round, and of wrong genotypes, numbers or names of parameters. ``generation_time`` is years a
+    generation, a number or a parameter, for reports, and for a demes file in years. ``ploidy``: chromosomes of one of
+    the individuals that deme sizes count.
     """
 
     api_version: ClassVar[str] = "1"
@@ -76,7 +79,9 @@ class DemesSimulator:
         mutation_rate: float | str | None = None,
         recombination_rate: float | str = MAP,
         recombination_scale: float | str = 1.0,
-        generation_time: float | None = None,
+        misidentified: float | str = 0.0,
+        genotype_error: float | str = 0.0,
+        generation_time: float | str | None = None,
         ploidy: int = 2,
     ) -> None:
         file, text, known_rate = _model(model)
@@ -84,16 +89,18 @@ class DemesSimulator:
         self.rates = read_rates(
             known_rate if mutation_rate is None else mutation_rate, recombination_rate, recombination_scale
         )
+        self.errors = read_errors(misidentified, genotype_error)
         self.model = DemesModel(
             text,
             options,
             model_file=file,
             options_file=options_file,
             fixed=fixed,
-            elsewhere=self.rates.names,
+            elsewhere=(*self.rates.names, *self.errors.names),
             generation_time=generation_time,
         )
         self.rates.check(self.model.parameters, self.model.fixed)
+        self.errors.check(self.model.parameters, self.model.fixed)
         _check_simulable(self.model)
         self.demes = read_labels(demes)
         self.ploidy = read_ploidy(ploidy)
@@ -106,6 +113,14 @@ class DemesSimulator:
     def generation_time(self) -> float | None:
         """Years a generation, ``None`` where nothing says so."""
         return self.model.generation_time
+
+    @property
+    def known_by_product(self) -> tuple[tuple[str, ...], str] | None:
+        """Sizes, and the mutation rate, where both are free: mutations alone tell their products and nothing more."""
+        rate = self.rates.mutation
+        if not isinstance(rate, str) or rate not in self.parameters.names or not self.model.sizes:
+            return None
+        return self.model.sizes, rate
 
     def graph(self, theta: Mapping[str, float]) -> demes_module.Graph:
         """The demes graph at ``theta``, in the demes file's own units."""
@@ -123,8 +138,11 @@ class DemesSimulator:
             raise ModelError(str(self.rates.missing))
         if self.ploidy != 2:
             raise ModelError(f"its sizes count individuals of {self.ploidy} chromosomes, a demes graph diploid ones")
-        rate = self.rates.at(self.model.values(theta))["mutation_rate"]
-        return NeutralModel(self.graph(theta), rate, self.demes)
+        values = self.model.values(theta)
+        if self.errors.genotype_error != 0:
+            raise ModelError("genotypes are wrong at a rate, which changes the spectrum")
+        rate, misidentified = self.rates.at(values)["mutation_rate"], self.errors.at(values)[0]
+        return NeutralModel(self.graph(theta), rate, self.demes, misidentified)
 
     @property
     def needs_map(self) -> bool:
@@ -139,16 +157,20 @@ class DemesSimulator:
 
     def why_not(self, kind: str) -> str | None:
         """Why it cannot serve a kind of design with its options, as a sentence."""
-        return None if kind == "loci" else self.rates.missing
+        return (None if kind == "loci" else self.rates.missing) or (
+            self.errors.why_no_loci if kind.startswith("loci") else None
+        )
 
     def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[Observation]:
         """One tree sequence a window in generations, whatever the demes file's units, or one SNP table a template."""
         demography = self.demography(theta)
         samples = sample_sets(design.samples, self.demes, demography, self.model.file)
-        rates = self.rates.at(self.model.values(theta))
+        values = self.model.values(theta)
+        rates = self.rates.at(values)
         if design.kind == "loci":
             return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy, **rates)
-        return simulate_windows(demography, samples, design.templates, seed, ploidy=self.ploidy, **rates)
+        windows = simulate_windows(demography, samples, design.templates, seed, ploidy=self.ploidy, **rates)
+        return self.errors.put_on(windows, design.samples, values, seed)
 
 
 def _plainly_sampled(graph: demes_module.Graph, samples: Sequence[SampleSet], demes: Mapping[str, str]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from ganinfer import plugins
 from ganinfer.coalescent import (
     MAP,
+    read_errors,
     read_labels,
     read_ploidy,
     read_rates,
@@ -22,7 +23,17 @@ from ganinfer.coalescent import (
 )
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design, Observation
-from ganinfer.models import Held, ModelError, Options, closest, file_text, hold, read_generation_time, read_options
+from ganinfer.models import (
+    Held,
+    ModelError,
+    Options,
+    check_generation_parameter,
+    closest,
+    file_text,
+    hold,
+    read_generation_time,
+    read_options,
+)
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -52,7 +63,7 @@ class MsprimeSimulator:
     The function is named by ``demography``, an entry point of ``ganinfer.demographies``, or by ``file`` and
     ``function``. It takes parameters by name, and returns an ``msprime.Demography`` in generations. ``parameters``
     is an options file without ``values`` and ``expressions``; a parameter that the function does not take must be a
-    rate. Every other option is as in the ``demes`` simulator.
+    rate or a share of errors. Every other option is as in the ``demes`` simulator.
     """
 
     api_version: ClassVar[str] = "1"
@@ -82,7 +93,9 @@ class MsprimeSimulator:
         mutation_rate: float | str | None = None,
         recombination_rate: float | str = MAP,
         recombination_scale: float | str = 1.0,
-        generation_time: float | None = None,
+        misidentified: float | str = 0.0,
+        genotype_error: float | str = 0.0,
+        generation_time: float | str | None = None,
         ploidy: int = 2,
     ) -> None:
         self.name, self._function = _demography(demography, file, function)
@@ -90,8 +103,15 @@ class MsprimeSimulator:
         self._held: Held = hold(options, fixed)
         self.rates = read_rates(mutation_rate, recombination_rate, recombination_scale)
         self.rates.check(self._held.free, self._held.values)
-        self._arguments = _arguments(self._function, self.name, options, self.rates.names)
-        self.generation_time = None if generation_time is None else read_generation_time(generation_time)
+        self.errors = read_errors(misidentified, genotype_error)
+        self.errors.check(self._held.free, self._held.values)
+        named = (generation_time,) if isinstance(generation_time, str) else ()
+        for name in named:
+            check_generation_parameter(name, self._held)
+        self.generation_time = None if named or generation_time is None else read_generation_time(generation_time)
+        self._arguments = _arguments(
+            self._function, self.name, options, (*self.rates.names, *self.errors.names, *named)
+        )
         self.demes = read_labels(demes)
         self.ploidy = read_ploidy(ploidy)
         self._parameters = replace(self._held.free, problem=self.problem)
@@ -159,16 +179,20 @@ class MsprimeSimulator:
 
     def why_not(self, kind: str) -> str | None:
         """Why it cannot serve a kind of design with its options, as a sentence."""
-        return None if kind == "loci" else self.rates.missing
+        return (None if kind == "loci" else self.rates.missing) or (
+            self.errors.why_no_loci if kind.startswith("loci") else None
+        )
 
     def simulate(self, theta: Mapping[str, float], design: Design, seed: int) -> Iterator[Observation]:
         """One tree sequence a window, or one SNP table a template."""
         demography = self.demography(theta)
         samples = sample_sets(design.samples, self.demes, demography, self.name)
-        rates = self.rates.at(self._held.complete(theta, self.name))
+        values = self._held.complete(theta, self.name)
+        rates = self.rates.at(values)
         if design.kind == "loci":
             return simulate_loci(demography, samples, design, seed, ploidy=self.ploidy, **rates)
-        return simulate_windows(demography, samples, design.templates, seed, ploidy=self.ploidy, **rates)
+        windows = simulate_windows(demography, samples, design.templates, seed, ploidy=self.ploidy, **rates)
+        return self.errors.put_on(windows, design.samples, values, seed)
 
 
 def _described(error: BaseException) -> str:
@@ -235,6 +259,7 @@ def _arguments(
         if n not in accepted and n not in rates:
             assert options is not None
             raise options.place.at("parameters", i).error(
-                f"parameter {n!r} changes nothing: {name} does not take it, and it is no rate; {closest(n, accepted)}"
+                f"parameter {n!r} changes nothing: {name} does not take it, and it is no rate, share of errors or "
+                f"generation time; {closest(n, accepted)}"
             )
     return tuple(n for n in names if n in accepted)

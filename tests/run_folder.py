@@ -194,12 +194,40 @@ def _result(truths: Sequence[Truth], adequacy: Mapping[str, object] | None) -> d
         "scenarios": {"split": scenario},
         "parameters": parameters,
         "adequacy": adequacy,
+        "second_opinion": _second_opinion(truths),
         "comparison": None,
         "simulated_windows": 59_840,
         "stopped": "converged",
         "seconds": {"simulate": 214.2, "train": 101.7, "move": 20.0, "total": 342.9},
         "seed": 1,
         "versions": {"ganinfer": "0.1.0", "msprime": "1.4.4", "tensorflow": "2.21.0", "python": "3.11.2"},
+    }
+
+
+def _second_opinion(truths: Sequence[Truth]) -> dict[str, object]:
+    parameters = {}
+    for i, t in enumerate(truths):
+        middle = t.value + 0.4 * _half_width(t) * (-1) ** i
+        parameters[t.name] = {
+            "estimate": middle,
+            "interval": [middle - 1.5 * _half_width(t), middle + 1.5 * _half_width(t)],
+            "method": "bootstrap",
+            "difference": 0.5 * (-1) ** i,
+            "seen": True,
+            "at_bound": False,
+        }
+    return {
+        "program": "moments 1.6.1",
+        "about": {"chromosomes": {"A": 40, "B": 40}, "folded": True, "sites": 76_948, "length": 19_800_000},
+        "parameters": parameters,
+        "misidentified": None,
+        "log_likelihood": -500.0,
+        "ours": -510.0,
+        "starts": [-500.0, -500.1],
+        "bootstraps": 20,
+        "spectrum_alone": None,
+        "level": 0.9,
+        "one_maximum": True,
     }
 
 

@@ -261,6 +261,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`loci`": schema.Loci,
     "`comparison`": schema.Comparison,
     "`adequacy`": schema.Adequacy,
+    "`second_opinion`": schema.SecondOpinion,
     "`budget`": schema.BudgetSection,
     "`training`": schema.Training,
     "`execution`": schema.Execution,

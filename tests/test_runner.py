@@ -37,6 +37,7 @@ TINY = (
     "generator.num_particles=80",
     "generator.steps=20",
     "adequacy.windows=0",
+    "second_opinion.bootstraps=0",
     "execution.executor=serial",
     "execution.threads=1",
 )
@@ -103,6 +104,8 @@ def test_the_result_has_every_key(finished):
         "parameters",
         "adequacy",
         "stability",
+        "second_opinion",
+        "known_by_product",
         "comparison",
         "simulated_windows",
         "stopped",
@@ -122,6 +125,8 @@ def test_the_result_has_every_key(finished):
     assert found["stability"].keys() == {"halves", "folds", "stable"}
     assert found["stability"]["halves"]["Ne"] >= 0
     assert found["adequacy"] is None
+    assert found["second_opinion"] is None
+    assert found["known_by_product"] is None
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +151,28 @@ def test_the_verdict_is_in_the_result(judged, finished):
 
 def test_processes_give_the_same_verdict(judged, runs):
     assert answer(runner.run(tiny(JUDGED, *PROCESS), runs / "judged-elsewhere")) == answer(judged)
+
+
+def test_a_second_opinion_stands_beside_ours(runs, finished):
+    path = runner.run(tiny("second_opinion.bootstraps=6"), runs / "opinion")
+    found = result(path)
+    said = found["second_opinion"]
+    assert said["program"].startswith("moments ")
+    assert said["about"]["chromosomes"] == {"A": 10}
+    assert said["parameters"]["Ne"]["interval"][0] < said["parameters"]["Ne"]["estimate"]
+    assert said["parameters"]["Ne"]["estimate"] == pytest.approx(10_000, rel=0.15)
+    assert np.isfinite(said["parameters"]["Ne"]["difference"])
+    assert found["parameters"] == result(finished)["parameters"]
+    assert "What does another method say?" in (path / "report.html").read_text()
+
+
+def test_without_moments_a_run_says_how_to_get_it(runs, monkeypatch, finished):
+    monkeypatch.setattr("ganinfer.second_opinion.installed", lambda: False)
+    path = runner.run(tiny("second_opinion.bootstraps=6"), runs / "no-opinion")
+    found = result(path)
+    assert "pip install 'ganinfer[sfs]'" in found["second_opinion"]["why_not"]
+    assert found["parameters"] == result(finished)["parameters"]
+    assert "moments was not asked: moments is not installed" in (path / "report.html").read_text()
 
 
 def test_every_real_window_has_a_place_and_a_score(judged):

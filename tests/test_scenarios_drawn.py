@@ -223,7 +223,7 @@ def test_a_comparison_on_windows_has_its_own_figures_and_those_of_the_best(windo
     assert list(reading.load(windows).experiment["scenarios"]) == list(contended_folder.NAMES)
     shown = {name for section in page.CONTENDED.values() for name in section}
     assert shown == set(drawing.CONTENDED)
-    assert len(found.images) == len(drawing.CONTENDED) - 2  # neither calibrated nor judged by itself
+    assert len(found.images) == len(drawing.CONTENDED) - 3  # not calibrated, not judged, no second opinion
     for part in ("What tells the scenarios apart", "How the estimates were reached", "Linkage disequilibrium"):
         assert part in found.words
     for part in ("Not shown", "SNP", "data set", "prior-predictive"):

@@ -256,3 +256,109 @@ def test_symmetric_pulses_mirror_each_other() -> None:
     assert forwards.mean(axis=0)[1] > 1.1 * forwards.mean(axis=0)[0], (
         "migrants make the population that gets them diverse"
     )
+
+
+def errors(**options: Any) -> DemesSimulator:
+    parameters = [
+        "{name: wrong, upper_bound: 0.4}",
+        "{name: miscalled, upper_bound: 0.4}",
+        "{name: years, lower_bound: 20, upper_bound: 30}",
+    ]
+    listed = text("parameters: [" + ", ".join(parameters) + "]", "errors.yaml")
+    chosen = {"misidentified": "wrong", "genotype_error": "miscalled", "generation_time": "years"}
+    return make(**{"parameters": listed, **chosen, **options})
+
+
+def test_errors_of_a_parameters_size_are_put_on_windows() -> None:
+    samples, years = (SampleSet("A", 20),), {"years": 25.0}
+
+    def windows(wrong: float, miscalled: float) -> list[np.ndarray]:
+        theta = {"wrong": wrong, "miscalled": miscalled, **years}
+        found = list(errors().simulate(theta, design(samples, 40, 20_000), 3))
+        return [w.genotypes for w in found]
+
+    true, turned, miscalled = windows(0, 0), windows(0.3, 0), windows(0, 0.05)
+    plain = [t.genotype_matrix() for t in make(parameters=None).simulate({}, design(samples, 40, 20_000), 3)]
+    for a, b in zip(true, plain, strict=True):
+        np.testing.assert_array_equal(a, b)
+    sites = [(a != b).mean(axis=1) for a, b in zip(true, turned, strict=True)]
+    share = np.concatenate(sites)
+    assert ((share == 0) | (share > 0.9)).all()  # third alleles stay
+    assert share.mean() == pytest.approx(0.3, abs=0.04)
+    wrong = np.concatenate([(a != b).reshape(len(a), 20, 2).sum(axis=2) for a, b in zip(true, miscalled, strict=True)])
+    assert wrong.max() == 1
+    assert wrong.mean() == pytest.approx(0.05, abs=0.005)
+
+
+def test_a_number_may_be_an_error_as_well() -> None:
+    simulator = make(misidentified=0.5)
+    window = next(simulator.simulate(IM, design((SampleSet("A", 20),), 1, 50_000), 3))
+    plain = next(make().simulate(IM, design((SampleSet("A", 20),), 1, 50_000), 3))
+    assert 0.3 < (window.genotypes != plain.genotype_matrix()).all(axis=1).mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"parameters": None, "generation_time": 25, "misidentified": 0.6},
+            "misidentified is a share from 0 to 0.5; got 0.6",
+        ),
+        ({"parameters": None}, "generation_time is years or a parameter; 'years' is no parameter"),
+        ({"parameters": None, "generation_time": 25}, "misidentified is a number or a parameter; 'wrong' is no param"),
+        (
+            {"misidentified": "years", "genotype_error": "wrong", "generation_time": "miscalled"},
+            "above 0; parameter 'm",
+        ),
+        ({"generation_time": "yaers"}, "generation_time is years or a parameter; 'yaers' is no parameter"),
+        ({"generation_time": "wrong"}, "generation_time is in years and above 0; parameter 'wrong' may be 0"),
+    ],
+)
+def test_errors_and_generations_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        errors(**options)
+
+
+def test_snps_that_are_given_to_vary_have_no_errors() -> None:
+    for kind in ("loci", "loci-by-rate"):
+        said = errors().why_not(kind)
+        assert said is not None
+        assert "misidentified and genotype_error: errors are put on windows" in said
+    assert errors().why_not("windows") is None
+    assert make().why_not("loci") is None
+
+
+YEARS = """
+time_units: years
+generation_time: 25
+demes:
+- {name: A, epochs: [{start_size: 1000, end_time: 5000}, {start_size: 500}]}
+"""
+
+
+def test_a_generation_of_unknown_length_turns_years_into_generations() -> None:
+    options = text("parameters: [{name: years, lower_bound: 20, upper_bound: 50}]", "years.yaml")
+    simulator = make(model=text(YEARS), parameters=options, generation_time="years")
+    assert simulator.generation_time is None
+    for years, generations in ((25.0, 200), (50.0, 100), (25.0, 200)):
+        (event,) = simulator.demography({"years": years}).events
+        assert event.time == pytest.approx(generations)
+
+
+def test_sizes_and_a_free_mutation_rate_are_known_by_their_product() -> None:
+    listed = (EXPERIMENTS / "im.options.yaml").read_text() + "\n"
+    free = listed.replace("parameters:\n", "parameters:\n- {name: mu, lower_bound: 1.0e-9, upper_bound: 1.0e-7}\n", 1)
+    simulator = make(parameters=text(free, "mu.yaml"), mutation_rate="mu")
+    assert simulator.known_by_product == (("N1", "N2", "N_anc"), "mu")
+    assert make().known_by_product is None
+    assert make(parameters=text(free, "mu.yaml"), mutation_rate="mu", fixed={"mu": 1e-8}).known_by_product is None
+
+
+def test_the_neutral_model_has_what_a_spectrum_follows_from() -> None:
+    model = make(misidentified=0.02).neutral_model(IM)
+    assert (model.mutation_rate, model.misidentified) == (1.25e-8, 0.02)
+    assert {deme.name for deme in model.graph.demes} >= {"A", "B"}
+    with pytest.raises(ModelError, match="individuals of 1 chromosomes"):
+        make(ploidy=1).neutral_model(IM)
+    with pytest.raises(ModelError, match="genotypes are wrong at a rate"):
+        make(genotype_error=0.01).neutral_model(IM)

@@ -92,7 +92,7 @@ def result(folder: Path, as_json: bool) -> None:
         typer.echo(f"{words.adequacy(values)}\n")
     for row in table(_parameter_rows(values)):
         typer.echo(row)
-    _second_opinion(values)
+    _remarks(values)
     if values.get("seconds"):
         typer.echo(f"\n{_spent(values)}")
     for name in ("result.json", "report.html", "best.demes.yaml", storage.SCENARIOS):
@@ -100,12 +100,12 @@ def result(folder: Path, as_json: bool) -> None:
             typer.echo(f"{folder / name}")
 
 
-def _second_opinion(values: Mapping[str, Any]) -> None:
-    from ganinfer.report import second_told
+def _remarks(values: Mapping[str, Any]) -> None:
+    from ganinfer.report import second_told, words
 
-    said = second_told.sentence(values) or second_told.why_not(values)
-    if said:
-        typer.echo(f"\n{said}")
+    for said in (words.product(values), second_told.sentence(values) or second_told.why_not(values)):
+        if said:
+            typer.echo(f"\n{said}")
 
 
 def calibration(path: Path, as_json: bool) -> None:

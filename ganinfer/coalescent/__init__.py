@@ -1,5 +1,6 @@
 """Observations from msprime: windows and loci of one demography. msprime is imported where it is used."""
 
+from ganinfer.coalescent.errors import Errors, read_errors, with_errors
 from ganinfer.coalescent.loci import simulate_loci
 from ganinfer.coalescent.memory import keep_freed_memory
 from ganinfer.coalescent.rates import (
@@ -18,8 +19,10 @@ __all__ = [
     "MAP",
     "MAX_MUTATION_RATE",
     "MAX_RECOMBINATION_RATE",
+    "Errors",
     "Rates",
     "keep_freed_memory",
+    "read_errors",
     "read_labels",
     "read_ploidy",
     "read_rates",
@@ -27,4 +30,5 @@ __all__ = [
     "sampling_problem",
     "simulate_loci",
     "simulate_windows",
+    "with_errors",
 ]

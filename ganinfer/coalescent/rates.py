@@ -74,16 +74,26 @@ class Rates:
         value = self._options()[option]
         if _is_map(option, value):
             return 0.0, 0.0
-        if not isinstance(value, str):
-            return (finite_number(value, option),) * 2
-        if value not in ranges:
-            allowed = "a number, map, or a parameter" if option == "recombination_rate" else "a number or a parameter"
-            raise ModelError(f"{option} is {allowed}; {value!r} is no parameter; {closest(value, ranges)}")
-        return ranges[value]
+        allowed = "a number, map, or a parameter" if option == "recombination_rate" else "a number or a parameter"
+        return option_range(option, value, ranges, allowed)
 
     def at(self, values: Mapping[str, float]) -> dict[str, Any]:
         """Rates at the values of all parameters, as keyword arguments of what simulates windows or loci."""
         return {k: v if _is_map(k, v) or not isinstance(v, str) else values[v] for k, v in self._options().items()}
+
+
+def option_range(
+    option: str,
+    value: float | str,
+    ranges: Mapping[str, tuple[float, float]],
+    allowed: str = "a number or a parameter",
+) -> tuple[float, float]:
+    """The least and the largest value of an option; ``ranges`` are those of all parameters."""
+    if not isinstance(value, str):
+        return (finite_number(value, option),) * 2
+    if value not in ranges:
+        raise ModelError(f"{option} is {allowed}; {value!r} is no parameter; {closest(value, ranges)}")
+    return ranges[value]
 
 
 def _no_rate(rule: str, written: float | str | None, found: tuple[float, float]) -> ModelError:

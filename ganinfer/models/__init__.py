@@ -2,7 +2,7 @@
 
 from ganinfer.models.catalogue import CatalogueModel, catalogue_model
 from ganinfer.models.files import file_text
-from ganinfer.models.graphs import DemesModel, read_generation_time
+from ganinfer.models.graphs import DemesModel, check_generation_parameter, read_generation_time
 from ganinfer.models.options import Held, Options, finite_number, hold, read_options
 from ganinfer.models.places import ModelError, closest
 
@@ -13,6 +13,7 @@ __all__ = [
     "ModelError",
     "Options",
     "catalogue_model",
+    "check_generation_parameter",
     "closest",
     "file_text",
     "finite_number",

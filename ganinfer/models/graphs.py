@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ganinfer.models.expressions import ExpressionError
 from ganinfer.models.fields import Field, read_values
-from ganinfer.models.options import Driver, Options, finite_number, hold, read_options
-from ganinfer.models.places import ModelError, Place, read_yaml
+from ganinfer.models.options import Driver, Held, Options, finite_number, hold, read_options
+from ganinfer.models.places import ModelError, Place, closest, read_yaml
 
 if TYPE_CHECKING:
     import demes
@@ -27,7 +27,8 @@ class DemesModel:
     ``model`` and ``options`` are the texts of the two files, ``model_file`` and ``options_file`` their names for
     messages. ``fixed`` holds parameters at a value: they are no longer among ``parameters``. ``elsewhere`` names
     parameters that something beside the graph depends on, such as a mutation rate. All numbers are in the
-    demes file's own units; ``generation_time`` is used where the file is in years and does not say.
+    demes file's own units; ``generation_time`` is used where the file is in years and does not say. It may name a
+    parameter: then the file's own value, where it is in years, is only one among others.
 
     Raises :class:`ModelError` when a file breaks one of its rules, ``ValueError`` when ``fixed`` does.
     """
@@ -41,16 +42,23 @@ class DemesModel:
         options_file: str = "the options file",
         fixed: Mapping[str, Any] | None = None,
         elsewhere: tuple[str, ...] = (),
-        generation_time: float | None = None,
+        generation_time: float | str | None = None,
     ) -> None:
         self.file = model_file
-        self._generation_time = None if generation_time is None else read_generation_time(generation_time)
+        named = generation_time if isinstance(generation_time, str) else None
+        self._generation_time = (
+            None if generation_time is None or named is not None else read_generation_time(generation_time)
+        )
         self._data = read_demes(model, model_file, self._generation_time)
         #: The graph of the demes file as it is written.
         self.written = _build(self._data, model_file)
         self.options: Options | None = None if options is None else read_options(options_file, options)
         self._last: tuple[Mapping[str, float], demes.Graph] | None = None
         self._held = hold(self.options, fixed)
+        self._generation_parameter = named
+        if named is not None:
+            check_generation_parameter(named, self._held)
+            elsewhere = (*elsewhere, named)
         self._drivers = self._bind(self.options.drivers if self.options else ())
         self._check_initial_values()
         self._check_every_parameter_acts(elsewhere)
@@ -63,10 +71,23 @@ class DemesModel:
 
     @property
     def generation_time(self) -> float | None:
-        """Years a generation, where the demes file or the scenario says so."""
+        """Years a generation, where the demes file or the scenario says so; ``None`` where it is a free parameter."""
+        if self._generation_parameter is not None:
+            return self.fixed.get(self._generation_parameter)
         if self._data.get("time_units", "generations") == "generations":
             return self._generation_time
         return float(self._data["generation_time"])
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Free parameters that sizes of demes depend on."""
+        acting = {
+            name
+            for driver, fields in self._drivers
+            if any(str(field.path[-1]).endswith("_size") for field in fields)
+            for name in driver.expression.names
+        }
+        return tuple(name for name in self.parameters.names if name in acting)
 
     def values(self, theta: Mapping[str, float]) -> dict[str, float]:
         """Values of all parameters, free and fixed; raises :class:`ModelError` for missing or unknown names."""
@@ -84,6 +105,8 @@ class DemesModel:
 
     def _built(self, values: Mapping[str, float]) -> demes.Graph:
         data = self._data
+        if self._generation_parameter is not None and data.get("time_units", "generations") != "generations":
+            data["generation_time"] = values[self._generation_parameter]
         for driver, fields in self._drivers:
             try:
                 value = driver.expression.value(values)
@@ -143,6 +166,15 @@ class DemesModel:
                 raise self.options.place.at("parameters", i).error(
                     f"parameter {p.name!r} changes nothing: give it values, use it in expressions, or make it a rate"
                 )
+
+
+def check_generation_parameter(name: str, held: Held) -> None:
+    """Raise :class:`ModelError` unless ``name`` is a parameter of the scenario, above 0 years."""
+    lowest = {p.name: p.lower for p in held.free} | dict(held.values)
+    if name not in lowest:
+        raise ModelError(f"generation_time is years or a parameter; {name!r} is no parameter; {closest(name, lowest)}")
+    if lowest[name] <= 0:
+        raise ModelError(f"generation_time is in years and above 0; parameter {name!r} may be {lowest[name]:g}")
 
 
 def read_generation_time(value: Any) -> float:

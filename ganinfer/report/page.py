@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ganinfer.report import (
     adequacy_told,
@@ -127,7 +129,7 @@ def render(run: Run) -> str:
         show_left=any(e.sd_ratio is not None for e in run.estimates),
         lead=lead(run),
         whose=whose(run),
-        rows=[row(e, run.generation_time) for e in run.estimates],
+        rows=[row(e, run) for e in run.estimates],
         level=f"{100 * run.estimates[0].level:g} %" if run.estimates else "",
         findings=findings(run),
         warnings=run.warnings,
@@ -200,8 +202,22 @@ def lead(run: Run) -> str:
     return f"{what}, {verb} compared with {done}{f', {took}' if took else ''}. {ended}"
 
 
-def row(estimate: Estimate, generation_time: float | None) -> Row:
-    other = words.in_other_unit(estimate, generation_time)
+def in_other_unit(estimate: Estimate, run: Run) -> Estimate | None:
+    """A time in years for one in generations and the reverse; a generation of unknown length is integrated over."""
+    other = words.in_other_unit(estimate, run.generation_time)
+    name = run.generation_parameter
+    if other is None or name is None or run.posterior is None or estimate.interval is None:
+        return other
+    length = run.posterior[name] if other.unit == "years" else 1 / run.posterior[name]
+    low, middle, high = np.quantile(
+        run.posterior[estimate.name] * length, [(1 - estimate.level) / 2, 0.5, (1 + estimate.level) / 2]
+    )
+    return replace(other, estimate=float(middle), interval=(float(low), float(high)))
+
+
+def row(estimate: Estimate, run: Run | None) -> Row:
+    """The line of an estimate; without a ``run`` times stay in their own unit."""
+    other = in_other_unit(estimate, run) if run is not None else None
     place = words.share_of_prior(estimate)
     return Row(
         name=estimate.name,
@@ -242,6 +258,8 @@ def findings(run: Run) -> list[str]:
             "the prior allowed before. Do not report such an estimate as a finding; another design (more individuals, "
             f"{more}, another model) may be able to tell."
         )
+    if told := words.product(run.result):
+        found.append(told)
     for e in run.estimates:
         sides = [] if e.informative is False or e.prior is None else words.edges(e)
         if sides and e.prior is not None:

@@ -98,11 +98,20 @@ class Run:
         """Whether scenarios were compared on windows, each inferred by itself before; else it was a table of SNPs."""
         return self.result is not None and compared_windows(self.result)
 
+    @property
+    def generation_parameter(self) -> str | None:
+        """The parameter that is the years of a generation, where its length is not known."""
+        scenario = (self.experiment.get("scenarios") or {}).get(self.scenario) or {}
+        value = scenario.get("generation_time")
+        return value if isinstance(value, str) and any(e.name == value for e in self.estimates) else None
+
     @cached_property
     def generation_time(self) -> float | None:
         """Years a generation, where the scenario or the fitted model says so."""
         scenario = (self.experiment.get("scenarios") or {}).get(self.scenario) or {}
         value = scenario.get("generation_time")
+        if self.generation_parameter is not None:
+            value = next((e.estimate for e in self.estimates if e.name == self.generation_parameter), None)
         if value is None and self.graph is not None and self.graph.time_units != "generations":
             value = self.graph.generation_time
         return float(value) if isinstance(value, int | float) and value > 0 else None

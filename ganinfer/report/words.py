@@ -197,6 +197,18 @@ def adequacy(result: Mapping[str, Any] | None) -> str:
     return f"{sentence} ({'; '.join(details)})" if details else sentence
 
 
+def product(result: Mapping[str, Any] | None) -> str:
+    """What cannot be known where sizes and the mutation rate are both free; empty where they are not."""
+    found = (result or {}).get("known_by_product")
+    if not found:
+        return ""
+    rate = found["rate"]
+    said = f"Only the product of size and mutation rate is known from mutations: {listing(found['sizes'])} and {rate}"
+    if ((result or {}).get("parameters") or {}).get(rate, {}).get("informative"):
+        return f"{said} are told apart by the recombination rate, which is taken as given."
+    return f"{said} are told apart by the prior of {rate} alone, and intervals of sizes are as wide as it is."
+
+
 def stability(result: Mapping[str, Any] | None) -> str:
     """How far halves of the simulations, and of the genome, answer alike; empty where it was not looked at."""
     found = (result or {}).get("stability")

@@ -333,6 +333,7 @@ def finish(
             adequacy=adequacy,
             stability=steady,
             second_opinion=second,
+            known_by_product=getattr(simulator(experiment, problem.scenario), "known_by_product", None),
             simulated_windows=history[-1]["total_windows"],
             stopped=stopped,
             seconds={**parts, **spent, **asking, "total": clock.seconds()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def result(
     adequacy: Mapping[str, Any] | None = None,
     stability: Mapping[str, Any] | None = None,
     second_opinion: Mapping[str, Any] | None = None,
+    known_by_product: tuple[Sequence[str], str] | None = None,
     simulated_windows: int,
     stopped: str,
     seconds: Mapping[str, float],
@@ -62,6 +63,7 @@ def result(
         "adequacy": judged,
         "stability": None if stability is None else dict(stability),
         "second_opinion": None if second_opinion is None else dict(second_opinion),
+        "known_by_product": _product(known_by_product),
         "comparison": None,
         "simulated_windows": simulated_windows,
         "stopped": stopped,
@@ -69,6 +71,10 @@ def result(
         "seed": seed,
         "versions": dict(versions),
     }
+
+
+def _product(found: tuple[Sequence[str], str] | None) -> dict[str, Any] | None:
+    return None if found is None else {"sizes": list(found[0]), "rate": found[1]}
 
 
 def compared(

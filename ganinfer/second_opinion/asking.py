@@ -114,14 +114,16 @@ def ask(
     """What moments says of the same windows.
 
     ``posterior`` (n, p) of the run and ``monte_carlo`` (p,), its error in standard deviations of the posterior;
-    ``chosen`` (m,) windows of ``real`` in use. Neither fit sees the other: starts are draws of the prior. Raises
-    :class:`OpinionError` where the fit fails.
+    ``chosen`` (m,) windows of ``real`` in use; ``misidentified``: ancestral alleles may be wrong, so their share is
+    fitted, where it is none of the model's own parameters. Neither fit sees the other: starts are draws of the prior.
+    Raises :class:`OpinionError` where the fit fails.
     """
     told(f"Fitting the joint site frequency spectrum with {PROGRAM}, for a second opinion")
     spectra = counting.spectra(problem.setup, real, chosen, problem.observed.fold, problem.seed)
-    job = Job.of(problem.setup, spectra, misidentified=misidentified)
     parameters = problem.parameters
     rng = randomness.stream(problem.seed, "second opinion", problem.scenario)
+    own = simulator(problem.setup).neutral_model(parameters.named(parameters.sample(rng, 1)[0])).misidentified
+    job = Job.of(problem.setup, spectra, misidentified=misidentified and own == 0)
     try:
         fit = Fit(job, parameters.sample(rng, _STARTS), executor)
         times = np.stack([counting.drawn(spectra, rng) for _ in range(settings.bootstraps)])

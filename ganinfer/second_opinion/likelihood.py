@@ -145,8 +145,9 @@ class Likelihood:
             model: NeutralModel = self._simulator.neutral_model(self.parameters.named(vector[:size]))
             demes = [model.demes.get(name, name) for name in job.populations]
             found = moments.Demes.SFS(model.graph, demes, self._sizes, u=model.mutation_rate * job.length)
-            if job.misidentified:
-                found = moments.Misc.flip_ancestral_misid(found, vector[size])
+            wrong = vector[size] if job.misidentified else model.misidentified
+            if wrong > 0:
+                found = moments.Misc.flip_ancestral_misid(found, wrong)
             return np.asarray((found.fold() if job.folded else found).data)[self._used]
 
     def residuals(self, x: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:

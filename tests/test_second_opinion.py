@@ -1,0 +1,447 @@
+"""A second opinion: spectra counted right, a likelihood and its maximum, what is said of differences."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import moments
+import msprime
+import numpy as np
+import pytest
+
+from ganinfer import execution
+from ganinfer.haplotypes import SampleSet, from_tree_sequence
+from ganinfer.interfaces import FoldResult, State, WindowTemplate
+from ganinfer.parameters import Parameter, Parameters
+from ganinfer.pipeline import PipelineSettings
+from ganinfer.report import reading, second_told
+from ganinfer.second_opinion import ours
+from ganinfer.second_opinion import spectra as counting
+from ganinfer.second_opinion.asking import _apart
+from ganinfer.second_opinion.fitting import Fit
+from ganinfer.second_opinion.likelihood import Around, Coordinates, Job, Likelihood, deviance_residuals, sandwich
+from ganinfer.simulation import Setup
+from ganinfer.windows import Window
+from tests import run_folder
+
+LENGTH = 50_000
+SAMPLES = (SampleSet("A", 3), SampleSet("B", 2))
+MODEL = """
+time_units: generations
+demes:
+- {name: ancestor, epochs: [{start_size: 9000, end_time: 2000}]}
+- {name: A, ancestors: [ancestor], epochs: [{start_size: 5000}]}
+- {name: B, ancestors: [ancestor], epochs: [{start_size: 8000}]}
+"""
+OPTIONS = """
+parameters:
+- {name: N_A, lower_bound: 500, upper_bound: 50000, values: [{demes: {A: {epochs: {0: start_size}}}}]}
+- {name: N_B, lower_bound: 500, upper_bound: 50000, values: [{demes: {B: {epochs: {0: start_size}}}}]}
+- {name: N_anc, lower_bound: 500, upper_bound: 50000, values: [{demes: {ancestor: {epochs: {0: start_size}}}}]}
+- {name: T, lower_bound: 100, upper_bound: 20000, values: [{demes: {ancestor: {epochs: {0: end_time}}}}]}
+- {name: rate, lower_bound: 1.0e-9, upper_bound: 1.0e-7}
+"""
+
+
+def setup(settings=PipelineSettings(), samples=SAMPLES, mutation_rate=5e-8):  # noqa: B008
+    options = {
+        "model": {"file": "m.yaml", "text": MODEL},
+        "parameters": {"file": "o.yaml", "text": OPTIONS},
+        "mutation_rate": mutation_rate,
+        "recombination_rate": "rate",
+    }
+    return Setup("demes", options, samples, settings, (), LENGTH, 16)
+
+
+class Genomes:
+    """Windows made of tree sequences, one each, every window a block of its own."""
+
+    def __init__(self, trees):
+        self.samples, self.phased = SAMPLES, True
+        whole = np.array([[0, LENGTH]])
+        self.windows = tuple(Window("1", i * LENGTH, (i + 1) * LENGTH, whole, i) for i in range(len(trees)))
+        self.templates = (WindowTemplate(LENGTH),) * len(trees)
+        self._haplotypes = [from_tree_sequence(t, SAMPLES) for t in trees]
+
+    def haplotypes(self, index):
+        return self._haplotypes[index]
+
+
+def simulated(num_windows, mutation_rate=5e-8):
+    demography = msprime.Demography.isolated_model([5_000, 8_000])
+    demography.add_population(name="ancestor", initial_size=9_000)
+    demography.add_population_split(time=2_000, derived=["pop_0", "pop_1"], ancestral="ancestor")
+    ancestry = msprime.sim_ancestry(
+        {"pop_0": 3, "pop_1": 2},
+        demography=demography,
+        sequence_length=LENGTH,
+        recombination_rate=1e-8,
+        num_replicates=num_windows,
+        random_seed=3,
+    )
+    return [msprime.sim_mutations(t, rate=mutation_rate, random_seed=7 + i) for i, t in enumerate(ancestry)]
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return simulated(6)
+
+
+@pytest.fixture(scope="module")
+def many():
+    return Genomes(simulated(300))
+
+
+def counted(genomes, settings=PipelineSettings(), folds=2):  # noqa: B008
+    chosen = np.arange(len(genomes.windows))
+    return counting.spectra(setup(settings), genomes, chosen, chosen % folds, 1)
+
+
+def with_two_alleles(tree_sequence):
+    """The tree sequence without the sites that hold more than two alleles, or that no sample tells apart."""
+    odd = [v.site.id for v in tree_sequence.variants() if len(v.site.mutations) != 1]
+    return tree_sequence.delete_sites(odd)
+
+
+# --- counting -----------------------------------------------------------------------------------------------------
+
+
+def test_the_spectrum_is_the_one_tskit_counts(trees):
+    trees = [with_two_alleles(t) for t in trees]
+    found = counted(Genomes(trees))
+    sets = [np.arange(6), np.arange(6, 10)]
+    wanted = sum(t.allele_frequency_spectrum(sets, polarised=True, span_normalise=False) for t in trees)
+    wanted[0, 0] = wanted[-1, -1] = 0
+    np.testing.assert_array_equal(found.total, wanted)
+    assert found.total.sum() > 100
+    assert found.length == 6 * LENGTH
+    assert found.used.sum() == 7 * 5 - 2
+
+
+def test_a_folded_spectrum_counts_the_rarer_allele(trees):
+    """Site by site; two cells that mirror each other at a tie are one to a likelihood, so their sum is compared."""
+    found = counted(Genomes(trees), PipelineSettings(folded=True)).total
+    wanted = np.zeros((7, 5))
+    for tree_sequence in trees:
+        for variant in tree_sequence.variants():
+            alleles = variant.genotypes
+            if alleles.max() > 1 or alleles.min() == alleles.max():
+                continue
+            rarer = 1 if 2 * np.sum(alleles == 1) <= len(alleles) else 0
+            wanted[np.sum(alleles[:6] == rarer), np.sum(alleles[6:] == rarer)] += 1
+    assert wanted.sum() == found.sum()
+    total = np.add.outer(np.arange(7), np.arange(5))
+    np.testing.assert_array_equal(found[total < 5], wanted[total < 5])
+    np.testing.assert_array_equal(found[total > 5], 0)
+    tied = np.where(total == 5, found, 0)
+    np.testing.assert_array_equal((tied + tied[::-1, ::-1]), np.where(total == 5, wanted + wanted[::-1, ::-1], 0))
+
+
+def test_cells_of_sites_that_are_left_out_are_not_compared(trees):
+    found = counted(Genomes(trees), PipelineSettings(folded=True, singletons="drop"))
+    alleles = np.add.outer(np.arange(7), np.arange(5))
+    np.testing.assert_array_equal(found.used, (alleles >= 2) & (alleles <= 8))
+    assert found.total[~found.used].sum() == 0
+    assert found.total.sum() > 0
+
+
+def test_missing_calls_are_projected_away_and_what_is_lost_shortens_the_length(trees):
+    """Where any call of three may be missing, a spectrum of fewer chromosomes has the diversity of the whole one."""
+    rng, whole = np.random.default_rng(3), Genomes([with_two_alleles(t) for t in simulated(60)])
+    holed = Genomes([])
+    holed.windows, holed.templates = whole.windows, (WindowTemplate(LENGTH, missing=np.zeros((1, 2), np.uint8)),) * 60
+    for window in whole._haplotypes:
+        genotypes = window.genotypes.copy()
+        genotypes[rng.random(genotypes.shape) < 0.05] = -1
+        holed._haplotypes.append(replace(window, genotypes=genotypes))
+    found, complete = counted(holed), counted(whole)
+    assert all(n < m for n, m in zip(found.sizes.values(), complete.sizes.values(), strict=True))
+    assert found.length < complete.length
+    pi = [moments.Spectrum(s.total).marginalize([1]).pi() / s.length for s in (found, complete)]
+    assert pi[0] == pytest.approx(pi[1], rel=0.03)
+
+
+def test_groups_keep_blocks_and_folds_together():
+    rng = np.random.default_rng(1)
+    block = np.repeat(np.arange(140), rng.integers(1, 4, 140))
+    fold = (block * 7 % 3 == 0).astype(int)
+    group, folds = counting._groups(block, fold)
+    assert all(len(np.unique(group[block == b])) == 1 for b in range(140))
+    np.testing.assert_array_equal(folds[group], fold)
+    assert np.bincount(folds).max() <= 50
+    sizes = np.bincount(group)
+    assert sizes.min() > 0
+
+
+def test_a_bootstrap_draws_as_many_groups_of_each_fold(trees):
+    found = counted(Genomes(trees))
+    times = np.stack([counting.drawn(found, np.random.default_rng(i)) for i in range(50)])
+    for k in (0, 1):
+        assert (times[:, found.fold == k].sum(axis=1) == 3).all()
+    assert times.max() > 1
+    wanted = sum(n * spectrum for n, spectrum in zip(times[0], found.counts, strict=True))
+    np.testing.assert_array_equal(counting.resampled(found, times[0]), wanted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "samples", "templates", "says"),
+    [
+        (PipelineSettings(), SAMPLES, (), None),
+        (PipelineSettings(), (SampleSet("A", 3, 2, 100.0),), (), "samples of A are ancient"),
+        (PipelineSettings(), tuple(SampleSet(c, 1) for c in "ABCDEF"), (), "up to 5 populations, and there are 6"),
+        (
+            PipelineSettings(singletons="drop"),
+            SAMPLES,
+            (WindowTemplate(9, missing=np.zeros((1, 2), np.uint8)),),
+            "calls are missing",
+        ),
+        (PipelineSettings(singletons="drop"), (SampleSet("A", 50), SampleSet("B", 2)), (), "100 chromosomes"),
+        (PipelineSettings(), (SampleSet("A", 50), SampleSet("B", 2)), (), None),
+    ],
+)
+def test_what_has_no_spectrum_says_why(settings, samples, templates, says):
+    found = counting.why_not(setup(settings, samples), templates)
+    assert found is None if says is None else says in found
+
+
+# --- the fit ------------------------------------------------------------------------------------------------------
+
+
+PARAMETERS = Parameters((Parameter("N", 1_000, 30_000), Parameter("growth", 0, 0.05), Parameter("pulse", -0.2, 0.2)))
+
+
+def test_coordinates_go_from_one_to_two_and_back():
+    coordinates = Coordinates(PARAMETERS.bounds)
+    np.testing.assert_allclose(coordinates.encode(PARAMETERS.bounds.T), [[1, 1, 1], [2, 2, 2]])
+    draws = PARAMETERS.sample(np.random.default_rng(1), 50)
+    np.testing.assert_allclose(coordinates.decode(coordinates.encode(draws)), draws, rtol=1e-10)
+
+
+def test_squared_residuals_are_twice_what_is_lost_of_the_poisson_likelihood():
+    observed, expected = np.array([0.0, 3.0, 40.0, 7.0]), np.array([0.5, 5.0, 33.0, 7.0])
+    found = deviance_residuals(observed, expected)
+    best = np.where(observed > 0, observed * np.log(np.maximum(observed, 1)), 0) - observed
+    lost = (best - (observed * np.log(expected) - expected)).sum()
+    assert (found**2).sum() == pytest.approx(2 * lost)
+    np.testing.assert_array_equal(np.sign(found), [-1, -1, 1, 0])
+
+
+@pytest.fixture(scope="module")
+def fitted(many):
+    found = counted(many)
+    draws = Likelihood(Job.of(setup(), found, misidentified=False)).parameters.sample(np.random.default_rng(4), 2)
+    with execution.make("serial", 1) as executor:
+        return found, Fit(Job.of(setup(), found, misidentified=False), draws, executor)
+
+
+def test_starts_from_afar_meet_near_the_truth(fitted):
+    spectra, fit = fitted
+    assert abs(np.diff([start.log_likelihood for start in fit.starts])[0]) < 1
+    truth = fit.likelihood.coordinates.encode(np.array([5_000, 8_000, 9_000, 2_000, 1e-8]))
+    away = (fit.x - truth)[:4] / np.sqrt(np.diag(fit.covariance(list(spectra.counts))))[:4]
+    assert np.abs(away).max() < 3
+    assert fit.log_likelihood < 0
+    assert fit.at(fit.estimate) == pytest.approx(fit.log_likelihood)
+
+
+def test_the_spectrum_does_not_see_recombination(fitted):
+    _, fit = fitted
+    assert fit.seen.tolist() == [True, True, True, True, False]
+
+
+def test_godambes_covariance_is_that_of_moments(fitted):
+    spectra, fit = fitted
+    own = np.sqrt(np.diag(fit.covariance(list(spectra.counts))))
+    rng, likelihood = np.random.default_rng(1), fit.likelihood
+    resampled = [counting.resampled(spectra, counting.drawn(spectra, rng)) for _ in range(200)]
+
+    def expected(x, _sizes):
+        theta = likelihood.parameters.named(likelihood.coordinates.decode(np.append(x, fit.x[4])))
+        graph = likelihood._simulator.neutral_model(theta).graph
+        return moments.Demes.SFS(graph, ["A", "B"], [6, 4], u=5e-8 * spectra.length)
+
+    theirs = moments.Godambe.GIM_uncert(
+        expected, [moments.Spectrum(s) for s in resampled], fit.x[:4], moments.Spectrum(spectra.total), multinom=False
+    )
+    np.testing.assert_allclose(own[:4], theirs, rtol=0.25)
+
+
+def test_bootstrap_data_sets_scatter_as_the_covariance_says(fitted):
+    spectra, fit = fitted
+    rng = np.random.default_rng(2)
+    counts = [counting.resampled(spectra, counting.drawn(spectra, rng)) for _ in range(60)]
+    with execution.make("serial", 1) as executor:
+        found = fit.likelihood.coordinates.encode(fit.again(counts, executor))
+    said = np.sqrt(np.diag(fit.covariance(list(spectra.counts))))
+    np.testing.assert_allclose(found[:, :4].std(axis=0), said[:4], rtol=0.35)
+
+
+def test_a_curved_ridge_is_told_from_a_straight_one():
+    """Along a bend, one standard deviation of the tangent costs far more than the sandwich says."""
+    fit = object.__new__(Fit)
+    bend = 0.0
+
+    class Bent:
+        def of(self, cells):
+            return cells
+
+        def log_likelihood(self, x):
+            a, b = x - 1.5
+            return -0.5 * ((a / 0.1) ** 2 + ((b - bend * a**2) / 0.001) ** 2)
+
+    fit.x, fit.likelihood, fit.log_likelihood = np.array([1.5, 1.5]), Bent(), 0.0
+    fit.around = Around(fit.x, np.ones(2), np.diag([10.0, 1000.0]))
+    groups = [np.array([s, t]) for s in (-1.0, 1.0) for t in (-1.0, 1.0)]
+    scale = sandwich(fit.around, groups)
+    groups = [g * np.array([0.1, 0.001]) / np.sqrt(np.diag(scale)) for g in groups]
+    np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance(groups))), [0.1, 0.001])
+    bend = 5.0
+    assert fit.covariance(groups) is None
+
+
+def test_wrong_ancestral_alleles_are_found(many):
+    found = counted(many)
+    theta = {"N_A": 5_000, "N_B": 8_000, "N_anc": 9_000, "T": 2_000, "rate": 1e-8}
+    job = Job.of(setup(), found, misidentified=True)
+    likelihood = Likelihood(job)
+    vector = np.array([*theta.values(), 0.04])
+    wrong = np.zeros(found.total.shape)
+    wrong[found.used] = likelihood.expected(likelihood.coordinates.encode(vector))
+    with execution.make("serial", 1) as executor:
+        fit = Fit(replace(job, counts=wrong), np.array([list(theta.values())]), executor)
+    np.testing.assert_allclose(fit.estimate[[0, 1, 2, 3, 5]], vector[[0, 1, 2, 3, 5]], rtol=0.01)
+    assert not Job.of(setup(), replace(found, folded=True), misidentified=True).misidentified
+
+
+def test_large_samples_are_searched_in_small_ones_and_end_in_full():
+    counts = np.zeros((31, 5))
+    job = Job(setup(), ("A", "B"), counts, np.ones(counts.shape, dtype=bool), 1e6, False, False)
+    job.used.flat[[0, -1]] = False
+    assert job.coarse.counts.shape == (21, 5)
+    job.used[1, 0] = False
+    assert job.coarse is None
+
+
+# --- paired with ours ---------------------------------------------------------------------------------------------
+
+
+class Mean:
+    """A generator whose estimate is the mean of the real windows, by blocks."""
+
+    def step(self, state, result, rng):
+        real = np.concatenate([fold.real for fold in result.folds])
+        return state, SimpleNamespace(posterior=np.repeat(real.mean(axis=0)[None], 3, axis=0))
+
+
+def test_our_estimates_are_of_the_same_blocks_as_theirs(monkeypatch):
+    fold, block = np.array([0, 0, 1, 1, 1]), np.array([0, 0, 1, 2, 3])
+    values = np.array([[1.0], [2], [4], [8], [16]])
+    empty = np.empty((0, 1))
+    results = [
+        FoldResult(empty, *[empty] * 3, values[fold == k], block[fold == k], np.empty(0), np.zeros((fold == k).sum()))
+        for k in (0, 1)
+    ]
+    monkeypatch.setattr(ours, "fold_results", lambda problem, state: tuple(results))
+    problem = SimpleNamespace(observed=SimpleNamespace(fold=fold, block=block), generator=Mean(), seed=1, scenario="a")
+    group = np.array([0, 0, 1, 1, 2])
+    times = np.array([[1, 1, 1], [1, 2, 0]])
+    with execution.make("serial", 1) as executor:
+        found = ours.of_bootstrap(problem, SimpleNamespace(generator=State({}, {}), index=1), group, times, executor)
+    np.testing.assert_allclose(found[:, 0], [31 / 5, (1 + 2 + 2 * (4 + 8)) / 6])
+    (part,) = ours._parts(problem, SimpleNamespace(generator=State({}, {}), index=1), group, times[1:], 1)
+    # Drawn twice, a block is two blocks.
+    assert len(np.unique(np.concatenate(part.blocks[0]))) == 5
+
+
+def test_the_difference_is_in_its_own_standard_deviations():
+    rng = np.random.default_rng(1)
+    shared, noise = rng.standard_normal((2, 400, 1))
+    names = Parameters((Parameter("a", -100, 100),))
+    posterior = rng.standard_normal((4000, 1)) * 3 + 10
+    found = _apart(names, np.array([8.0]), 8 + shared, 10 + shared + 0.5 * noise, posterior, np.array([0.0]))
+    assert found[0] == pytest.approx((np.median(posterior) - 8) / 0.5, rel=0.1)
+    wider = _apart(names, np.array([8.0]), 8 + shared, 10 + shared + 0.5 * noise, posterior, np.array([0.5]))
+    assert wider[0] == pytest.approx((np.median(posterior) - 8) / np.hypot(0.5, 1.5), rel=0.1)
+
+
+# --- in words -----------------------------------------------------------------------------------------------------
+
+
+def opinion(differences, **more):
+    parameters = {
+        name: {
+            "estimate": estimate,
+            "interval": [0.9 * estimate, 1.1 * estimate],
+            "method": "godambe",
+            "difference": difference,
+            "seen": True,
+            "at_bound": False,
+        }
+        for name, (estimate, difference) in differences.items()
+    }
+    return {
+        "program": "moments 1.6.1",
+        "about": {"chromosomes": {"A": 40, "B": 40}, "folded": True, "sites": 76_948, "length": 2e7},
+        "parameters": parameters,
+        "misidentified": None,
+        "log_likelihood": -500.0,
+        "ours": -510.0,
+        "starts": [-500.0, -500.1],
+        "bootstraps": 20,
+        "spectrum_alone": None,
+        "level": 0.9,
+        "one_maximum": True,
+        **more,
+    }
+
+
+@pytest.fixture
+def told(tmp_path):
+    def of(second, adequacy=None):
+        folder = run_folder.make(tmp_path / "run", adequacy=adequacy)
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps({**result, "second_opinion": second}))
+        return reading.load(folder)
+
+    return of
+
+
+def test_agreement_is_one_sentence(told):
+    run = told(opinion({"N1": (9_100, 0.3), "N2": (5_000, -1.2)}))
+    assert second_told.sentence(run.result).endswith("of the same windows, agrees on all 2 parameters.")
+    assert second_told.explained(run) == []
+    assert [row["difference"] for row in second_told.rows(run)] == ["+0.3", "−1.2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, "nothing that was looked at explains it"),
+        ({"one_maximum": False}, "its starts ended in different places"),
+        ({"misidentified": 0.03}, "it takes 3.0 % of the ancestral alleles to be wrong"),
+        ({"spectrum_alone": {"N1": 7_100}}, "so haplotypes and linkage make the difference"),
+        ({"spectrum_alone": {"N1": 8_990}}, "so haplotypes and linkage do not make the difference"),
+    ],
+)
+def test_a_difference_is_explained(told, change, says):
+    run = told(opinion({"N1": (7_000, 3.4), "N2": (5_000, -1.2)}, **change))
+    assert "differs in N1 (3.4 standard errors), and agrees on the other 1" in second_told.sentence(run.result)
+    (line,) = second_told.explained(run)
+    assert line.startswith("N1 (3.4 standard errors apart): ")
+    assert says in line
+
+
+def test_what_the_model_misses_makes_the_spectrum_the_safer_witness(told):
+    looks = {"largest residual: haplotypes": 0.001, "largest residual: site frequency spectrum": 0.4, "guide": 0.5}
+    verdict = {"verdict": "wrong", "p_value": 0.001, "critic_auc": 0.7, "looks": looks, "left_out": None}
+    run = told(opinion({"N1": (7_000, 3.4)}, spectrum_alone={"N1": 7_100}), verdict)
+    assert "the model misses haplotypes: then the spectrum is the safer witness" in second_told.explained(run)[0]
+
+
+def test_who_was_not_asked_is_told_why(told):
+    run = told({"program": "moments", "why_not": "samples of A are ancient"})
+    assert second_told.why_not(run.result) == "moments was not asked: samples of A are ancient."
+    assert second_told.sentence(run.result) == ""
+    assert second_told.rows(run) == []
