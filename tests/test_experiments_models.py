@@ -232,7 +232,23 @@ def test_studies_have_the_agreed_data(name: str) -> None:
     assert simulator.rates.recombination in (RATE, "recombination_rate")
 
 
-@pytest.mark.parametrize("name", [*STUDIES, "yri-ceu"])
+def test_the_bottleneck_changes_the_size_once_of_one_long_chromosome() -> None:
+    found, simulator = load("bottleneck")
+    study = found.data.simulate  # type: ignore[union-attr]
+    assert (study.contigs, study.contig_length, found.windows.length) == (1, 100_000_000, 50_000)
+    assert experiment.sample_sets(study) == (SampleSet("A", 20),)
+    assert (simulator.rates.mutation, simulator.rates.recombination) == (1.26e-8, 1.007e-8)
+    assert {p.name: (p.lower, p.upper, p.density.kind) for p in simulator.parameters} == {
+        "N_anc": (1e3, 1e5, "log-uniform"),
+        "N": (1e2, 5e4, "log-uniform"),
+        "T": (10, 1e4, "log-uniform"),
+    }
+    rate = simulator.demography({"N_anc": 8000, "N": 300, "T": 70}).debug().coalescence_rate_trajectory
+    rates, _ = rate(np.array([0, 69, 71, 5000]), {"A": 2})
+    np.testing.assert_allclose(rates, 1 / (2 * np.array([300, 300, 8000, 8000])))
+
+
+@pytest.mark.parametrize("name", [*STUDIES, "bottleneck", "yri-ceu"])
 def test_the_corners_of_the_prior_can_be_simulated(name: str) -> None:
     found, simulator = load(name)
     parameters = simulator.parameters

@@ -116,7 +116,7 @@ class Local:
         core = pool.select(close)
         within = within_covariance(core.statistics, core.proposal, len(core.theta))
         gap = misfit.measure(core, x[close], within, by_family=self._settled, least=least)
-        found = self._scores(pool, x, within + np.diag(gap.missed) / gap.share).bounded_by(core.statistics)
+        found = self._scores(pool, x, within + np.diag(gap.missed) / gap.share)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
         moments = ProposalMoments.of_windows(values, pool.proposal, len(x))

@@ -16,11 +16,10 @@ different groups are estimates of the same thing and the groups can share an emu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ganinfer.generators.bounds import Bounds
 from ganinfer.generators.emulator import Basis, ProposalMoments, largest_degree, remoteness
 
 #: Within-window directions with less than this share of the mean correlation eigenvalue are numerically empty.
@@ -49,16 +48,13 @@ Equations = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Maps from d statistics to J scores, ``(statistics - offset) @ matrix``, bounded, of unit variance near the cloud.
+    """Linear maps from d statistics to J scores, ``(statistics - offset) @ matrix``, with unit variance near the cloud.
 
     ``matrices`` (groups, d, J): what each group's statistics are looked at along; ``mean`` (d, J) for real windows.
-    Along some directions one window in a thousand lies tens of standard deviations out: unbounded, such windows would
-    make the variance of a mean, and few hundred real windows would hardly show it.
     """
 
     offset: np.ndarray
     matrices: np.ndarray
-    bounds: Bounds | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -66,21 +62,14 @@ class Scores:
 
     def of_real(self, statistics: np.ndarray) -> np.ndarray:
         """(m, d) statistics of real windows to (m, J) scores."""
-        return self._bounded((statistics - self.offset) @ self.mean)
+        return (statistics - self.offset) @ self.mean
 
     def of_simulated(self, statistics: np.ndarray, group: np.ndarray) -> np.ndarray:
         """(n, d) statistics of simulated windows to (n, J) scores, ``group`` (n,) being their proposals'."""
         out = np.empty((len(statistics), self.matrices.shape[2]))
         for k, matrix in enumerate(self.matrices):
             out[group == k] = (statistics[group == k] - self.offset) @ matrix
-        return self._bounded(out)
-
-    def _bounded(self, values: np.ndarray) -> np.ndarray:
-        return values if self.bounds is None else self.bounds(values)
-
-    def bounded_by(self, statistics: np.ndarray) -> Scores:
-        """The same, with the bounds that simulated windows (n, d) near the cloud ask for."""
-        return replace(self, bounds=Bounds.of(replace(self, bounds=None).of_real(statistics)))
+        return out
 
 
 def groups(num_proposals: int) -> np.ndarray:
