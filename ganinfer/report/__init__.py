@@ -16,6 +16,7 @@ __all__ = [
     "trace_figure",
     "trace_table",
     "trace_text",
+    "write_all",
     "write_predictions",
     "write_report",
 ]
@@ -23,10 +24,19 @@ __all__ = [
 
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` into a run folder and return its path; raises ValueError where there is no run."""
-    from ganinfer.report.page import write
-    from ganinfer.report.reading import load
+    from ganinfer.report import drawing, page, reading
 
-    return write(load(Path(folder)))
+    run = reading.load(Path(folder))
+    return page.write(run, drawing.drawn(run))
+
+
+def write_all(folder: Path) -> tuple[Path, dict[str, Path]]:
+    """The report, and every figure that the run's files allow as PNG under ``figures/``, each drawn once."""
+    from ganinfer.report import drawing, page, reading
+
+    run = reading.load(Path(folder))
+    drawn = drawing.drawn(run)
+    return page.write(run, drawn), drawing.write_all(drawn, Path(folder) / "figures")
 
 
 def check_predictions(path: Path) -> None:
@@ -45,10 +55,9 @@ def write_predictions(answers: Sequence[Mapping[str, Any]], about: Mapping[str, 
 
 def figures(folder: Path) -> dict[str, Path]:
     """Write every figure that the run's files allow as PNG under ``figures/``; name to path."""
-    from ganinfer.report.drawing import write_all
-    from ganinfer.report.reading import load
+    from ganinfer.report import drawing, reading
 
-    return write_all(load(Path(folder)), Path(folder) / "figures")
+    return drawing.write_all(drawing.drawn(reading.load(Path(folder))), Path(folder) / "figures")
 
 
 def trace_table(folder: Path) -> dict[str, Any]:

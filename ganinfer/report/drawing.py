@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ganinfer.report import (
@@ -96,13 +96,18 @@ def _figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
     return {name: draw for name, draw in COMPARED.items() if name not in left_out}
 
 
-def write_all(run: Run, folder: Path) -> dict[str, Path]:
-    """Every figure that can be drawn, as PNG files in ``folder``."""
+def drawn(run: Run) -> dict[str, Drawing | str]:
+    """Every figure that fits the run, or why it cannot be drawn."""
+    with applied():
+        return {name: draw(run) for name, draw in figures_of(run).items()}
+
+
+def write_all(figures: Mapping[str, Drawing | str], folder: Path) -> dict[str, Path]:
+    """Those of the :func:`drawn` that are there, as PNG files in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, Path] = {}
     with applied():
-        for name, draw in figures_of(run).items():
-            drawing = draw(run)
+        for name, drawing in figures.items():
             if isinstance(drawing, Drawing):
                 written[name] = folder / f"{name}.png"
                 written[name].write_bytes(drawing.png())

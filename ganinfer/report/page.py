@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from ganinfer.report import (
     adequacy_told,
     calibration_told,
     citing,
-    drawing,
     fit_drawn,
     rendering,
     scenarios_told,
@@ -115,12 +114,12 @@ CONTENDED = {
 }
 
 
-def write(run: Run) -> Path:
-    """Render the page and put it into the run folder as a whole."""
-    return rendering.write(run.folder / "report.html", render(run))
+def write(run: Run, figures: Mapping[str, Drawing | str]) -> Path:
+    """Render the page and put it into the run folder as a whole; ``figures`` as :func:`drawing.drawn` gives them."""
+    return rendering.write(run.folder / "report.html", render(run, figures))
 
 
-def render(run: Run) -> str:
+def render(run: Run, figures: Mapping[str, Drawing | str]) -> str:
     """The page as HTML."""
     result = run.result or {}
     return rendering.render(
@@ -147,7 +146,7 @@ def render(run: Run) -> str:
         told=scenarios_told,
         scenarios=SCENARIOS,
         side_by_side=scenarios_told.side_by_side(run),
-        sections=_sections(run),
+        sections=_sections(run, figures),
         worst=worst(run),
         data=data_tables(run),
         versions=result.get("versions") or {},
@@ -156,14 +155,13 @@ def render(run: Run) -> str:
     )
 
 
-def _sections(run: Run) -> dict[str, list[Figure]]:
-    fitting = drawing.figures_of(run)
+def _sections(run: Run, figures: Mapping[str, Drawing | str]) -> dict[str, list[Figure]]:
     with applied():
-        drawn = {
-            section: [_figure(title, fitting[name], run) for name, title in figures.items() if name in fitting]
-            for section, figures in _headings(run).items()
+        shown = {
+            section: [_figure(title, figures[name]) for name, title in titles.items() if name in figures]
+            for section, titles in _headings(run).items()
         }
-    return {section: figures for section, figures in drawn.items() if figures}
+    return {section: found for section, found in shown.items() if found}
 
 
 def _headings(run: Run) -> dict[str, dict[str, str]]:
@@ -172,8 +170,7 @@ def _headings(run: Run) -> dict[str, dict[str, str]]:
     return COMPARED if run.comparison else SECTIONS
 
 
-def _figure(title: str, draw: Callable[[Run], Drawing | str], run: Run) -> Figure:
-    drawn = draw(run)
+def _figure(title: str, drawn: Drawing | str) -> Figure:
     if isinstance(drawn, str):
         return Figure(title, reason=drawn)
     return Figure(title, drawn.data_uri(), drawn.alternative, drawn.caption)

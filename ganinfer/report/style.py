@@ -60,17 +60,21 @@ class Drawing:
     dense: bool = False  # too many marks for a vector file
 
     def png(self, dpi: int = 150) -> bytes:
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-        return buffer.getvalue()
+        return self._saved(format="png", dpi=dpi, metadata={"Software": None})
 
     def data_uri(self) -> str:
         """The figure within a page: SVG, or PNG where it holds too many marks."""
         if self.dense:
             return f"data:image/png;base64,{base64.b64encode(self.png()).decode()}"
+        vector = self._saved(format="svg", metadata={"Date": None, "Creator": None})
+        return f"data:image/svg+xml;base64,{base64.b64encode(vector).decode()}"
+
+    def _saved(self, **options: Any) -> bytes:
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        self.figure.savefig(buffer, **options)
+        # To find its layout takes as long as to draw it, and a second file has the same one.
+        self.figure.set_layout_engine("none")
+        return buffer.getvalue()
 
 
 @contextlib.contextmanager

@@ -416,12 +416,12 @@ def write_report(folder: storage.RunFolder, tracker: tracking.Tracker, register:
     """
     from ganinfer import report
 
-    page = report.write_report(folder.path)
+    page, figures = report.write_all(folder.path)
     for name in _ARTIFACTS:
         if (folder.path / name).exists():
             tracker.artifact(folder.path / name)
     tracker.artifact(page)
-    for figure in report.figures(folder.path).values():
+    for figure in figures.values():
         tracker.artifact(figure, "figures")
     if not (folder.path / "bundle").exists():
         pass  # a comparison alone has none
