@@ -46,7 +46,10 @@ bench: $(STAMP) ## Benchmarks, ratios within one run
 	$(BIN)/python -m tests.bench
 
 verify: $(STAMP) ## Long statistical verification, resumable
+	$(BIN)/python -m tests.verification.theory
 	$(BIN)/python -m tests.verification
+	$(BIN)/python -m tests.verification.nuisance
+	$(BIN)/python -m tests.verification.opinions
 
 docs: $(STAMP) ## Checks that every command and link of the docs works
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -1,7 +1,11 @@
 """``make verify``: long statistical verification. Resumable: what is finished is not done again.
 
+    python -m tests.verification.theory               simulators against theory and msprime, with planted faults
     python -m tests.verification                      accuracy of every case, then a table
     python -m tests.verification im --seeds 1 2 3     some of it
+    python -m tests.verification.nuisance             a rate known to 10 %, recombination's scale
+    python -m tests.verification.opinions             moments and we on data of known truth
+    python -m tests.verification.adequacy             wrong models, and how often they are flagged
     python -m tests.verification.yardstick            moments on the same windows
     python -m tests.verification.real_genomes         the shipped genomes beside dadi and moments
     python -m tests.verification.same_answer          the same answer everywhere, after kills, from a simulated VCF
