@@ -19,8 +19,8 @@ from ganinfer.pipeline import PipelineSettings
 from ganinfer.report import reading, second_told
 from ganinfer.second_opinion import ours
 from ganinfer.second_opinion import spectra as counting
-from ganinfer.second_opinion.asking import _apart
-from ganinfer.second_opinion.fitting import Fit
+from ganinfer.second_opinion.asking import OpinionSettings, _apart, _check_time, ask
+from ganinfer.second_opinion.fitting import Fit, OpinionError
 from ganinfer.second_opinion.likelihood import Around, Coordinates, Job, Likelihood, deviance_residuals, sandwich
 from ganinfer.simulation import Setup
 from ganinfer.windows import Window
@@ -322,6 +322,28 @@ def test_large_samples_are_searched_in_small_ones_and_end_in_full():
     assert job.coarse.counts.shape == (21, 5)
     job.used[1, 0] = False
     assert job.coarse is None
+
+
+def test_a_fit_that_would_take_long_is_not_begun(fitted):
+    _, fit = fitted
+    _check_time(fit.job, fit.estimate[:5], OpinionSettings(20, 0.9, minutes=10), 2)
+    with pytest.raises(OpinionError, match=r"it would take about 0 minutes, since one spectrum of this model takes 0"):
+        _check_time(fit.job, fit.estimate[:5], OpinionSettings(20, 0.9, minutes=1e-6), 2)
+
+
+def test_what_goes_wrong_in_the_other_program_is_told_and_costs_nothing(many, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(moments.Demes, "SFS", failing)
+    fold = np.arange(300) % 2
+    parameters = Likelihood(Job.of(setup(), counted(many), misidentified=False)).parameters
+    problem = SimpleNamespace(
+        setup=setup(), parameters=parameters, observed=SimpleNamespace(fold=fold), seed=1, scenario="a"
+    )
+    settings = OpinionSettings(3, 0.9)
+    with execution.make("serial", 1) as executor, pytest.raises(OpinionError, match=r"RuntimeError \(no such luck\)"):
+        ask(problem, None, None, None, many, np.arange(300), settings, executor, lambda _: None, misidentified=False)
 
 
 # --- paired with ours ---------------------------------------------------------------------------------------------

@@ -235,10 +235,11 @@ class Adequacy(Section):
 class SecondOpinion(Section):
     """What another program says of the same windows: ``bootstraps`` data sets of both, by which they are compared.
 
-    0 leaves it out.
+    0 leaves it out. ``minutes``: a fit that would take longer is not begun.
     """
 
     bootstraps: Annotated[int, Field(ge=0)] = 20
+    minutes: Annotated[float, Field(gt=0)] = 10.0
 
 
 class CodeFile(Section):

@@ -59,7 +59,7 @@ def asked(
         return {"program": second_opinion.PROGRAM, "why_not": why}, {}
     begun = time.monotonic()
     error = np.array([info.metrics.get(f"{MONTE_CARLO}{name}", 0.0) for name in problem.parameters.names])
-    settings = second_opinion.OpinionSettings(wanted, experiment.level)
+    settings = second_opinion.OpinionSettings(wanted, experiment.level, experiment.second_opinion.minutes)
     try:
         found = second_opinion.ask(
             problem,

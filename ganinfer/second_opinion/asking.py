@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,12 +18,14 @@ from ganinfer.parameters import Parameters
 from ganinfer.second_opinion import ours
 from ganinfer.second_opinion import spectra as counting
 from ganinfer.second_opinion.fitting import PROGRAM, Fit, OpinionError
-from ganinfer.second_opinion.likelihood import Job
+from ganinfer.second_opinion.likelihood import Job, Likelihood
 from ganinfer.simulation import simulator
 
 #: The distribution of what computes spectra, and the extra that installs it.
 DISTRIBUTION, EXTRA = "moments-popgen", "sfs"
 _STARTS = 3
+#: Steps that a search from afar and a refinement take, about.
+_STEPS_OF_A_SEARCH, _STEPS_OF_A_REFINEMENT = 12, 6
 #: Starts whose log likelihoods are this close have reached the same maximum.
 _SAME = 2.0
 #: Fewer groups of blocks say too little of how a spectrum scatters.
@@ -32,10 +35,14 @@ _AT_BOUND = 2e-3
 
 @dataclass(frozen=True)
 class OpinionSettings:
-    """``bootstraps``: data sets of blocks drawn with replacement, each inferred both ways; ``level`` of intervals."""
+    """``bootstraps``: data sets of blocks drawn with replacement, each inferred both ways; ``level`` of intervals.
+
+    ``minutes``: a fit that would take longer is not begun.
+    """
 
     bootstraps: int
     level: float
+    minutes: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -124,17 +131,22 @@ def ask(
     rng = randomness.stream(problem.seed, "second opinion", problem.scenario)
     own = simulator(problem.setup).neutral_model(parameters.named(parameters.sample(rng, 1)[0])).misidentified
     job = Job.of(problem.setup, spectra, misidentified=misidentified and own == 0)
+    draws = parameters.sample(rng, _STARTS)
+    times = np.stack([counting.drawn(spectra, rng) for _ in range(settings.bootstraps)])
+    enough = len(spectra.fold) >= _LEAST_GROUPS
     try:
-        fit = Fit(job, parameters.sample(rng, _STARTS), executor)
-        times = np.stack([counting.drawn(spectra, rng) for _ in range(settings.bootstraps)])
-        enough = len(spectra.fold) >= _LEAST_GROUPS
+        _check_time(job, draws[0], settings, executor.num_workers)
+        fit = Fit(job, draws, executor)
         theirs = fit.again([counting.resampled(spectra, t) for t in times], executor) if enough else None
+        if enough:
+            told(f"Comparing {settings.bootstraps} bootstrap data sets of both")
+        paired = ours.of_bootstrap(problem, state, spectra.group, times, executor) if enough else None
+    except OpinionError:
+        raise
     except WorkerError as error:
         raise OpinionError(f"{PROGRAM} failed: {error.reason}") from error
-    paired = None
-    if enough:
-        told(f"Comparing {settings.bootstraps} bootstrap data sets of both")
-        paired = ours.of_bootstrap(problem, state, spectra.group, times, executor)
+    except Exception as error:  # whatever goes wrong in another program must not cost a run its answer
+        raise OpinionError(f"{PROGRAM} failed: {type(error).__name__} ({error})") from error
     seconds = _seconds(parameters, fit, theirs, paired, spectra, posterior, monte_carlo, settings.level)
     apart = any(s.difference is not None and abs(s.difference) > 2 for s in seconds.values())
     alone = ours.of_the_spectrum(problem, state) if apart else None
@@ -149,6 +161,26 @@ def ask(
         bootstraps=settings.bootstraps if enough else 0,
         spectrum_alone=None if alone is None else dict(zip(parameters.names, alone.tolist(), strict=True)),
     )
+
+
+def _check_time(job: Job, theta: np.ndarray, settings: OpinionSettings, num_workers: int) -> None:
+    """Raise :class:`OpinionError` where a fit would take longer than allowed, from the time that one spectrum takes."""
+    taken = []
+    for own in (job.coarse or job, job):
+        likelihood = Likelihood(own)
+        begun = time.monotonic()
+        likelihood.residuals(likelihood.encode(theta))
+        taken.append(time.monotonic() - begun)
+    slopes = len(theta) + 1
+    rounds = -(-_STARTS // num_workers)
+    searches = taken[0] * _STEPS_OF_A_SEARCH * slopes * rounds
+    rest = taken[1] * (3 * slopes + _STEPS_OF_A_REFINEMENT * settings.bootstraps / num_workers)
+    minutes = (searches + rest) / 60
+    if minutes > settings.minutes:
+        raise OpinionError(
+            f"it would take about {minutes:.0f} minutes, since one spectrum of this model takes {taken[1]:.1f} s; "
+            f"second_opinion.minutes allows {settings.minutes:g}"
+        )
 
 
 def _seconds(
