@@ -14,6 +14,7 @@ import numpy as np
 from ganinfer import randomness
 from ganinfer.execution import Executor, WorkerError, ordered
 from ganinfer.genomes.table import RealTable
+from ganinfer.genomes.tiling import with_blocks
 from ganinfer.haplotypes import MISSING, Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import Genealogies, LociTemplate, SiteRule, WindowTemplate
 from ganinfer.pipeline import called_as_in, missing_rows, with_two_alleles
@@ -28,6 +29,7 @@ _TOGETHER = 25
 class StudyPlan:
     """What is simulated: independent ``num_windows``, or ``num_contigs`` of ``contig_length`` cut into windows.
 
+    Contigs are cut into blocks of about ``block_length``, as genomes are.
     ``label`` is what follows ``ganinfer simulate`` for its experiment: see :func:`ganinfer.simulation.label`.
     """
 
@@ -40,6 +42,7 @@ class StudyPlan:
     contig_length: int | None = None
     recombination: RecombinationMap | None = None
     label: str = ""
+    block_length: int = 1_000_000
 
     @property
     def command(self) -> str:
@@ -192,9 +195,11 @@ def _windows(plan: StudyPlan) -> Iterator[Window]:
             yield Window(f"window{i + 1}", 0, length, whole, i)
         return
     assert plan.contig_length is not None
-    for contig in range(plan.num_contigs):
-        for left in range(0, plan.contig_length - length + 1, length):
-            yield Window(f"contig{contig + 1}", left, left + length, whole, contig)
+    lefts = range(0, plan.contig_length - length + 1, length)
+    contigs = [f"contig{contig + 1}" for contig in range(plan.num_contigs)]
+    yield from with_blocks(
+        [Window(c, left, left + length, whole, 0) for c in contigs for left in lefts], plan.block_length
+    )
 
 
 def _with_missing(haplotypes: Haplotypes, plan: StudyPlan, index: int) -> Haplotypes:

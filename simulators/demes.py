@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ganinfer.coalescent import (
     MAP,
+    neutral_model,
     read_errors,
     read_labels,
     read_ploidy,
@@ -116,9 +117,12 @@ class DemesSimulator:
 
     @property
     def known_by_product(self) -> tuple[tuple[str, ...], str] | None:
-        """Sizes, and the mutation rate, where both are free: mutations alone tell their products and nothing more."""
+        """Sizes, and the mutation rate, where all of the history and the rate are free: their products are known.
+
+        ``None`` where something that is given, a size or a time, tells more.
+        """
         rate = self.rates.mutation
-        if not isinstance(rate, str) or rate not in self.parameters.names or not self.model.sizes:
+        if not isinstance(rate, str) or rate not in self.parameters.names or not self.model.all_free:
             return None
         return self.model.sizes, rate
 
@@ -134,15 +138,7 @@ class DemesSimulator:
 
     def neutral_model(self, theta: Mapping[str, float]) -> NeutralModel:
         """What a likelihood of the site frequency spectrum needs; raises :class:`ModelError` where there is none."""
-        if self.rates.mutation is None:
-            raise ModelError(str(self.rates.missing))
-        if self.ploidy != 2:
-            raise ModelError(f"its sizes count individuals of {self.ploidy} chromosomes, a demes graph diploid ones")
-        values = self.model.values(theta)
-        if self.errors.genotype_error != 0:
-            raise ModelError("genotypes are wrong at a rate, which changes the spectrum")
-        rate, misidentified = self.rates.at(values)["mutation_rate"], self.errors.at(values)[0]
-        return NeutralModel(self.graph(theta), rate, self.demes, misidentified)
+        return neutral_model(self, theta, self.model.values(theta))
 
     @property
     def needs_map(self) -> bool:

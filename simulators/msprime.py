@@ -12,6 +12,7 @@ import numpy as np
 from ganinfer import plugins
 from ganinfer.coalescent import (
     MAP,
+    neutral_model,
     read_errors,
     read_labels,
     read_ploidy,
@@ -22,7 +23,7 @@ from ganinfer.coalescent import (
     simulate_windows,
 )
 from ganinfer.haplotypes import SampleSet
-from ganinfer.interfaces import Design, Observation
+from ganinfer.interfaces import Design, NeutralModel, Observation
 from ganinfer.models import (
     Held,
     ModelError,
@@ -167,6 +168,10 @@ class MsprimeSimulator:
     def graph(self, theta: Mapping[str, float]) -> demes_module.Graph:
         """The demography as a demes graph, in generations; ``ValueError`` where demes cannot express it."""
         return self.demography(theta).to_demes()
+
+    def neutral_model(self, theta: Mapping[str, float]) -> NeutralModel:
+        """What a likelihood of the site frequency spectrum needs; ``ValueError`` where there is none."""
+        return neutral_model(self, theta, self._held.complete(theta, self.name))
 
     @property
     def needs_map(self) -> bool:

@@ -154,7 +154,7 @@ def test_processes_give_the_same_verdict(judged, runs):
 
 
 def test_a_second_opinion_stands_beside_ours(runs, finished):
-    path = runner.run(tiny("second_opinion.bootstraps=6"), runs / "opinion")
+    path = runner.run(tiny("second_opinion.bootstraps=10"), runs / "opinion")
     found = result(path)
     said = found["second_opinion"]
     assert said["program"].startswith("moments ")
@@ -166,9 +166,21 @@ def test_a_second_opinion_stands_beside_ours(runs, finished):
     assert "What does another method say?" in (path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("part", ["spectra.spectra", "asking.Fit.at", "why_not"])
+def test_what_goes_wrong_in_a_second_opinion_is_told_and_costs_nothing(part, runs, monkeypatch, finished):
+    def failing(*_, **__):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(f"ganinfer.second_opinion.{part}", failing)
+    path = runner.run(tiny("second_opinion.bootstraps=10"), runs / f"failing-{part}")
+    found = result(path)
+    assert found["second_opinion"] == {"program": "moments", "failed": "RuntimeError (no such luck)"}
+    assert found["parameters"] == result(finished)["parameters"]
+
+
 def test_without_moments_a_run_says_how_to_get_it(runs, monkeypatch, finished):
     monkeypatch.setattr("ganinfer.second_opinion.installed", lambda: False)
-    path = runner.run(tiny("second_opinion.bootstraps=6"), runs / "no-opinion")
+    path = runner.run(tiny("second_opinion.bootstraps=10"), runs / "no-opinion")
     found = result(path)
     assert "pip install 'ganinfer[sfs]'" in found["second_opinion"]["why_not"]
     assert found["parameters"] == result(finished)["parameters"]

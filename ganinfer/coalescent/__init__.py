@@ -3,6 +3,7 @@
 from ganinfer.coalescent.errors import Errors, read_errors, with_errors
 from ganinfer.coalescent.loci import simulate_loci
 from ganinfer.coalescent.memory import keep_freed_memory
+from ganinfer.coalescent.neutral import neutral_model
 from ganinfer.coalescent.rates import (
     MAP,
     MAX_MUTATION_RATE,
@@ -22,6 +23,7 @@ __all__ = [
     "Errors",
     "Rates",
     "keep_freed_memory",
+    "neutral_model",
     "read_errors",
     "read_labels",
     "read_ploidy",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -232,13 +233,19 @@ class Adequacy(Section):
     data_sets: Annotated[int, Field(ge=20)] = 1_000
 
 
+def _none_or_ten(value: int) -> int:
+    if 0 < value < 10:
+        raise ValueError("take at least 10 bootstrap data sets, or 0 for no second opinion")
+    return value
+
+
 class SecondOpinion(Section):
     """What another program says of the same windows: ``bootstraps`` data sets of both, by which they are compared.
 
     0 leaves it out. ``minutes``: a fit that would take longer is not begun.
     """
 
-    bootstraps: Annotated[int, Field(ge=0)] = 20
+    bootstraps: Annotated[int, Field(ge=0), AfterValidator(_none_or_ten)] = 20
     minutes: Annotated[float, Field(gt=0)] = 10.0
 
 

@@ -52,7 +52,7 @@ def tile(
             windows.append(Window(contig, left, left + settings.length, bases, 0, recombination))
     if not windows:
         raise GenomeError(_nothing_left(rejected, best, regions, settings))
-    numbered = _with_blocks(windows, settings.block_length)
+    numbered = with_blocks(windows, settings.block_length)
     _check_blocks(numbered[-1].block + 1, len(numbered), settings)
     return Tiling(tuple(numbered), dict(rejected))
 
@@ -114,7 +114,7 @@ def too_long(regions: Mapping[str, np.ndarray], length: int) -> str:
     )
 
 
-def _with_blocks(windows: list[Window], block_length: int) -> list[Window]:
+def with_blocks(windows: list[Window], block_length: int) -> list[Window]:
     """Number blocks from 0: runs of windows with gaps below ``block_length``, cut into even parts of about it."""
     numbered: list[Window] = []
     block = -1

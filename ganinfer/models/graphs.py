@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,18 @@ class DemesModel:
         }
         return tuple(name for name in self.parameters.names if name in acting)
 
+    @property
+    def all_free(self) -> bool:
+        """Whether every size, time and rate of migration in the demes file depends on a free parameter.
+
+        Then all of them can be stretched together, and genomes tell the products with the mutation rate only.
+        """
+        free = set(self.parameters.names)
+        driven = {
+            field.path for driver, fields in self._drivers for field in fields if free & set(driver.expression.names)
+        }
+        return all(path in driven for path in _scaled_fields(self._data))
+
     def values(self, theta: Mapping[str, float]) -> dict[str, float]:
         """Values of all parameters, free and fixed; raises :class:`ModelError` for missing or unknown names."""
         return self._held.complete(theta, self.file)
@@ -166,6 +178,27 @@ class DemesModel:
                 raise self.options.place.at("parameters", i).error(
                     f"parameter {p.name!r} changes nothing: give it values, use it in expressions, or make it a rate"
                 )
+
+
+def _scaled_fields(data: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
+    """Sizes, times above 0 and rates of migration of an un-resolved demes dictionary, by the keys that lead to them."""
+    for i, deme in enumerate(data["demes"]):
+        if _is_finite(deme.get("start_time")):
+            yield ("demes", i, "start_time")
+        for k, epoch in enumerate(deme.get("epochs") or ()):
+            for key in ("start_size", "end_size", "end_time"):
+                if _is_finite(epoch.get(key)):
+                    yield ("demes", i, "epochs", k, key)
+    for section, keys in (("migrations", ("rate", "start_time", "end_time")), ("pulses", ("time",))):
+        for i, entry in enumerate(data.get(section) or ()):
+            for key in keys:
+                if _is_finite(entry.get(key)):
+                    yield (section, i, key)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a value is one that stretching changes: absent ones, 0 and infinity stay."""
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 def check_generation_parameter(name: str, held: Held) -> None:

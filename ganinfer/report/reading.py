@@ -110,8 +110,9 @@ class Run:
         """Years a generation, where the scenario or the fitted model says so."""
         scenario = (self.experiment.get("scenarios") or {}).get(self.scenario) or {}
         value = scenario.get("generation_time")
-        if self.generation_parameter is not None:
-            value = next((e.estimate for e in self.estimates if e.name == self.generation_parameter), None)
+        if isinstance(value, str):
+            known = {e.name: e.estimate for e in self.estimates} | dict(scenario.get("fixed") or {})
+            value = known.get(value)
         if value is None and self.graph is not None and self.graph.time_units != "generations":
             value = self.graph.generation_time
         return float(value) if isinstance(value, int | float) and value > 0 else None

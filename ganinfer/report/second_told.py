@@ -24,9 +24,10 @@ def opinion(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 def why_not(result: Mapping[str, Any] | None) -> str:
     """Why there is none, as a sentence; empty where there is one, or none was wanted."""
-    found = opinion(result)
-    why = (found or {}).get("why_not")
-    return f"{(found or {})['program']} was not asked: {why}." if why else ""
+    found = opinion(result) or {}
+    if found.get("failed"):
+        return f"{found['program']} gave no second opinion: {found['failed']}."
+    return f"{found['program']} was not asked: {found['why_not']}." if found.get("why_not") else ""
 
 
 def answered(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -42,10 +43,11 @@ def sentence(result: Mapping[str, Any] | None) -> str:
     told = {name: s["difference"] for name, s in found["parameters"].items() if s["difference"] is not None}
     program, number = found["program"], len(told)
     if not told:
-        return f"{program} fitted the joint spectrum of the same windows, in too few blocks to compare the two."
+        return f"{program} fitted the joint spectrum of the same windows; there is nothing to compare the two by."
     far = {name: d for name, d in told.items() if abs(d) > APART}
     if not far:
-        agreed = f"all {number} parameters" if number > 1 else "the parameter"
+        agreed = f"all {number} parameters" if number == len(found["parameters"]) else f"the {number} that it tells"
+        agreed = "the parameter" if len(found["parameters"]) == 1 else agreed
         return f"A second opinion, {program} on the joint spectrum of the same windows, agrees on {agreed}."
     off = words.listing([f"{name} ({abs(d):.1f} standard errors)" for name, d in far.items()])
     rest = f", and agrees on the other {number - len(far)}" if number > len(far) else ""
@@ -83,7 +85,7 @@ def rows(run: Run) -> list[dict[str, str]]:
     found = answered(run.result)
     if found is None:
         return []
-    table = []
+    table, program = [], found["program"].split(" ")[0]
     for e in run.estimates:
         second = found["parameters"].get(e.name)
         if second is None:
@@ -93,10 +95,8 @@ def rows(run: Run) -> list[dict[str, str]]:
             {
                 "parameter": e.name,
                 "ours": f"{words.point(e)} ({words.interval(e)})",
-                "theirs": f"{words.point(theirs)} ({words.interval(theirs)})"
-                if second["seen"]
-                else "not in a spectrum",
-                "by": _METHODS.get(second["method"] or "", ""),
+                program: f"{words.point(theirs)} ({words.interval(theirs)})" if second["seen"] else "not in a spectrum",
+                "by": "at a bound" if second["at_bound"] else _METHODS.get(second["method"] or "", ""),
                 "difference": "" if second["difference"] is None else f"{second['difference']:+.1f}".replace("-", "−"),
             }
         )
@@ -124,8 +124,6 @@ def explained(run: Run) -> list[str]:
 
 def _explanation(run: Run, found: Mapping[str, Any], ours: Estimate, second: Mapping[str, Any]) -> str:
     told = []
-    if second["at_bound"]:
-        told.append("its fit lies on a bound of the prior, where no interval means much")
     if not found["one_maximum"]:
         told.append("its starts ended in different places")
     if (found["misidentified"] or 0) > _MANY_MISIDENTIFIED:

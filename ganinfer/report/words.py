@@ -205,7 +205,7 @@ def product(result: Mapping[str, Any] | None) -> str:
     rate = found["rate"]
     said = f"Only the product of size and mutation rate is known from mutations: {listing(found['sizes'])} and {rate}"
     if ((result or {}).get("parameters") or {}).get(rate, {}).get("informative"):
-        return f"{said} are told apart by the recombination rate, which is taken as given."
+        return f"{said} are told apart by what recombination says, and by their priors."
     return f"{said} are told apart by the prior of {rate} alone, and intervals of sizes are as wide as it is."
 
 

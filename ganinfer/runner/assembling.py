@@ -153,6 +153,7 @@ def study_plan(experiment: Experiment) -> study.StudyPlan:
         section.contigs,
         section.contig_length,
         label=label(experiment, section.scenario),
+        block_length=window_settings(experiment).block_length if section.contigs else 1,
     )
 
 

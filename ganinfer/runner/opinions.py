@@ -41,11 +41,30 @@ def asked(
 ) -> tuple[dict[str, Any] | None, dict[str, float]]:
     """The second opinion of result.json and the seconds that it took.
 
-    Where it can't be had, its key ``why_not`` says why; ``None`` where nobody wants one.
+    Where it can't be had, its key ``why_not`` says why, and where it ``failed``, that key; ``None`` where nobody wants
+    one.
     """
-    wanted = experiment.second_opinion.bootstraps
-    if source is None or info.posterior is None or wanted == 0:
+    if source is None or info.posterior is None or experiment.second_opinion.bootstraps == 0:
         return None, {}
+    from ganinfer import second_opinion
+
+    try:
+        return _asked(experiment, problem, state, info, source, workers, told)
+    except Exception as error:  # whatever goes wrong in another program must not cost a run its answer
+        reason = str(error) if isinstance(error, second_opinion.OpinionError) else f"{type(error).__name__} ({error})"
+        told(f"No second opinion: {reason}")
+        return {"program": second_opinion.PROGRAM, "failed": reason}, {}
+
+
+def _asked(
+    experiment: Experiment,
+    problem: Any,
+    state: Any,
+    info: Info,
+    source: Source,
+    workers: Executor,
+    told: Callable[[str], None],
+) -> tuple[dict[str, Any], dict[str, float]]:
     from ganinfer import second_opinion
 
     why = second_opinion.why_not(problem)
@@ -59,22 +78,12 @@ def asked(
         return {"program": second_opinion.PROGRAM, "why_not": why}, {}
     begun = time.monotonic()
     error = np.array([info.metrics.get(f"{MONTE_CARLO}{name}", 0.0) for name in problem.parameters.names])
-    settings = second_opinion.OpinionSettings(wanted, experiment.level, experiment.second_opinion.minutes)
-    try:
-        found = second_opinion.ask(
-            problem,
-            state,
-            info.posterior,
-            error,
-            source.real,
-            source.chosen(),
-            settings,
-            workers,
-            told,
-            misidentified=isinstance(experiment.data, RealData),
-        )
-    except second_opinion.OpinionError as failed:
-        told(f"No second opinion: {failed}")
-        return {"program": second_opinion.PROGRAM, "why_not": str(failed)}, {}
+    section = experiment.second_opinion
+    settings = second_opinion.OpinionSettings(section.bootstraps, experiment.level, section.minutes)
+    posterior, wrong = info.posterior, isinstance(experiment.data, RealData)
+    assert posterior is not None
+    found = second_opinion.ask(
+        problem, state, posterior, error, source.real, source.chosen(), settings, workers, told, misidentified=wrong
+    )
     values = asdict(found) | {"level": experiment.level, "one_maximum": found.one_maximum}
     return values, {_SECONDS: time.monotonic() - begun}

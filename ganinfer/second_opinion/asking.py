@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Literal
 
 import numpy as np
 
 from ganinfer import randomness
-from ganinfer.execution import Executor, WorkerError
+from ganinfer.execution import Executor
 from ganinfer.inference import InferenceState, Problem
 from ganinfer.observed import RealWindows
 from ganinfer.parameters import Parameters
@@ -28,9 +29,8 @@ _STARTS = 3
 _STEPS_OF_A_SEARCH, _STEPS_OF_A_REFINEMENT = 12, 6
 #: Starts whose log likelihoods are this close have reached the same maximum.
 _SAME = 2.0
-#: Fewer groups of blocks say too little of how a spectrum scatters.
-_LEAST_GROUPS = 8
-_AT_BOUND = 2e-3
+#: Fewer groups of blocks in a fold say too little of how a spectrum scatters.
+_LEAST_GROUPS = 5
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,14 @@ def why_not(problem: Problem) -> str | None:
     loaded = simulator(problem.setup)
     if not hasattr(loaded, "neutral_model"):
         return f"{problem.setup.title} gives no neutral model as a demes graph"
-    middle = problem.parameters.from_unit(np.full(len(problem.parameters), 0.5))
-    theta = problem.parameters.sample(randomness.stream(0), 1)[0] if len(problem.parameters) else middle
+    theta = problem.parameters.sample(randomness.stream(0), 1)[0]
     try:
-        loaded.neutral_model(loaded.parameters.named(theta))
+        model = loaded.neutral_model(problem.parameters.named(theta))
     except ValueError as error:
         return str(error)
+    named = [model.demes.get(s.population, s.population) for s in problem.setup.samples]
+    if len(set(named)) < len({s.population for s in problem.setup.samples}):
+        return "two populations of the data are sampled from one deme"
     return counting.why_not(problem.setup, problem.observed.templates)
 
 
@@ -123,7 +125,7 @@ def ask(
     ``posterior`` (n, p) of the run and ``monte_carlo`` (p,), its error in standard deviations of the posterior;
     ``chosen`` (m,) windows of ``real`` in use; ``misidentified``: ancestral alleles may be wrong, so their share is
     fitted, where it is none of the model's own parameters. Neither fit sees the other: starts are draws of the prior.
-    Raises :class:`OpinionError` where the fit fails.
+    Raises :class:`OpinionError` where there is no fit, and whatever the other program raises.
     """
     told(f"Fitting the joint site frequency spectrum with {PROGRAM}, for a second opinion")
     spectra = counting.spectra(problem.setup, real, chosen, problem.observed.fold, problem.seed)
@@ -133,20 +135,13 @@ def ask(
     job = Job.of(problem.setup, spectra, misidentified=misidentified and own == 0)
     draws = parameters.sample(rng, _STARTS)
     times = np.stack([counting.drawn(spectra, rng) for _ in range(settings.bootstraps)])
-    enough = len(spectra.fold) >= _LEAST_GROUPS
-    try:
-        _check_time(job, draws[0], settings, executor.num_workers)
-        fit = Fit(job, draws, executor)
-        theirs = fit.again([counting.resampled(spectra, t) for t in times], executor) if enough else None
-        if enough:
-            told(f"Comparing {settings.bootstraps} bootstrap data sets of both")
-        paired = ours.of_bootstrap(problem, state, spectra.group, times, executor) if enough else None
-    except OpinionError:
-        raise
-    except WorkerError as error:
-        raise OpinionError(f"{PROGRAM} failed: {error.reason}") from error
-    except Exception as error:  # whatever goes wrong in another program must not cost a run its answer
-        raise OpinionError(f"{PROGRAM} failed: {type(error).__name__} ({error})") from error
+    enough = int(np.bincount(spectra.fold).min()) >= _LEAST_GROUPS
+    _check_time(job, draws, settings, executor.num_workers)
+    fit = Fit(job, draws, executor)
+    theirs = fit.again([counting.resampled(spectra, t) for t in times], executor) if enough else None
+    if enough:
+        told(f"Comparing {settings.bootstraps} bootstrap data sets of both")
+    paired = ours.of_bootstrap(problem, state, spectra.group, times, executor) if enough else None
     seconds = _seconds(parameters, fit, theirs, paired, spectra, posterior, monte_carlo, settings.level)
     apart = any(s.difference is not None and abs(s.difference) > 2 for s in seconds.values())
     alone = ours.of_the_spectrum(problem, state) if apart else None
@@ -163,15 +158,17 @@ def ask(
     )
 
 
-def _check_time(job: Job, theta: np.ndarray, settings: OpinionSettings, num_workers: int) -> None:
+def _check_time(job: Job, draws: np.ndarray, settings: OpinionSettings, num_workers: int) -> None:
     """Raise :class:`OpinionError` where a fit would take longer than allowed, from the time that one spectrum takes."""
     taken = []
     for own in (job.coarse or job, job):
-        likelihood = Likelihood(own)
-        begun = time.monotonic()
-        likelihood.residuals(likelihood.encode(theta))
-        taken.append(time.monotonic() - begun)
-    slopes = len(theta) + 1
+        likelihood, slowest = Likelihood(own), 0.0
+        for theta in draws:
+            begun = time.monotonic()
+            likelihood.residuals(likelihood.encode(theta))
+            slowest = max(slowest, time.monotonic() - begun)
+        taken.append(slowest)
+    slopes = draws.shape[1] + 1
     rounds = -(-_STARTS // num_workers)
     searches = taken[0] * _STEPS_OF_A_SEARCH * slopes * rounds
     rest = taken[1] * (3 * slopes + _STEPS_OF_A_REFINEMENT * settings.bootstraps / num_workers)
@@ -193,40 +190,48 @@ def _seconds(
     monte_carlo: np.ndarray,
     level: float,
 ) -> dict[str, Second]:
-    size, seen = len(parameters), fit.seen
-    covariance = fit.covariance(list(spectra.counts)) if theirs is not None else None
-    spread = np.full(len(seen), np.nan)
-    if covariance is not None:
-        spread[seen] = np.sqrt(np.diag(covariance))
-    apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, monte_carlo)
+    size, seen, at_bound = len(parameters), fit.seen, fit.at_bound
+    spread, method = _spread(fit, theirs, spectra)
+    apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, monte_carlo, _few(spectra.fold))
     found = {}
     for i, parameter in enumerate(parameters):
-        interval, method = _interval(fit, i, spread[i], theirs, level) if seen[i] else (None, None)
+        known = seen[i] and method is not None and not at_bound[i]
         found[parameter.name] = Second(
             estimate=float(fit.estimate[i]),
-            interval=interval,
-            method=method,
-            difference=float(apart[i]) if seen[i] and apart is not None and np.isfinite(apart[i]) else None,
+            interval=_interval(fit, i, spread[i], level) if known else None,
+            method=method if known else None,
+            difference=float(apart[i]) if known and apart is not None and np.isfinite(apart[i]) else None,
             seen=bool(seen[i]),
-            at_bound=bool(min(fit.x[i] - 1, 2 - fit.x[i]) < _AT_BOUND),
+            at_bound=bool(at_bound[i]),
         )
     return found
 
 
-def _interval(
-    fit: Fit, i: int, spread: float, theirs: np.ndarray | None, level: float
-) -> tuple[tuple[float, float] | None, str | None]:
+def _few(fold: np.ndarray) -> float:
+    """What a standard deviation over bootstrap data sets is short of, as groups are drawn fold by fold."""
+    return float(np.sqrt(len(fold) / max(len(fold) - len(np.unique(fold)), 1)))
+
+
+def _spread(
+    fit: Fit, theirs: np.ndarray | None, spectra: counting.Spectra
+) -> tuple[np.ndarray, Literal["godambe", "bootstrap"] | None]:
+    """Standard deviations in coordinates, and by which method; none where there are too few groups."""
+    if theirs is None:
+        return np.full(len(fit.x), np.nan), None
+    covariance = fit.covariance(list(spectra.counts), spectra.lengths)
+    if covariance is not None:
+        return np.sqrt(np.diag(covariance)), "godambe"
+    return fit.likelihood.coordinates.encode(theirs).std(axis=0, ddof=1) * _few(spectra.fold), "bootstrap"
+
+
+def _interval(fit: Fit, i: int, spread: float, level: float) -> tuple[float, float]:
+    """A normal interval in coordinates, which quantiles of few bootstrap data sets are too narrow for."""
     from scipy.stats import norm
 
-    if np.isfinite(spread):
-        ends = np.stack([fit.x, fit.x])
-        ends[:, i] += np.array([-1, 1]) * norm.isf((1 - level) / 2) * spread
-        low, high = fit.likelihood.coordinates.decode(np.clip(ends, 1, 2))[:, i]
-        return (float(low), float(high)), "godambe"
-    if theirs is None:
-        return None, None
-    low, high = np.quantile(theirs[:, i], [(1 - level) / 2, (1 + level) / 2])
-    return (float(low), float(high)), "bootstrap"
+    ends = np.stack([fit.x, fit.x])
+    ends[:, i] += np.array([-1, 1]) * norm.isf((1 - level) / 2) * spread
+    low, high = fit.likelihood.coordinates.decode(np.clip(ends, 1, 2))[:, i]
+    return float(low), float(high)
 
 
 def _apart(
@@ -236,11 +241,12 @@ def _apart(
     paired: np.ndarray | None,
     posterior: np.ndarray,
     monte_carlo: np.ndarray,
+    few: float = 1.0,
 ) -> np.ndarray | None:
-    """Ours less theirs (p,), in standard deviations of the difference.
+    """Ours less theirs (p,), in standard deviations of the difference; infinite where these are 0.
 
-    Over bootstrap data sets it shows what both fits make of the same blocks; the emulator's error, which all of them
-    share, comes on top.
+    Over bootstrap data sets it shows what both fits make of the same blocks, short by the factor ``few``; the
+    emulator's error, which all of them share, comes on top.
     """
     if theirs is None or paired is None:
         return None
@@ -250,5 +256,6 @@ def _apart(
     if len(both) < 2:
         return None
     own = monte_carlo * draws.std(axis=0)
-    spread = np.sqrt(both.var(axis=0, ddof=1) + own**2)
-    return (np.median(draws, axis=0) - parameters.to_scale(estimate)) / np.maximum(spread, 1e-300)
+    spread = np.sqrt(few**2 * both.var(axis=0, ddof=1) + own**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((np.median(draws, axis=0) - parameters.to_scale(estimate)) / spread)

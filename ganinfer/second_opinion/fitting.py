@@ -24,6 +24,8 @@ PROGRAM = "moments"
 _BELIEVED = (0.5, 2.0)
 #: A parameter of which less than this share of a standard error changes over its whole range is not in the spectrum.
 _UNSEEN = 1e-3
+#: This close to a bound, as a share of the range, an estimate is on it.
+_AT_BOUND = 2e-3
 
 
 class OpinionError(ValueError):
@@ -62,8 +64,11 @@ class Fit:
         """The log likelihood at another vector, with what is misidentified as fitted; ``None`` if it is impossible."""
         x = self.likelihood.encode(theta)
         x[len(theta) :] = self.x[len(theta) :]
-        found = self.likelihood.log_likelihood(x)
-        return found if np.isfinite(found) else None
+        try:
+            self.likelihood.expected(x)
+        except ValueError:
+            return None
+        return self.likelihood.log_likelihood(x)
 
     def again(self, counts: Sequence[np.ndarray], executor: Executor) -> np.ndarray:
         """Estimates (b, p) of bootstrap data sets."""
@@ -71,20 +76,28 @@ class Fit:
         items = [Again(self.job, self.around, [counts[i] for i in part]) for part in parts]
         return np.concatenate(list(ordered(executor.run(refitted, items))))
 
-    def covariance(self, groups: Sequence[np.ndarray]) -> np.ndarray | None:
-        """Godambe's covariance (p, p) of what is seen, in coordinates; ``None`` where it is not to be believed.
+    @property
+    def at_bound(self) -> np.ndarray:
+        """(p,) bool: which lie on a bound."""
+        return np.minimum(self.x - 1, 2 - self.x) < _AT_BOUND
 
-        It is believed where a step of one standard deviation along its longest axis, to either side, costs about what
-        it says, and leads nowhere impossible: along a curved ridge it costs far more.
+    def covariance(self, groups: Sequence[np.ndarray], lengths: np.ndarray) -> np.ndarray | None:
+        """Godambe's covariance, in coordinates, of what is seen and inside its bounds, else 0.
+
+        ``groups``: the spectrum of each, and their ``lengths`` (g,). ``None`` where it is not to be believed. It is
+        believed where a step of one standard deviation along its longest axis, to either side, costs about what it
+        says, and leads nowhere impossible: along a curved ridge it costs far more.
         """
-        seen, likelihood = self.seen, self.likelihood
+        free, likelihood = self.seen & ~self.at_bound, self.likelihood
+        if not free.any():
+            return None
         cells = [likelihood.of(g) for g in groups]
-        around = Around(self.x, self.around.expected, self.around.slopes[:, seen])
-        found = sandwich(around, cells)
+        around = Around(self.x, self.around.expected, self.around.slopes[:, free])
+        found = sandwich(around, cells, lengths / lengths.sum())
         values, vectors = np.linalg.eigh(found)
         step = np.zeros(len(self.x))
-        step[seen] = vectors[:, -1] * np.sqrt(max(values[-1], 0.0))
-        said = 0.5 * float(step[seen] @ around.information @ step[seen])
+        step[free] = vectors[:, -1] * np.sqrt(max(values[-1], 0.0))
+        said = 0.5 * float(step[free] @ around.information @ step[free])
         for side in (1, -1):
             x = self.x + side * step
             if ((x < 1) | (x > 2)).any():
@@ -92,4 +105,6 @@ class Fit:
             cost = self.log_likelihood - likelihood.log_likelihood(x)
             if not _BELIEVED[0] * said <= cost <= _BELIEVED[1] * said:
                 return None
-        return found
+        covariance = np.zeros((len(self.x), len(self.x)))
+        covariance[np.ix_(free, free)] = found
+        return covariance

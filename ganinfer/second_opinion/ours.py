@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,18 +62,9 @@ def of_bootstrap(
 ) -> np.ndarray:
     """Medians (b, p) of the data sets that draw each group ``times`` (b, g); ``group`` (m,) of each real window."""
     parts = _parts(problem, state, group, times, min(len(times), 2 * executor.num_workers))
-    if not _can_be_sent(problem.generator):
+    if not isinstance(problem.setup.simulator, str):  # of a file: workers could not read what comes with a generator
         return np.concatenate([estimated(part) for part in parts])
     return np.concatenate(list(ordered(executor.run(estimated, parts))))
-
-
-def _can_be_sent(generator: Any) -> bool:
-    """Whether workers can have it: a plugin of a file beside the experiment, or a simulator of one, they can't."""
-    try:
-        pickle.dumps(generator)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return True
 
 
 def _parts(

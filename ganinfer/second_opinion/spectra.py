@@ -29,23 +29,27 @@ _CALLED = 0.9
 class Spectra:
     """Spectra of the groups of a real data set.
 
-    ``counts`` (g, n_1 + 1, n_2 + 1, ...) sites, unfolded (of folded data: by minor alleles); ``group`` (m,) of each
-    window and ``fold`` (g,) of each group; ``used`` cells that are compared; ``length`` in base pairs over all windows,
-    less what goes with sites that are left out.
+    ``counts`` (g, n_1 + 1, n_2 + 1, ...) sites, unfolded (of folded data: by minor alleles); ``lengths`` (g,) base
+    pairs of each group, less what goes with sites that are left out; ``group`` (m,) of each window and ``fold`` (g,) of
+    each group; ``used`` cells that are compared.
     """
 
     populations: tuple[str, ...]
     counts: np.ndarray
+    lengths: np.ndarray
     group: np.ndarray
     fold: np.ndarray
     used: np.ndarray
-    length: float
     folded: bool
 
     @property
     def sizes(self) -> dict[str, int]:
         """Chromosomes by population."""
         return dict(zip(self.populations, (n - 1 for n in self.counts.shape[1:]), strict=True))
+
+    @property
+    def length(self) -> float:
+        return float(self.lengths.sum())
 
     @property
     def total(self) -> np.ndarray:
@@ -78,23 +82,38 @@ def spectra(setup: Setup, real: RealWindows, chosen: np.ndarray, fold: np.ndarra
     windows, templates = [real.windows[i] for i in chosen], [real.templates[i] for i in chosen]
     group, group_fold = _groups(np.array([w.block for w in windows]), fold)
 
-    def counted() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for k, i in enumerate(chosen):
-            yield k, *allele_counts(prepared(real, int(i), setup, seed))
+    def counted(chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for i in chosen:
+            yield allele_counts(prepared(real, int(i), setup, seed))
 
     complete = all(t.missing is None for t in templates)
-    sizes = _sizes(carriers.sizes, None if complete else (called for _, _, called in counted()))
+    sizes = _sizes(carriers.sizes, None if complete else (called for _, called in counted(chosen)))
     shape = tuple(n + 1 for n in sizes)
-    counts = np.zeros((len(group_fold), *shape))
-    kept, seen = 0, 0
-    for k, derived, called in counted():
+    counts, lengths = np.zeros((len(group_fold), *shape)), np.zeros(len(group_fold))
+    pairs = zip(windows, templates, strict=True)
+    usable = np.array([w.num_accessible * (1 - t.unusable_ancestral) for w, t in pairs])
+    for k in range(len(group_fold)):
+        mine = group == k
+        derived, called = (np.concatenate(side) for side in zip(*counted(chosen[mine]), strict=True))
         enough = np.asarray((called >= np.array(sizes)).all(axis=1))
-        kept, seen = kept + int(enough.sum()), seen + len(enough)
-        _add(counts[group[k]], derived[enough], called[enough])
-    usable = sum(w.num_accessible * (1 - t.unusable_ancestral) for w, t in zip(windows, templates, strict=True))
-    length = usable * (kept / seen if seen else 1.0)
-    used = _used(shape, pipeline.rule)
-    return Spectra(carriers.populations, counts, group, group_fold, used, length, pipeline.folded)
+        _add(counts[k], derived[enough], called[enough])
+        lengths[k] = usable[mine].sum() * _share(called, enough)
+    return Spectra(
+        carriers.populations, counts, lengths, group, group_fold, _used(shape, pipeline.rule), pipeline.folded
+    )
+
+
+def _share(called: np.ndarray, enough: np.ndarray) -> float:
+    """Share of the bases that have enough calls, from variable sites (n, populations).
+
+    The fewer calls a base has, the less likely it is seen to vary (Watterson 1975,
+    doi:10.1016/0040-5809(75)90020-9): it counts by so much more.
+    """
+    if enough.all():
+        return 1.0
+    harmonic = np.concatenate([[1.0, 1.0], np.cumsum(1 / np.arange(1, called.sum(axis=1).max()))])
+    weight = 1 / harmonic[called.sum(axis=1)]
+    return float(weight[enough].sum() / weight.sum())
 
 
 def _groups(block: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,8 +178,8 @@ def drawn(spectra: Spectra, rng: np.random.Generator) -> np.ndarray:
 
 
 def resampled(spectra: Spectra, times: np.ndarray) -> np.ndarray:
-    """The spectrum of a bootstrap data set, ``times`` (g,) each group."""
-    return np.tensordot(times, spectra.counts, axes=1)
+    """The spectrum of a bootstrap data set, ``times`` (g,) each group, brought to the length of the real one."""
+    return np.tensordot(times, spectra.counts, axes=1) * (spectra.length / float(times @ spectra.lengths))
 
 
 def describe(spectra: Spectra) -> Mapping[str, object]:

@@ -8,10 +8,10 @@ the site frequency spectrum theta / i (Fu 1995, doi:10.1006/tpbi.1995.1025), the
 = (10 + rho) / (22 + 13 rho + rho2) (Ohta and Kimura 1971, doi:10.1093/genetics/68.4.571), Hudson's Fst = T / (T + 2
 N). *Directly*: the same statistics of windows that msprime makes of the same model without us.
 
-Each statistic is compared by its mean over windows, in standard errors; all lie within :data:`LIMIT`. Every check is
-then made once more with a planted fault, which it must find: what theory or msprime is told is wrong by the share
-that is given in the table. That share is found with probability .95 at least, computed from the standard error
-beforehand. Seeds are fixed. What was found stands in docs/verification/theory.json.
+Each statistic is compared by its mean over windows, in standard errors; all lie within :data:`LIMIT`. How large an
+error these would notice is then shown by faults planted in what five of them expect: each is of a size that is found
+with probability .95 at least, by the standard errors, and is found. Seeds are fixed. What was found stands in
+docs/verification/theory.json.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def _of_linkage(sums: np.ndarray) -> list[Found]:
 _PRODUCTS = list(product((0, 1), (2, 3), (0, 2), (1, 3)))
 
 
-def linkage(window: Haplotypes, scale: float = 1.0) -> np.ndarray:
+def linkage(window: Haplotypes) -> np.ndarray:
     """(distances, 3) of a window's pairs of biallelic sites; unbiased (Ragsdale and Gravel 2019,
-    doi:10.1093/molbev/msz265). ``scale`` multiplies the recombination rate that theory is told.
+    doi:10.1093/molbev/msz265).
     """
     out = np.zeros((len(_DISTANCES), 3))
     genotypes = window.genotypes[window.genotypes.max(axis=1) == 1].astype(float)
@@ -124,7 +124,7 @@ def linkage(window: Haplotypes, scale: float = 1.0) -> np.ndarray:
     square = (n1 * (n1 - 1) * n4 * (n4 - 1) + n2 * (n2 - 1) * n3 * (n3 - 1) - 2 * n1 * n2 * n3 * n4) / whole
     heterozygous = sum(_falling(cells, chosen) for chosen in _PRODUCTS) / whole
     distance = positions[b] - positions[a]
-    rho = 4 * SIZE * RATE * scale * distance
+    rho = 4 * SIZE * RATE * distance
     share = (10 + rho) / (22 + 13 * rho + rho**2)
     for k, (low, high) in enumerate(_DISTANCES):
         near = (distance > low) & (distance <= high)

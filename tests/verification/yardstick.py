@@ -5,8 +5,9 @@
     python -m tests.verification.yardstick yri-ceu --seeds 1    the shipped genomes, with starts of that seed
 
 Each fit (:mod:`ganinfer.second_opinion`) starts three times from draws of the prior, knows the mutation rate and the
-length, and uses ancestral alleles where our run uses them. Fits are kept in docs/verification/moments-CASE.json; what
-is there is not done again.
+length, and uses ancestral alleles where our run uses them. Records without ``chromosomes`` are of its predecessor,
+which computed the spectra of small samples directly. Fits are kept in docs/verification/moments-CASE.json; what is
+there is not done again.
 """
 
 from __future__ import annotations
