@@ -229,7 +229,7 @@ def test_every_shipped_experiment_can_be_copied_and_read(name: str, tmp_path: Pa
 
 def test_an_unknown_example_is_answered_with_the_closest() -> None:
     with pytest.raises(
-        StartingError, match=r"no shipped experiment named 'yri'; did you mean yri-ceu\? allowed: const"
+        StartingError, match=r"no shipped experiment named 'yri'; did you mean yri-ceu\? allowed: bottleneck, const"
     ):
         starting.copy_example("yri", Path("never"))
 
@@ -253,7 +253,7 @@ def test_the_command_says_what_it_found_and_what_comes_next(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "give either --genotypes FILE, or --table FILE, or --example NAME (const"),
+        ([], "give either --genotypes FILE, or --table FILE, or --example NAME (bottleneck, const"),
         (["--example", "im", "-g", "x.vcf"], "give either --genotypes FILE, or --table FILE, or --example NAME"),
         (["-g", "gone.vcf"], "gone.vcf: no such file"),
         (["-g", "gone.vcf", "--name", "a/b"], "--name 'a/b': must be letters, digits, '.', '_' and '-', beginning"),

@@ -11,7 +11,7 @@ from ganinfer import execution
 from ganinfer.haplotypes import SampleSet
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.simulation import Setup, SimulationError
-from ganinfer.study import StudyPlan, parts, simulate_study
+from ganinfer.study import StudyPlan, _windows, parts, simulate_study
 
 MODEL = {
     "file": "const.demes.yaml",
@@ -139,3 +139,14 @@ def test_a_simulator_that_fails_is_named_with_the_command_that_simulates_the_stu
     with execution.make(kind, 1, timeout=1) as executor, pytest.raises(SimulationError, match=message) as caught:
         simulate_study(plan, executor)
     assert str(caught.value).endswith("ganinfer simulate study.yaml --scenario toy --output repeated")
+
+
+def test_a_long_contig_is_several_blocks():
+    plan = replace(PLAN, num_windows=0, num_contigs=2, contig_length=400_000, block_length=100_000)
+    blocks = np.array([w.block for w in _windows(plan)])
+    assert (np.diff(blocks) >= 0).all()
+    assert len(np.unique(blocks)) == 8
+    names = [w.contig for w in _windows(plan)]
+    assert len({(name, block) for name, block in zip(names, blocks, strict=True)}) == 8
+    short = replace(plan, block_length=1_000_000)
+    assert len({w.block for w in _windows(short)}) == 2
