@@ -28,6 +28,8 @@ from ganinfer.interfaces import API_VERSION
 #: The kinds of plugin; the entry-point group of a kind is ``ganinfer.KIND``.
 GROUPS = ("simulators", "discriminators", "generators", "demographies")
 DISTRIBUTION = "ganinfer"
+#: What the names of modules that come from a file begin with; nobody else can import them.
+FILE_MODULE = "ganinfer_file_"
 #: What a plugin of each kind must offer to be called at all; `ganinfer plugins check` looks further.
 _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "simulators": ("api_version", "produces", "simulate"),
@@ -315,7 +317,7 @@ def option_defaults(factory: Callable[..., Any], skip: int = 0) -> dict[str, Any
 
 @lru_cache(maxsize=64)
 def _module(file: str, text: str, digest: str) -> ModuleType:
-    module = ModuleType(f"ganinfer_file_{digest[:16]}")
+    module = ModuleType(f"{FILE_MODULE}{digest[:16]}")
     module.__file__ = file
     # Known to `sys.modules`, as dataclasses want, and to `linecache`, so that tracebacks show the lines.
     sys.modules[module.__name__] = module

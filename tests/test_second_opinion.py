@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import moments
@@ -437,6 +439,31 @@ def test_our_estimates_are_of_the_same_blocks_as_theirs(monkeypatch):
     (part,) = ours._parts(problem, SimpleNamespace(generator=State({}, {}), index=1), group, times[1:], 1)
     # Drawn twice, a block is two blocks.
     assert len(np.unique(np.concatenate(part.blocks[0]))) == 5
+
+
+class Knowing(Mean):
+    """A generator that knows a prior, as all do once they have begun."""
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+
+def test_what_models_are_made_of_can_be_sent_to_workers():
+    from ganinfer import experiment
+    from ganinfer.runner import impossible
+
+    folder = Path(__file__).parents[1] / "experiments"
+    for name in ("im", "exp", "ooa3", "yri-ceu"):
+        told = experiment.load(folder / f"{name}.yaml")
+        simulator = experiment.simulator(told, next(iter(told.scenarios)))
+        parameters = impossible.sampled(simulator, (SampleSet("A", 1),))
+        again = pickle.loads(pickle.dumps(parameters))
+        draws = simulator.parameters.sample(np.random.default_rng(1), 3)
+        assert [again.problem(parameters.named(d)) for d in draws] == [
+            parameters.problem(parameters.named(d)) for d in draws
+        ]
+        assert ours._can_be_sent(Knowing(parameters))
+    assert not ours._can_be_sent(Knowing(lambda: None))
 
 
 def test_the_difference_is_in_its_own_standard_deviations():

@@ -14,6 +14,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 #: Longest expression accepted, in characters, and how deep it may nest.
 MAXIMUM_LENGTH = 1000
@@ -66,6 +67,10 @@ class Expression:
             raise ExpressionError(f"{self._at(values)} is {result}, not a finite number")
         return result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to workers as text, where it is parsed again."""
+        return _again, (self.text, self.names)
+
     def _at(self, values: Mapping[str, float]) -> str:
         shown = ", ".join(f"{name}={values[name]:.6g}" for name in self.names)
         return f"{self.text!r} at {shown}" if shown else repr(self.text)
@@ -74,6 +79,10 @@ class Expression:
 def parameter(name: str) -> Expression:
     """The expression that is one parameter; its name need not be one that arithmetic can be written with."""
     return Expression(name, (name,), lambda values: values[name])
+
+
+def _again(text: str, names: tuple[str, ...]) -> Expression:
+    return parameter(text) if names == (text,) else parse(text, names)
 
 
 def parse(text: str, names: Collection[str]) -> Expression:

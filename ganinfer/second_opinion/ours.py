@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ganinfer import randomness
+from ganinfer import plugins, randomness
 from ganinfer.execution import Executor, ordered
 from ganinfer.inference import InferenceState, Problem, fold_results
 from ganinfer.interfaces import FoldResult, RoundResult, State
@@ -62,9 +63,18 @@ def of_bootstrap(
 ) -> np.ndarray:
     """Medians (b, p) of the data sets that draw each group ``times`` (b, g); ``group`` (m,) of each real window."""
     parts = _parts(problem, state, group, times, min(len(times), 2 * executor.num_workers))
-    if not isinstance(problem.setup.simulator, str):  # of a file: workers could not read what comes with a generator
+    if not _can_be_sent(problem.generator):
         return np.concatenate([estimated(part) for part in parts])
     return np.concatenate(list(ordered(executor.run(estimated, parts))))
+
+
+def _can_be_sent(generator: Any) -> bool:
+    """Whether workers can read it: with what it knows of the prior comes the simulator, which may be of a file."""
+    try:
+        sent = pickle.dumps(generator)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return plugins.FILE_MODULE.encode() not in sent
 
 
 def _parts(
