@@ -216,6 +216,11 @@ def _second_opinion(truths: Sequence[Truth]) -> dict[str, object]:
             "seen": True,
             "at_bound": False,
         }
+    return opinion(parameters)
+
+
+def opinion(parameters: Mapping[str, object], **more: object) -> dict[str, object]:
+    """A second opinion as result.json has it."""
     return {
         "program": "moments 1.6.1",
         "about": {"chromosomes": {"A": 40, "B": 40}, "folded": True, "sites": 76_948, "length": 19_800_000},
@@ -228,6 +233,7 @@ def _second_opinion(truths: Sequence[Truth]) -> dict[str, object]:
         "spectrum_alone": None,
         "level": 0.9,
         "one_maximum": True,
+        **more,
     }
 
 

@@ -492,20 +492,7 @@ def opinion(differences, **more):
         }
         for name, (estimate, difference) in differences.items()
     }
-    return {
-        "program": "moments 1.6.1",
-        "about": {"chromosomes": {"A": 40, "B": 40}, "folded": True, "sites": 76_948, "length": 2e7},
-        "parameters": parameters,
-        "misidentified": None,
-        "log_likelihood": -500.0,
-        "ours": -510.0,
-        "starts": [-500.0, -500.1],
-        "bootstraps": 20,
-        "spectrum_alone": None,
-        "level": 0.9,
-        "one_maximum": True,
-        **more,
-    }
+    return run_folder.opinion(parameters, **more)
 
 
 @pytest.fixture

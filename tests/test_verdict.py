@@ -11,7 +11,7 @@ from ganinfer.adequacy import ALL, GUIDE, LARGEST, AdequacySettings, Verdict
 from ganinfer.evidence import Bounds, Plain
 from ganinfer.interfaces import FoldResult
 from ganinfer.verdict import ADEQUATE, STRAINED, WRONG, verdict_of
-from ganinfer.verdict.leaving import Without, _reduced, oddest
+from ganinfer.verdict.leaving import Without, oddest, reduced
 from ganinfer.verdict.looking import _linked
 from ganinfer.verdict.places import distances
 
@@ -54,7 +54,7 @@ def test_what_is_left_has_its_families_and_its_shared_columns():
     families = ("sfs", "haplotypes", "sfs", "embedding", "embedding")
     zeros = np.zeros(3)
     result = FoldResult(zeros, zeros, statistics, zeros, real, zeros, zeros, zeros, 3, families)
-    kept = _reduced(result, np.array([True, False, True, False, False]))
+    kept = reduced(result, np.array([True, False, True, False, False]))
     assert (kept.shared, kept.families) == (2, ("sfs", "sfs"))
     assert np.array_equal(kept.statistics, statistics[:, [0, 2]])
     assert np.array_equal(kept.real, real[:, [0, 2]])

@@ -14,6 +14,7 @@ from ganinfer import plugins, randomness
 from ganinfer.execution import Executor, ordered
 from ganinfer.inference import InferenceState, Problem, fold_results
 from ganinfer.interfaces import FoldResult, RoundResult, State
+from ganinfer.verdict.leaving import reduced
 
 #: Families of statistics that the joint spectrum holds as well.
 _OF_THE_SPECTRUM = ("site frequency spectrum",)
@@ -109,15 +110,7 @@ def of_the_spectrum(problem: Problem, state: InferenceState) -> np.ndarray | Non
     kept = np.array([family in _OF_THE_SPECTRUM for family in results[0].families])
     if not kept.any():
         return None
-    reduced = tuple(
-        replace(
-            r,
-            statistics=r.statistics[:, kept],
-            real=r.real[:, kept],
-            shared=int(kept[: r.shared].sum()),
-            families=tuple(np.array(r.families)[kept].tolist()),
-        )
-        for r in results
-    )
     rng = randomness.stream(problem.seed, "second opinion", "spectrum", problem.scenario)
-    return _median(problem.generator, state.generator, RoundResult(state.index - 1, reduced), rng)
+    return _median(
+        problem.generator, state.generator, RoundResult(state.index - 1, tuple(reduced(r, kept) for r in results)), rng
+    )

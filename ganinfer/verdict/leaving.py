@@ -36,9 +36,9 @@ def without(
     if not kept.any():
         return Without(left, {})
     rng = randomness.stream(problem.seed, "verdict", "without", problem.scenario)
-    reduced = RoundResult(state.index - 1, tuple(_reduced(result, kept) for result in results))
+    fewer = RoundResult(state.index - 1, tuple(reduced(result, kept) for result in results))
     try:
-        _, info = problem.generator.step(state.generator, reduced, rng)
+        _, info = problem.generator.step(state.generator, fewer, rng)
     except (ArithmeticError, np.linalg.LinAlgError):  # what is left is too little to estimate from
         return Without(left, {})
     if info.posterior is None:
@@ -56,7 +56,8 @@ def oddest(verdict: Verdict, families: Sequence[str]) -> str:
     return min(classical, key=lambda family: (looks[family], -largest[family]))
 
 
-def _reduced(result: FoldResult, kept: np.ndarray) -> FoldResult:
+def reduced(result: FoldResult, kept: np.ndarray) -> FoldResult:
+    """A fold with some of its statistics, ``kept`` (d,) bool."""
     return replace(
         result,
         statistics=result.statistics[:, kept],
