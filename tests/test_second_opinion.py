@@ -441,6 +441,20 @@ def test_our_estimates_are_of_the_same_blocks_as_theirs(monkeypatch):
     assert len(np.unique(np.concatenate(part.blocks[0]))) == 5
 
 
+def test_our_estimate_from_the_spectrum_alone_sees_nothing_else(monkeypatch):
+    kinds, empty = ("site frequency spectrum", "haplotypes", "embedding"), np.empty((0, 3))
+    real = np.array([[1.0, 100, 1000], [3, 300, 3000]])
+    fold = FoldResult(
+        empty, np.empty(0), empty, np.empty(0, dtype=int), real, np.arange(2), *[np.empty(0)] * 2, 2, kinds
+    )
+    monkeypatch.setattr(ours, "fold_results", lambda problem, state: (fold,))
+    problem, state = SimpleNamespace(generator=Mean(), seed=1, scenario="a"), SimpleNamespace(generator=None, index=1)
+    assert ours.of_the_spectrum(problem, state).tolist() == [2.0]
+    without = replace(fold, families=("haplotypes",) * 3)
+    monkeypatch.setattr(ours, "fold_results", lambda problem, state: (without,))
+    assert ours.of_the_spectrum(problem, state) is None
+
+
 class Knowing(Mean):
     """A generator that knows a prior, as all do once they have begun."""
 
