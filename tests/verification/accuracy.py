@@ -47,6 +47,12 @@ CASES: dict[str, Case] = {
     "exp-60k": Case("exp", (_MIDDLE,), "exp"),
     "exp-folded-60k": Case("exp", (_FOLDED, _MIDDLE), "exp-folded"),
     "im-embedding": Case("im", (_EMBEDDING,), "im", (1, 2, 3, 4, 5)),
+    # Width against the number of real windows; 2,000 are above.
+    **{
+        f"{name}-{windows}w": Case(name, (f"data.simulate.windows={windows}",), None, (1, 2))
+        for name in ("im", "exp")
+        for windows in (500, 8000)
+    },
     "recombination-embedding": Case("recombination", (_EMBEDDING,), None, (1, 2, 3)),
 }
 #: Sampling standard deviation of the composite-likelihood estimate at the truth, per cent: what the spectrum allows.
@@ -192,7 +198,8 @@ _HEAD = (
     "the truth.",
     "",
     "Cases: `-folded` without ancestral alleles; `-50` with 50 + 50 individuals; `-20k` and `-60k` with fewer",
-    "simulated windows; `-embedding` matched on the network's embedding alone, without classical statistics.",
+    "simulated windows; `-500w` and `-8000w` with so many real ones; `-embedding` matched on the network's embedding",
+    "alone, without classical statistics.",
     "",
     "| case | parameter | data sets | error | moments | ratio | posterior | limit | furthest | held |",
     "|---|---|---|---|---|---|---|---|---|---|",

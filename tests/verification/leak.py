@@ -63,6 +63,7 @@ CASES: Mapping[str, Case] = {
     "map": Case("simulated at the map's mean rate, 1, or along the map", (1.0,)),
     "distance": Case("sites by which the real windows' distances are late", (1, 2, 4, 8)),
     "phase": Case("share of sites whose phase is lost in the real windows", (1.0,), phased=True),
+    "folds": Case("nothing differs, but every window is looked at by the network that was trained on it", (1.0,)),
 }
 
 
@@ -83,7 +84,7 @@ def examine(name: str, strength: float, seed: int) -> dict[str, Any]:
     begun = time.process_time()
     with tempfile.TemporaryDirectory(prefix="leak-") as folder:
         sides = both_sides(name, strength, seed, Path(folder))
-        verdict = told_apart(sides, seed)
+        verdict = told_apart(sides, seed, in_fold=name == "folds")
     return {
         "case": name,
         "strength": strength,
@@ -127,8 +128,8 @@ def simulate(setup: Setup, templates: Sequence[WindowTemplate], seed: int) -> En
     return {name: np.concatenate([e[name] for e in encoded]) for name in encoded[0]}
 
 
-def told_apart(sides: Sides, seed: int) -> blocks.Verdict:
-    """Train a critic a fold, and test each on the fold that it has not seen."""
+def told_apart(sides: Sides, seed: int, *, in_fold: bool = False) -> blocks.Verdict:
+    """Train a critic a fold, and test each on the fold that it has not seen; or, ``in_fold``, on the one it has."""
     observed, simulated = sides.observed, sides.simulated
     fold = np.repeat(observed.fold, COPIES)
     networks = training.init(DISCRIMINATOR, {}, simulation.encoding_specs(sides.setup), 1, SETTINGS, seed)
@@ -141,8 +142,9 @@ def told_apart(sides: Sides, seed: int) -> blocks.Verdict:
         SETTINGS,
         randomness.stream(seed, "train"),
     )
-    real_logits = out_of_fold(networks, observed.arrays, observed.fold)
-    logits = out_of_fold(networks, simulated, fold).reshape(len(observed), COPIES)
+    turn = 1 if in_fold else 0
+    real_logits = out_of_fold(networks, observed.arrays, (observed.fold + turn) % SETTINGS.folds)
+    logits = out_of_fold(networks, simulated, (fold + turn) % SETTINGS.folds).reshape(len(observed), COPIES)
     return blocks.compare(real_logits, logits, observed.block, observed.fold)
 
 
