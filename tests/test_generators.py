@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ganinfer.generators import emulator, sampling, scores
 from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel
+from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.generators.local import Local
 from ganinfer.generators.matching import Matching
-from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.generators.pools import pools
 from ganinfer.interfaces import Budget, FoldResult, RoundResult
 from ganinfer.parameters import Constraint, Parameter, Parameters

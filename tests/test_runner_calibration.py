@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ganinfer import coverage, runner
-from ganinfer.generators.misfit import linkage_inflation
+from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.runner import assembling, inferring
 from ganinfer.runner.assembling import RunError
 from ganinfer.storage import read_table

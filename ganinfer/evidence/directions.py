@@ -9,7 +9,7 @@ import numpy as np
 
 from ganinfer.evidence.contenders import Contender
 from ganinfer.generators.emulator import Basis, within_covariance
-from ganinfer.generators.misfit import linkage_inflation
+from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.generators.scores import whitening
 
 #: A window counts as no further from the middle than so many spreads: one odd window of a hundred would otherwise

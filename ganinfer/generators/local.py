@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ganinfer.generators import misfit, scores
+from ganinfer.generators import linkage, misfit, scores
 from ganinfer.generators.emulator import (
     Basis,
     Coordinates,
@@ -19,7 +19,6 @@ from ganinfer.generators.emulator import (
     remoteness,
     within_covariance,
 )
-from ganinfer.generators.misfit import linkage_inflation
 from ganinfer.generators.pools import Pool
 from ganinfer.generators.scores import Scores
 from ganinfer.parameters import Parameters
@@ -44,7 +43,7 @@ _SLOPE_STEP = 0.5
 class PoolEmulator:
     """One pool's emulator with what it is matched to.
 
-    ``share``: the variance of the real mean as a share of the variance between windows; ``missed`` (J,): what the
+    ``share`` (J,): the variance of the real mean as a share of the variance between windows; ``missed`` (J,): what the
     model misses adds to it.
     """
 
@@ -52,7 +51,7 @@ class PoolEmulator:
     emulator: Emulator
     variance: VarianceModel
     target: np.ndarray
-    share: float
+    share: np.ndarray
     missed: np.ndarray
 
     def residuals(self, x: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -115,20 +114,22 @@ class Local:
         pool = pool.residual(pool.select(close))
         core = pool.select(close)
         within = within_covariance(core.statistics, core.proposal, len(core.theta))
-        gap = misfit.measure(core, x[close], within, by_family=self._settled, least=least)
-        found = self._scores(pool, x, within + np.diag(gap.missed) / gap.share)
+        linked = linkage.linked(within, pool.real, pool.block, pool.families)
+        gap = misfit.measure(core, x[close], within, linked, by_family=self._settled, least=least)
+        found = self._scores(pool, x, linked + np.diag(gap.missed) / gap.share)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
         moments = ProposalMoments.of_windows(values, pool.proposal, len(x))
         used = radius <= _REACH * self._radius
         emulator = self._emulator(x[used], radius[used], moments.select(used))
         real = found.of_real(pool.real)
-        inflation = linkage_inflation(real, pool.block)
+        expected = _squared_lengths(found.mean, linked) / _squared_lengths(found.mean, within)
+        inflation = linkage.along(real, pool.block, expected)
         self.num_local += int(used.sum())
         shares = 1 / remoteness(radius[used], self._trusted)
         self.effective_windows = max(self.effective_windows, float(shares @ moments.count[used]))
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
-        self.inflation = max(self.inflation, inflation)
+        self.inflation = max(self.inflation, float(inflation.mean()))
         self.misfit = max(self.misfit, gap.dispersion)
         told = {family: error for family, error in gap.errors.items() if error > least}
         self.errors |= {family: max(error, self.errors.get(family, 0.0)) for family, error in told.items()}
@@ -236,6 +237,11 @@ class Local:
         """Smallest squared distance over posterior draws between real and emulated means, in the likelihood metric."""
         parts = self._residuals(self.coordinates.encode(posterior))
         return float(np.sum([(r**2 / (e + own)).sum(axis=1) for r, e, own in parts], axis=0).min())
+
+
+def _squared_lengths(directions: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """(J,) of directions (d, J)."""
+    return np.asarray(np.einsum("ij,ik,kj->j", directions, metric, directions))
 
 
 def score_axes(parameters: Parameters, cloud: np.ndarray, pool: Pool, missed: np.ndarray) -> np.ndarray:

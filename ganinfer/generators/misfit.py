@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ganinfer.generators import scores
+from ganinfer.generators import linkage, scores
 from ganinfer.generators.emulator import Basis
 from ganinfer.generators.pools import Pool
 
 #: A misfit that noise alone would exceed with less than this probability is believed.
 _RARE = 1e-3
-MIN_BLOCKS = 8
 _ITERATIONS = 100
 _LEAST_FREEDOM = 1e-12
 #: Standard deviation, in units of the cloud, by which parameters are thought to move for a better fit.
@@ -45,25 +44,28 @@ class Misfit:
     share: float
 
 
-def measure(core: Pool, x: np.ndarray, within: np.ndarray, *, by_family: bool, least: float = 0.0) -> Misfit:
+def measure(
+    core: Pool, x: np.ndarray, within: np.ndarray, linked: np.ndarray, *, by_family: bool, least: float = 0.0
+) -> Misfit:
     """Of all statistics, after the best move of the parameters, whose coordinates are ``x`` (k, p).
 
-    ``core`` are the proposals near the answer, ``within`` (d, d) the covariance between windows of one proposal. A
-    dispersion that noise may well make is 1. Where ``by_family`` is false, the dispersion is that of a
-    quasi-likelihood (McCullagh and Nelder 1989, doi:10.1007/978-1-4899-3242-6) and multiplies the variance of
-    everything: in a wide cloud, whose bends no line follows, nothing better can be said. ``least`` is an error, in
-    standard errors, that every family has at least.
+    ``core`` are the proposals near the answer, ``within`` (d, d) the covariance between windows of one proposal and
+    ``linked`` (d, d) the same with what linkage does to means. A dispersion that noise may well make is 1. Where
+    ``by_family`` is false, the dispersion is that of a quasi-likelihood (McCullagh and Nelder 1989,
+    doi:10.1007/978-1-4899-3242-6) and multiplies the variance of everything: in a wide cloud, whose bends no line
+    follows, nothing better can be said. ``least`` is an error, in standard errors, that every family has at least.
     """
     from scipy.stats import chi2
 
-    white = scores.whitening(within)
+    white = scores.whitening(linked)
     linear = Basis(core.theta.shape[1], 1)(x)
     weighted = linear * core.moments.count[:, None]
     gram = weighted.T @ linear
     coefficients = np.linalg.solve(gram, weighted.T @ core.moments.mean)
     residual, slopes = core.real.mean(axis=0) - coefficients[0], coefficients[1:].T
     real = core.real @ white
-    share = linkage_inflation(real, core.block) / len(real)
+    expected = 1 / np.maximum(np.einsum("ij,ik,kj->j", white, within, white), 1e-300)
+    share = linkage.excess(real, core.block, expected) / len(real)
     noise = share + float(np.linalg.inv(gram)[0, 0])
     span = np.linalg.qr(white.T @ slopes)[0]
     rest = white.T @ residual
@@ -76,7 +78,7 @@ def measure(core: Pool, x: np.ndarray, within: np.ndarray, *, by_family: bool, l
         return Misfit(dispersion, none, {}, dispersion, share)
     if dispersion == 1.0 and least == 0.0:
         return Misfit(1.0, none, {}, 1.0, share)
-    missed, errors = _missed(residual, slopes, within * noise, core.families, least)
+    missed, errors = _missed(residual, slopes, linked * noise, core.families, least)
     return Misfit(dispersion, missed, errors, 1.0, share)
 
 
@@ -107,22 +109,3 @@ def _missed(
     missed = np.zeros(len(residual))
     missed[used] = variance[family] * scale**2
     return missed, dict(zip(names.tolist(), np.sqrt(variance).tolist(), strict=True))
-
-
-def linkage_inflation(values: np.ndarray, block: np.ndarray, otherwise: float = 1.0) -> float:
-    """How much linkage inflates the variance of the mean of ``values`` (m, J), at least 1, pooled over directions.
-
-    The variance of the mean by blocks over that by windows taken as independent; 1 where every window is its own block,
-    ``otherwise`` where there are too few blocks to tell. Columns that do not vary say nothing.
-    """
-    names, index = np.unique(block, return_inverse=True)
-    if len(names) == len(values):
-        return 1.0
-    if len(names) < MIN_BLOCKS:
-        return otherwise
-    centred = values - values.mean(axis=0)
-    sums = np.stack([np.bincount(index, column) for column in centred.T], axis=1)
-    by_blocks = (sums**2).sum(axis=0) * len(names) / (len(names) - 1)
-    by_windows = (centred**2).sum(axis=0)
-    varying = by_windows > 0
-    return max(1.0, float(np.mean(by_blocks[varying] / by_windows[varying]))) if varying.any() else otherwise

@@ -255,7 +255,7 @@ def _said(names: Sequence[str], outcome: Any) -> dict[str, Any]:
 
 def _unlinked(problem: Any) -> list[str]:
     """A sentence where windows are linked, and nobody can tell how much that makes of their means' noise."""
-    from ganinfer.generators.misfit import MIN_BLOCKS
+    from ganinfer.generators.linkage import MIN_BLOCKS
 
     blocks = len(np.unique(problem.observed.block))
     if blocks >= MIN_BLOCKS or blocks == len(problem.observed):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ganinfer.contest import Solution, columns, looking, means
 from ganinfer.evidence import Bounds, Contender, Genomes, LocalMean, Looked, Plain, look, noise_share
-from ganinfer.generators.misfit import linkage_inflation
+from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.inference import CLASSICAL, EMBEDDING, InferenceState, Problem
 from ganinfer.simulation import encoding_specs
 from ganinfer.training import FoldNetwork
