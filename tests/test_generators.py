@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from ganinfer.generators import emulator, sampling, scores
 from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel
-from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.generators.local import Local
 from ganinfer.generators.matching import Matching
 from ganinfer.generators.pools import pools
@@ -242,24 +241,6 @@ def test_constant_statistics_are_left_out():
     assert white.shape == (3, 2)
     assert not white[1].any()
     np.testing.assert_allclose(white.T @ within @ white, np.eye(2))
-
-
-# --- linkage ------------------------------------------------------------------------------------------------------
-
-
-def test_linkage_inflation_of_independent_and_of_doubled_windows():
-    rng = np.random.default_rng(4)
-    independent = rng.standard_normal((2_000, 6))
-    block = np.repeat(np.arange(200), 10)
-    assert linkage_inflation(independent, block) == pytest.approx(1.0, abs=0.15)
-    assert linkage_inflation(np.repeat(independent, 2, axis=0), np.repeat(np.arange(2_000), 2)) == pytest.approx(
-        2.0, abs=0.1
-    )
-    assert linkage_inflation(independent, np.arange(2_000)) == 1.0
-    assert linkage_inflation(independent, np.zeros(2_000)) == 1.0
-    assert linkage_inflation(independent, np.zeros(2_000), otherwise=3.0) == 3.0
-    with_constants = np.concatenate([np.repeat(independent, 2, axis=0), np.ones((4_000, 5))], axis=1)
-    assert linkage_inflation(with_constants, np.repeat(np.arange(2_000), 2)) == pytest.approx(2.0, rel=0.1)
 
 
 # --- particles ----------------------------------------------------------------------------------------------------

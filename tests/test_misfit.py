@@ -44,7 +44,7 @@ def measured(fold, by_family=True):
     (pool,) = pools([fold])
     x = (pool.theta - TRUTH) / 0.2
     within = within_covariance(pool.statistics, pool.proposal, len(pool.theta))
-    return misfit.measure(pool, x, within, by_family=by_family)
+    return misfit.measure(pool, x, within, within, by_family=by_family)
 
 
 #: Both parameters are pulled up by half of the bad statistics and down by the others.
@@ -133,7 +133,7 @@ def test_a_least_error_is_that_of_every_family():
     for shift in (np.zeros(8), WRONG):
         (pool,) = pools([study(shift)])
         within = within_covariance(pool.statistics, pool.proposal, len(pool.theta))
-        found = misfit.measure(pool, (pool.theta - TRUTH) / 0.2, within, by_family=True, least=3.0)
+        found = misfit.measure(pool, (pool.theta - TRUTH) / 0.2, within, within, by_family=True, least=3.0)
         assert found.errors["good"] == pytest.approx(3.0)
         assert found.errors["bad"] >= 3.0
         assert (found.missed >= 3.0**2 * found.share * np.diag(within)).all()

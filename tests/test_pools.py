@@ -83,3 +83,28 @@ def test_selected_proposals_keep_their_windows():
     np.testing.assert_array_equal(part.statistics, pool.statistics[chosen[pool.proposal]])
     np.testing.assert_array_equal(part.theta[part.proposal], pool.theta[pool.proposal[chosen[pool.proposal]]])
     np.testing.assert_allclose(part.moments.mean, pool.moments.mean[chosen])
+
+
+def test_no_window_decides_alone_on_either_side():
+    """Bounds are those of simulated windows near the answer, whatever real windows hold."""
+    folds = [fold(7), fold(8)]
+    usual = pools(folds)
+    for part in folds:
+        part.real[0] += 1e4
+        part.statistics[0] -= 1e4
+    for pool, before in zip(pools(folds), usual, strict=True):
+        spread = before.statistics.std(axis=0)
+        for values, same in ((pool.real, before.real), (pool.statistics, before.statistics)):
+            assert (np.abs(values - np.median(values, axis=0)) < 12 * spread).all()
+            np.testing.assert_allclose(values[1:30], same[1:30], atol=1e-2 * spread.max())
+
+
+def test_bounds_are_of_the_closest_proposals():
+    """Far from the answer statistics may vary much more, which says nothing about how odd a real window is."""
+    part = fold(9)
+    far = np.arange(200) >= 100
+    part.statistics[far[part.proposal]] *= 100.0
+    part.real[0] = 50.0
+    distances = [np.where(far, 9.0, 1.0)]
+    (near, _), (everywhere, _) = pools([part], distances), pools([part])
+    assert near.real.max() < 20 < everywhere.real.max()

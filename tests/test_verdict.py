@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ganinfer.adequacy import ALL, GUIDE, LARGEST, AdequacySettings, Verdict
-from ganinfer.evidence import Bounds, Plain
+from ganinfer.evidence import BOUND, Plain
+from ganinfer.generators.bounds import Bounds
 from ganinfer.interfaces import FoldResult
 from ganinfer.verdict import ADEQUATE, STRAINED, WRONG, verdict_of
 from ganinfer.verdict.leaving import Without, oddest, reduced
@@ -84,7 +85,7 @@ def test_a_rare_kind_of_site_counts_as_there_or_not():
     common, rare = rng.normal(10, 2, 10_000), np.zeros(10_000)
     rare[:5] = [1, 2, 30, 400, 5000]
     values = np.stack([common, rare], axis=1)
-    found = Bounds.of(values)(values)
+    found = Bounds.of(values, BOUND)(values)
     assert len(set(found[:5, 1].tolist())) == 1
     assert (found[5:, 1] == 0).all()
     assert found[:, 0].mean() == pytest.approx(10, abs=0.1)

@@ -8,16 +8,16 @@ sampling. Genomes simulated whole, or drawn window by window from the pool of fr
 """
 
 from ganinfer.evidence.contenders import JUDGE, LEARN, Contender, judging_windows, whole_genomes, widened
-from ganinfer.evidence.directions import Block, Bounds, Directions, Looked, look, noise_share
+from ganinfer.evidence.directions import BOUND, Block, Directions, Looked, look, noise_share
 from ganinfer.evidence.emulators import Likelihood, LocalMean
 from ganinfer.evidence.integral import Evidence, dispersion, evidence
 from ganinfer.evidence.pooled import Genomes, Plain, genomes
 
 __all__ = [
+    "BOUND",
     "JUDGE",
     "LEARN",
     "Block",
-    "Bounds",
     "Contender",
     "Directions",
     "Evidence",

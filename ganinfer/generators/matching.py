@@ -134,7 +134,8 @@ class Matching:
 
     def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
-        known = pools(result.folds)
+        reach = Coordinates.of_cloud(self._parameters, cloud)
+        known = pools(result.folds, [(reach.encode(f.theta) ** 2).sum(axis=1) for f in result.folds])
         for _ in range(sampling.MAX_TEMPERINGS):
             local = Local(self._parameters, cloud, known, settled=beta >= self.temper)
             beta_before = beta

@@ -13,9 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ganinfer.generators.bounds import Bounds
 from ganinfer.generators.emulator import ProposalMoments, within_covariance
 from ganinfer.generators.scores import whitening
 from ganinfer.interfaces import FoldResult
+
+#: Spreads at which statistics of windows are cut.
+_BOUND = 8.0
+#: Spreads are those between windows of the closest proposals: this share of them, and so many at least.
+_CLOSE_SHARE, _CLOSEST = 0.25, 100
+#: Windows of a fold that are looked at for its bounds, about.
+_SAMPLE = 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,24 +83,46 @@ class Pool:
         return Pool.of_windows(self.theta, self.proposal, parts[0], parts[1], self.block, self.families[size:])
 
 
-def pools(folds: Sequence[FoldResult]) -> list[Pool]:
-    """One pool of the statistics that the folds share, and one a fold of what it has besides."""
-    shared = folds[0].shared
+def pools(folds: Sequence[FoldResult], distance: Sequence[np.ndarray] | None = None) -> list[Pool]:
+    """One pool of the statistics that the folds share, and one a fold of what it has besides.
+
+    Statistics are bounded, where windows say of the proposals that are closest by ``distance``, (k,) a fold; or of all.
+    """
+    shared, own = folds[0].shared, folds[0].statistics.shape[1] > folds[0].shared
     families = np.array(folds[0].families or [""] * folds[0].statistics.shape[1])
+    samples = [_sample(f, None if distance is None else distance[i]) for i, f in enumerate(folds)]
+    common = Bounds.of(np.concatenate([s[:, :shared] for s in samples]), _BOUND) if shared else None
     result = []
-    if shared:
+    if common:
         offsets = np.cumsum([0, *(len(f.theta) for f in folds)])
         result.append(
             Pool.of_windows(
                 np.concatenate([f.theta for f in folds]),
                 np.concatenate([f.proposal + o for f, o in zip(folds, offsets, strict=False)]),
-                np.concatenate([f.statistics[:, :shared] for f in folds]),
-                np.concatenate([f.real[:, :shared] for f in folds]),
+                common(np.concatenate([f.statistics[:, :shared] for f in folds])),
+                common(np.concatenate([f.real[:, :shared] for f in folds])),
                 np.concatenate([f.block for f in folds]),
                 families[:shared],
             )
         )
-    if folds[0].statistics.shape[1] > shared:
-        own = [Pool.of_windows(f.theta, f.proposal, f.statistics, f.real, f.block, families) for f in folds]
-        result += [replace(pool, explained=shared) for pool in own]
+    for f, sample in zip(folds, samples, strict=True) if own else ():
+        bounds = _joined(common, Bounds.of(sample[:, shared:], _BOUND))
+        pool = Pool.of_windows(f.theta, f.proposal, bounds(f.statistics), bounds(f.real), f.block, families)
+        result.append(replace(pool, explained=shared))
     return result
+
+
+def _sample(fold: FoldResult, distance: np.ndarray | None) -> np.ndarray:
+    """Windows (m, d) of the closest proposals, or of all."""
+    windows = np.arange(len(fold.proposal))
+    if distance is not None:
+        closest = np.argsort(distance, kind="stable")[: max(_CLOSEST, int(_CLOSE_SHARE * len(distance)))]
+        windows = windows[np.isin(fold.proposal, closest)]
+    return np.asarray(fold.statistics[windows[:: max(len(windows) // _SAMPLE, 1)]], dtype=float)
+
+
+def _joined(first: Bounds | None, second: Bounds) -> Bounds:
+    if first is None:
+        return second
+    middle, spread = (np.concatenate(pair) for pair in ((first.middle, second.middle), (first.spread, second.spread)))
+    return Bounds(middle, spread, second.at)

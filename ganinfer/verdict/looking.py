@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganinfer.contest import Solution, columns, looking, means
-from ganinfer.evidence import Bounds, Contender, Genomes, LocalMean, Looked, Plain, look, noise_share
+from ganinfer.evidence import BOUND, Contender, Genomes, LocalMean, Looked, Plain, look, noise_share
+from ganinfer.generators.bounds import Bounds
 from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.inference import CLASSICAL, EMBEDDING, InferenceState, Problem
 from ganinfer.simulation import encoding_specs
@@ -96,7 +97,7 @@ def _plain(problem: Problem, state: InferenceState, fresh: Fresh) -> tuple[list[
     for network, embedding, logits in zip(state.networks, fresh.embedding, fresh.logits, strict=True):
         sides.append(np.concatenate([embedding, logits[..., None]], axis=-1).astype(float))
         folds.append(network.fold)
-    bounds = [Bounds.of(values.reshape(-1, values.shape[-1])) for values in sides]
+    bounds = [Bounds.of(values.reshape(-1, values.shape[-1]), BOUND) for values in sides]
     plain = []
     for bound, values, real, fold in zip(bounds, sides, _real(problem, state), folds, strict=True):
         group = observed.block if fold is None else observed.block[observed.fold == fold]
