@@ -38,6 +38,17 @@ def test_windows_of_a_block_are_cut_from_one_stretch_and_others_are_simulated_to
     assert [(left, template) for left, template in cuts[0]] == [(0, pairs[2][1]), (200, pairs[0][1])]
 
 
+def test_neighbouring_blocks_are_one_stretch_up_to_a_length():
+    near = [window(100 * i, i // 2) for i in range(6)]
+    far = [window(6_000_000 + 100 * i, 3) for i in range(2)]
+    elsewhere = [window(6_000_200 + 100 * i, 5) for i in range(2)]
+    pairs = [*near, *far, *elsewhere]
+    order, parts = _plan(problem(pairs))
+    assert order.tolist() == list(range(10))
+    assert [whole[0].length for whole, _ in parts] == [600, 200, 200]
+    assert [left for left, _ in parts[0][1][0]] == [0, 100, 200, 300, 400, 500]
+
+
 def test_many_windows_alone_are_several_units_of_work():
     _, parts = _plan(problem([window(200 * i, i) for i in range(60)]))
     assert [len(whole) for whole, _ in parts] == [25, 25, 10]

@@ -1,7 +1,8 @@
 """Data sets like the real one, simulated under known parameters: a parametric bootstrap.
 
-As many windows as the real data have, in the same places: those of a block are cut from one simulated stretch, so that
-they are linked as real ones are. Every window is then prepared by its own template, as any simulated window is.
+As many windows as the real data have, in the same places: those of a block and of its neighbours are cut from one
+simulated stretch, so that they are linked as real ones are. Every window is then prepared by its own template, as any
+simulated window is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ganinfer.windows import RecombinationMap, Window
 
 #: Windows that are blocks of their own are simulated so many at a time: enough to share a simulator's start.
 _TOGETHER = 25
+#: Neighbouring blocks are simulated as one stretch up to this length, base pairs: time grows with its square.
+_LONGEST = 5_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ Part = tuple[tuple[WindowTemplate, ...], tuple[tuple[tuple[int, WindowTemplate],
 
 
 def _plan(problem: Problem) -> tuple[np.ndarray, list[Part]]:
-    """Indices (m,) of the real windows by block and place, and what is simulated of each block, or of several alone."""
+    """Indices (m,) of the real windows by block and place, and what is simulated of each block, or of several."""
     observed = problem.observed
     left = np.array([w.left for w in observed.windows])
     order = np.lexsort((left, observed.block))
@@ -105,15 +108,32 @@ def _plan(problem: Problem) -> tuple[np.ndarray, list[Part]]:
     blocks = np.split(order, starts[1:])
     parts: list[Part] = []
     alone: list[WindowTemplate] = []
-    for i, block in enumerate(blocks):
-        if len(block) == 1:
-            alone.append(observed.templates[block[0]])
-        if alone and (len(block) > 1 or len(alone) == _TOGETHER or i + 1 == len(blocks)):
+    stretch: list[int] = []
+    for block in [*blocks, None]:
+        joins = block is not None and len(block) > 1 and _reaches(problem, stretch, block)
+        if stretch and not joins:
+            parts.append(_linked([observed.windows[k] for k in stretch], [observed.templates[k] for k in stretch]))
+            stretch = []
+        if alone and (block is None or len(block) > 1 or len(alone) == _TOGETHER):
             parts.append((tuple(alone), tuple(((0, template),) for template in alone)))
             alone = []
-        if len(block) > 1:
-            parts.append(_linked([observed.windows[k] for k in block], [observed.templates[k] for k in block]))
+        if block is None:
+            break
+        if len(block) == 1:
+            alone.append(observed.templates[block[0]])
+        else:
+            stretch += block.tolist()
     return order, parts
+
+
+def _reaches(problem: Problem, stretch: list[int], block: np.ndarray) -> bool:
+    """Whether a block is the next one after a stretch, and not too much for it."""
+    if not stretch:
+        return True
+    observed = problem.observed
+    first, last, windows = observed.windows[stretch[0]], stretch[-1], [observed.windows[k] for k in block]
+    next_to = observed.block[block[0]] == observed.block[last] + 1 and windows[0].contig == first.contig
+    return bool(next_to and first.left < windows[0].left and windows[-1].right - first.left <= _LONGEST)
 
 
 def _linked(windows: list[Window], templates: list[WindowTemplate]) -> Part:
