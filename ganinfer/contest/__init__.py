@@ -21,6 +21,7 @@ from ganinfer.contest.judging import Material, Outcome, judged
 from ganinfer.evidence import Contender, look, noise_share
 from ganinfer.execution import Executor
 from ganinfer.inference import CLASSICAL, Problem
+from ganinfer.simulation import encoding_specs
 
 __all__ = ["ContestSettings", "Outcome", "Solution", "columns", "contest", "means"]
 
@@ -71,7 +72,9 @@ def contest(
         calibrating, tests = settings.genomes, settings.tests
     told("Comparing the scenarios")
     with threadpool_limits(1, user_api="blas"):
-        share = noise_share(np.asarray(first.observed.arrays[CLASSICAL], dtype=float), first.observed.block)
+        everywhere = np.asarray(first.observed.arrays[CLASSICAL], dtype=float)
+        kinds = encoding_specs(first.setup)[CLASSICAL].details["families"]
+        share = noise_share(everywhere, first.observed.block, families=kinds)
         classical = [found[0] for found in seen["judge"]]
         material = Material(contenders, looked, classical, share, whole, calibrating, tests, first.seed)
         return judged(first, material, weights, networks, info)

@@ -107,7 +107,9 @@ def judges(contenders: Sequence[Contender], looked: Sequence[Looked], seed: int)
         noise, start = np.zeros_like(emulator.within), 0
         for part in looked:
             own = slice(start, start + len(part.real))
-            noise[own, own], start = (emulator.within[own, own] + part.missed) * part.share, own.stop
+            root = np.sqrt(part.share)
+            noise[own, own] = (emulator.within[own, own] + part.missed) * np.outer(root, root)
+            start = own.stop
         likelihoods.append(Likelihood(emulator, noise))
         rng = randomness.stream(seed, "contest", "particles", contender.name)
         chosen = rng.choice(len(contender.posterior), _PARTICLES, replace=len(contender.posterior) < _PARTICLES)
@@ -119,15 +121,15 @@ def judges(contenders: Sequence[Contender], looked: Sequence[Looked], seed: int)
 class Material:
     """What a judgement is made from: ``contenders``, and blocks ``looked`` at along their directions.
 
-    ``classical``, one array (k, w, d) a scenario: all classical statistics of the windows that judge; ``share``: noise
-    of their real means as a share of the variance between windows. Genomes simulated ``whole``, one item a scenario, or
-    none. Of each scenario's genomes the first ``learnt`` calibrate, the ``tests`` after them test.
+    ``classical``, one array (k, w, d) a scenario: all classical statistics of the windows that judge; ``share`` (d,):
+    noise of their real means as a share of the variance between windows. Genomes simulated ``whole``, one item a
+    scenario, or none. Of each scenario's genomes the first ``learnt`` calibrate, the ``tests`` after them test.
     """
 
     contenders: Sequence[Contender]
     looked: Sequence[Looked]
     classical: Sequence[np.ndarray]
-    share: float
+    share: np.ndarray
     whole: Sequence[Whole]
     learnt: int
     tests: int
@@ -160,7 +162,7 @@ class Material:
         """Windows were simulated one by one: what linkage does to the noise of their means is put on it."""
         contender = self.contenders[scenario]
         x, judge = (contender.coordinates.encode(theta) for theta in (whole.theta, contender.judge))
-        by_part = [np.full(len(part.real), np.sqrt(part.share * part.windows)) for part in self.looked]
+        by_part = [np.sqrt(part.share * part.windows) for part in self.looked]
         expected = found.likelihoods[scenario].emulator(x)
         means = expected + np.concatenate(by_part) * (whole.means - expected)
         windows = sum(part.windows for part in self.looked if part.fold is not None) or self.looked[0].windows

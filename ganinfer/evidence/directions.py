@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganinfer.evidence.contenders import Contender
+from ganinfer.generators import linkage
 from ganinfer.generators.bounds import Bounds
 from ganinfer.generators.emulator import Basis, within_covariance
-from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.generators.scores import whitening
 
 #: A window counts as no further from the middle than so many spreads: one odd window of a hundred would otherwise
@@ -73,14 +73,14 @@ class Directions:
 class Looked:
     """A block along its directions: ``judge`` (k, w, J) a scenario, the ``real`` mean (J,), and that mean's noise.
 
-    ``share``: variance of the real mean as a share of the variance between windows, linkage included; ``missed``
+    ``share`` (J,): variance of the real mean as a share of that between windows, linkage included; ``missed``
     (J, J) adds to that variance; ``windows``: how many real ones, those of a ``fold`` or all.
     """
 
     directions: Directions
     judge: list[np.ndarray]
     real: np.ndarray
-    share: float
+    share: np.ndarray
     missed: np.ndarray
     windows: int
     fold: int | None
@@ -107,12 +107,16 @@ def look(block: Block, contenders: Sequence[Contender]) -> Looked:
     return Looked(directions, judge, looked.mean(axis=0), share, missed, len(looked), block.fold)
 
 
-def noise_share(real: np.ndarray, group: np.ndarray, inflation: float = 1.0) -> float:
-    """Variance of the mean of ``real`` (m, d) as a share of that between windows, those of a ``group`` being linked.
+def noise_share(
+    real: np.ndarray, group: np.ndarray, inflation: float = 1.0, families: Sequence[str] | None = None
+) -> np.ndarray:
+    """Variance of the mean of ``real`` (m, d) as a share (d,) of that between windows, a ``group`` being linked.
 
-    ``inflation``: what linkage does where there are too few groups to tell.
+    ``inflation``: what linkage does where there are too few groups to tell. It does about the same to those of one of
+    the ``families`` (d,), or where these are not given, to all.
     """
-    return linkage_inflation(real, group, inflation) / len(real) if real.shape[1] else 1.0
+    kinds = np.array(families or [""] * real.shape[1])
+    return linkage.by_statistic(real, group, kinds, inflation) / len(real)
 
 
 def _rest(slopes: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -19,12 +19,12 @@ _GENOMES_AT_ONCE = 50
 class Plain:
     """Statistics that are looked at as they are: ``values`` (k, w, d) of the windows that judge.
 
-    ``share``: noise of their real means as a share of the variance between windows; ``fold``: the fold whose real
+    ``share`` (d,): noise of their real means as a share of the variance between windows; ``fold``: the fold whose real
     windows they are means over, ``None`` for all.
     """
 
     values: np.ndarray
-    share: float
+    share: np.ndarray
     fold: int | None = None
 
 

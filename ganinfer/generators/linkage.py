@@ -39,13 +39,13 @@ def linked(within: np.ndarray, values: np.ndarray, block: np.ndarray, families: 
     return within * np.outer(root, root)
 
 
-def by_statistic(values: np.ndarray, block: np.ndarray, families: np.ndarray) -> np.ndarray:
+def by_statistic(values: np.ndarray, block: np.ndarray, families: np.ndarray, otherwise: float = 1.0) -> np.ndarray:
     """The same (d,) of each of the statistics ``values`` (m, d); those of one of the ``families`` (d,) are alike.
 
     How alike is estimated: each is drawn to the mean of its family by what its own measurement lacks (empirical Bayes).
     """
     ratio, noise = _ratios(values, block)
-    out = np.ones(values.shape[1])
+    out = np.full(values.shape[1], otherwise if noise is None else 1.0)
     if not noise:
         return out
     for family in np.unique(families):

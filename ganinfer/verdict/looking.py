@@ -86,22 +86,21 @@ def _real(problem: Problem, state: InferenceState) -> list[np.ndarray]:
 
 
 def _plain(problem: Problem, state: InferenceState, fresh: Fresh) -> tuple[list[Bounds], list[Plain]]:
-    """Statistics of the fresh windows as they are, within bounds of their own.
-
-    Linkage is put on by family: it does more to haplotypes, say, than to the spectrum.
-    """
+    """Statistics of the fresh windows as they are, within bounds of their own, with the linkage of the real ones."""
     observed = problem.observed
     inflation = linkage_inflation(np.asarray(observed.arrays[CLASSICAL], dtype=float), observed.block)
     sides = [fresh.classical[..., columns] for columns in _kinds(problem).values()]
     folds: list[int | None] = [None] * len(sides)
+    kinds = [[""] * side.shape[-1] for side in sides]
     for network, embedding, logits in zip(state.networks, fresh.embedding, fresh.logits, strict=True):
         sides.append(np.concatenate([embedding, logits[..., None]], axis=-1).astype(float))
         folds.append(network.fold)
+        kinds.append([EMBEDDING] * network.width + [CRITIC])
     bounds = [Bounds.of(values.reshape(-1, values.shape[-1]), BOUND) for values in sides]
     plain = []
-    for bound, values, real, fold in zip(bounds, sides, _real(problem, state), folds, strict=True):
+    for bound, values, real, fold, kind in zip(bounds, sides, _real(problem, state), folds, kinds, strict=True):
         group = observed.block if fold is None else observed.block[observed.fold == fold]
-        plain.append(Plain(bound(values), noise_share(bound(real), group, inflation), fold))
+        plain.append(Plain(bound(values), noise_share(bound(real), group, inflation, kind), fold))
     return bounds, plain
 
 
