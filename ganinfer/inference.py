@@ -198,6 +198,17 @@ def step(
     return state, StepInfo(moved, info, auc, len(current), seconds)
 
 
+def more_simulations(problem: Problem, state: InferenceState, num_windows: int, executor: Executor) -> Round:
+    """As many more windows, a round of the generator's proposals that trains no network and moves nothing.
+
+    Networks have to be frozen, and the generator to have proposals of as many windows as in its last round.
+    """
+    plan = problem.plan[-1]
+    rng = randomness.stream(problem.seed, "propose", "more")
+    theta = _proposed(problem, state, rng, max(num_windows // plan.num_windows, 1))
+    return _simulated_round(problem, state, theta, plan.num_windows, executor, False, lambda _: None, "more")
+
+
 def fold_results(problem: Problem, state: InferenceState) -> tuple[FoldResult, ...]:
     """What the generator sees: every fold's windows with their out-of-fold statistics."""
     rounds = state.rounds
@@ -277,13 +288,14 @@ def _simulated_round(
     executor: Executor,
     keep_inputs: bool,
     done: Done,
+    purpose: str = "round",
 ) -> Round:
     """Simulate the proposals; keep the networks' inputs where they will train on them, else embed what arrives."""
     fold = np.arange(len(theta)) % problem.network.settings.folds
     inputs = _inputs(problem, state)
     statistics, kept, embedded = [], [], []
     pending: list[tuple[int, Encoded]] = []
-    stream = simulate(tasks(problem, theta, num_windows, "round", state.index), executor)
+    stream = simulate(tasks(problem, theta, num_windows, purpose, state.index), executor)
     for i, encoded in enumerate(stream):
         statistics.append(_classical(problem, encoded))
         mine = {name: encoded[name] for name in inputs}

@@ -87,6 +87,24 @@ def test_data_sets_are_also_inferred_by_runs_of_their_own(calibrated, finished, 
     assert not list((copy / "calibration" / "runs").glob("full*"))
 
 
+def test_where_the_model_misses_something_data_sets_share_more_simulations(calibrated, finished, tmp_path):
+    """So few simulations miss something; the same run, told that its model misses nothing, needs no more."""
+    last = json.loads((max((finished / "rounds").iterdir()) / "round.json").read_text())
+    assert last["values"]["entry"]["metrics"]["misfit"] > 1
+    with np.load(finished / "calibration" / "pool.npz") as arrays:
+        assert len(arrays["proposal"]) == pytest.approx(tiny().budget.simulated_windows, abs=20)
+        assert np.ptp(arrays["theta"]) > 0
+    copy = shutil.copytree(finished, tmp_path / "const")
+    last["values"]["entry"]["metrics"]["misfit"] = 1.0
+    (max((copy / "rounds").iterdir()) / "round.json").write_text(json.dumps(last))
+    shutil.rmtree(copy / "calibration")
+    runner.calibrate(tiny(JUDGED), copy, sets=1)
+    assert not (copy / "calibration" / "pool.npz").exists()
+    alone, shared = (read_table(folder / "calibration" / "calibration.parquet") for folder in (copy, finished))
+    assert alone["truth"][0] == shared["truth"][0]
+    assert alone["estimate"][0] != shared["estimate"][0]
+
+
 def test_around_the_prior_no_run_is_needed_and_one_may_follow(tmp_path):
     folder = tmp_path / "const"
     said = json.loads(runner.calibrate(tiny(), folder, sets=1, around="prior").read_text())

@@ -23,7 +23,7 @@ from ganinfer.runner import assembling, inferring, parts, rounds, summing_up
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.refusing import check_gives_posterior, refuse
-from ganinfer.runner.summing_up import ABOUT, FULL, PRIOR, SHARED
+from ganinfer.runner.summing_up import ABOUT, FULL, POOL, PRIOR, SHARED
 
 #: Where runs of their own are until they are recorded.
 _RUNS = "runs"
@@ -151,7 +151,7 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
     truths = _Truths(problem, SHARED, posterior)
     missing = [k for k in range(sets) if not _record(folder, SHARED, k).exists()]
     if missing:
-        state, _ = rounds.read(problem, folder.beside(task.output))
+        state = _with_pool(task)
         judge = _judge(task, state, posterior)
         task.told(f"Inferring {len(missing):,} simulated data sets with the simulations of the run")
         theta = np.stack([truths[k] for k in missing])
@@ -162,6 +162,30 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
             row = summing_up.row(problem.parameters, truth, own, task.experiment.level)
             folder.write_json(f"{SHARED}/{number:04d}.json", {**row, **judge(*seen)})
     _full(task, FULL, truths, full)
+
+
+def _with_pool(task: _Task) -> Any:
+    """The run's last state, with more simulations where the model misses something of the real windows.
+
+    What it misses widens the run's posterior, which then needs fewer simulations than data sets do of which the model
+    misses nothing. The more are kept beside the data sets.
+    """
+    from ganinfer import inference
+
+    problem, folder = task.problem, task.folder
+    run = folder.beside(task.output)
+    state, history = rounds.read(problem, run)
+    if rounds.last_info(run, history[-1]["round"]).metrics.get("misfit", 1.0) <= 1.0:
+        return state
+    path = folder.path / POOL
+    if not path.exists():
+        size = problem.budget.simulated_windows
+        task.told(f"Simulating {size:,} more windows around the solution: the model misses some of the real ones")
+        more = inference.more_simulations(problem, state, size, task.workers)
+        folder.write_arrays(POOL, more.arrays())
+    with np.load(path, allow_pickle=False) as arrays:
+        more = inference.Round.from_arrays(dict(arrays))
+    return replace(state, rounds=(*state.rounds, more))
 
 
 def _judge(task: _Task, state: Any, posterior: np.ndarray) -> Callable[[Any, Any], dict[str, Any]]:
@@ -194,6 +218,7 @@ def _keep_or_forget(folder: storage.RunFolder, now: Mapping[str, Any], *kinds: s
             for run in (folder.path / _RUNS).glob(f"{kind}-*"):
                 storage.remove(run)
             storage.remove(folder.path / kind)
+        storage.remove(folder.path / POOL)
         folder.write_json(name, now)
 
 

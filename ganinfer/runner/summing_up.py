@@ -19,6 +19,8 @@ JSON, TABLE = "calibration.json", "calibration.parquet"
 SHARED, FULL, PRIOR = "posterior", "full", "prior"
 #: What the data sets of a kind belong to.
 ABOUT = "about-{}.json"
+#: Simulations that data sets share beside the run's own.
+POOL = "pool.npz"
 #: Levels of intervals whose coverage is told, beside the experiment's own.
 _LEVELS = (0.5, 0.9)
 #: A model with a smaller p-value is flagged.
@@ -84,7 +86,7 @@ def forget(run: storage.RunFolder, posterior: np.ndarray, level: float) -> None:
     about = folder.path / ABOUT.format(SHARED)
     if not about.exists() or storage.read_json(about)["posterior"] == digest(posterior):
         return
-    for name in (SHARED, FULL, about.name, JSON, TABLE):
+    for name in (SHARED, FULL, POOL, about.name, JSON, TABLE):
         storage.remove(folder.path / name)
     storage.remove(run.path / "bundle" / JSON)
     if records(folder.path, PRIOR):
