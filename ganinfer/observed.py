@@ -24,6 +24,10 @@ MAX_SITES = 512
 #: The joint counts hold at most so many: about the memory of a SNP matrix of a hundred chromosomes.
 MAX_COUNTED_SITES = 4_096
 _SITES_STEP = 16
+#: Base pairs between blocks that are still neighbours, at most.
+_NEAR = 1_000_000
+#: Numbers between blocks that are none: so many blocks of neighbours joined would still be none.
+_APART = 1_024
 _CHUNK = 256
 
 
@@ -55,10 +59,10 @@ class RealWindows(Protocol):
 class Observed:
     """Encoded real windows.
 
-    ``arrays`` name -> (num_windows, ...), memory-mapped; ``block`` and ``fold`` (num_windows,) int, a block's windows
-    in one fold; ``templates`` what simulated windows have to resemble and ``windows`` where real ones lie, in the same
-    order; ``spectra`` the joint spectra of all sites of all windows (see :func:`ganinfer.statistics.joint_spectra`),
-    which no array's size cuts.
+    ``arrays`` name -> (num_windows, ...), memory-mapped; ``block`` (num_windows,) int, see :func:`numbered`, and
+    ``fold`` (num_windows,) int, a block's windows in one fold; ``templates`` what simulated windows have to resemble
+    and ``windows`` where real ones lie, in the same order; ``spectra`` the joint spectra of all sites of all windows
+    (see :func:`ganinfer.statistics.joint_spectra`), which no array's size cuts.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -101,6 +105,27 @@ def split_folds(block: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
         fold[name] = int(np.argmin(size))
         size[fold[name]] += counts[name]
     return fold[index]
+
+
+def numbered(windows: Sequence[Window]) -> np.ndarray:
+    """Numbers (n,) of the windows' blocks, in the same order, those of neighbours being neighbours themselves.
+
+    Blocks that lie further apart than :data:`_NEAR`, or on other contigs, are more than :data:`_APART` apart.
+    """
+    first: dict[int, Window] = {}
+    last: dict[int, Window] = {}
+    for window in sorted(windows, key=lambda w: (w.block, w.left)):
+        first.setdefault(window.block, window)
+        last[window.block] = window
+    given: dict[int, int] = {}
+    number, before = 0, -1
+    for block in sorted(first):
+        if before >= 0:
+            near = block == before + 1 and first[block].contig == last[before].contig
+            near = near and first[block].left - last[before].right < _NEAR
+            number = number + 1 if near else (number // _APART + 2) * _APART
+        given[block], before = number, block
+    return np.array([given[window.block] for window in windows], dtype=np.int64)
 
 
 def numbers_of_sites(real: RealWindows, chosen: Sequence[int] | np.ndarray, setup: Setup, seed: int) -> np.ndarray:
@@ -157,7 +182,7 @@ def observe(real: RealWindows, chosen: np.ndarray, setup: Setup, num_folds: int,
             spectra[key] = spectra.get(key, 0.0) + sites
     for array in arrays.values():
         array.flush()
-    block = np.array([real.windows[i].block for i in chosen], dtype=np.int64)
+    block = numbered([real.windows[i] for i in chosen])
     templates = tuple(real.templates[i] for i in chosen)
     windows = tuple(real.windows[i] for i in chosen)
     return Observed(arrays, block, split_folds(block, num_folds, seed), templates, spectra, windows)

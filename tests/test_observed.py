@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ganinfer import observed
 from ganinfer.haplotypes import Haplotypes, SampleSet, chromosomes
 from ganinfer.interfaces import WindowTemplate
-from ganinfer.observed import ObservedError, chosen_windows, fitted, numbers_of_sites, observe, split_folds
+from ganinfer.observed import ObservedError, chosen_windows, fitted, numbered, numbers_of_sites, observe, split_folds
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.simulation import Setup, encode, encoding_specs
 from ganinfer.windows import Window
@@ -201,3 +201,20 @@ def test_a_full_disk_is_said_and_not_died_of(tmp_path, monkeypatch):
     message = r"real-genotypes.npy: the encoded windows, 0.0 MB, cannot be written: No space left on device; free some"
     with pytest.raises(ObservedError, match=message):
         observe(Genomes([5] * 4, [0, 0, 1, 1]), np.arange(4), SETUP, 2, 1, tmp_path / "cache")
+
+
+def test_blocks_that_are_neighbours_have_neighbouring_numbers():
+    def window(block, left, contig="1"):
+        return Window(contig, left, left + 100, np.array([[0, 100]]), block)
+
+    near = [window(0, 0), window(0, 200), window(1, 500), window(2, 900)]
+    far = [window(3, 5_000_000), window(4, 5_000_300)]
+    windows = [*near, *far, window(5, 5_000_600, "2")]
+    order = np.random.default_rng(1).permutation(len(windows))
+    number = np.empty(len(windows), dtype=int)
+    number[order] = numbered([windows[i] for i in order])
+    assert number[:4].tolist() == [0, 0, 1, 2]
+    assert number[5] == number[4] + 1
+    assert min(number[4] - number[3], number[6] - number[5]) >= 1_024
+    # One block in between that was not chosen parts its neighbours.
+    assert np.diff(numbered([windows[0], windows[3]]))[0] >= 1_024

@@ -78,7 +78,7 @@ def _windows(observed: Any, state: Any, distance: np.ndarray) -> dict[str, np.nd
         "contig": np.array([w.contig for w in observed.windows]),
         "left": np.array([w.left for w in observed.windows]),
         "right": np.array([w.right for w in observed.windows]),
-        "block": observed.block,
+        "block": np.array([w.block for w in observed.windows]),
         "fold": observed.fold,
         "unusual": distance.astype(float),
         "logit": state.real_logits.astype(float),

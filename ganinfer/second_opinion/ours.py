@@ -16,6 +16,8 @@ from ganinfer.inference import InferenceState, Problem, fold_results
 from ganinfer.interfaces import FoldResult, RoundResult, State
 from ganinfer.verdict.leaving import reduced
 
+#: Numbers between the blocks of one copy and those of another, which are no neighbours.
+_APART = 1_024
 #: Families of statistics that the joint spectrum holds as well.
 _OF_THE_SPECTRUM = ("site frequency spectrum",)
 
@@ -83,7 +85,7 @@ def _parts(
 ) -> list[Estimates]:
     """The data sets in ``number`` parts for workers. A group that is drawn twice is two groups, of other blocks."""
     results, fold, block = fold_results(problem, state), problem.observed.fold, problem.observed.block
-    most = int(block.max()) + 1
+    most = int(block.max()) + _APART
     rows, blocks = [], []
     for drawn in times:
         row, names = [], []
