@@ -26,6 +26,8 @@ MAX_COUNTED_SITES = 4_096
 _SITES_STEP = 16
 #: Base pairs between blocks that are still neighbours, at most.
 _NEAR = 1_000_000
+#: Neighbouring blocks in one fold, at most, as long as every fold has so many groups of them.
+_MOST_TOGETHER, _DEALT = 4, 16
 #: Numbers between blocks that are none: so many blocks of neighbours joined would still be none.
 _APART = 1_024
 _CHUNK = 256
@@ -91,20 +93,26 @@ def chosen_windows(real: RealWindows, maximum: int | None, seed: int) -> np.ndar
 
 
 def split_folds(block: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """Fold (num_windows,) of each window: blocks dealt to folds at random, folds of nearly equal size."""
-    names, index, counts = np.unique(block, return_inverse=True, return_counts=True)
+    """Fold (num_windows,) of each window: blocks dealt to folds at random, folds of nearly equal size.
+
+    Of many blocks, neighbours are dealt together by up to four, so that few of them are in different folds.
+    """
+    names, index = np.unique(block, return_inverse=True)
     if len(names) < num_folds:
         raise ObservedError(
             f"{num_folds} folds need at least {num_folds} blocks of windows, the {len(block):,} windows in use have "
             f"{len(names)}: lower windows.block_length, raise windows.maximum where it is set, or give more regions"
         )
-    order = randomness.stream(seed, "folds").permutation(len(names))
-    size = np.zeros(num_folds, dtype=np.int64)
-    fold = np.empty(len(names), dtype=np.int64)
-    for name in order:
+    together = min(max(len(names) // (_DEALT * num_folds), 1), _MOST_TOGETHER)
+    run = np.cumsum(np.diff(names, prepend=names[0] - 2) != 1)
+    place = np.arange(len(names)) - np.searchsorted(run, run)
+    dealt = np.unique(np.stack([run, place // together]), axis=1, return_inverse=True)[1].ravel()[index]
+    counts = np.bincount(dealt)
+    size, fold = np.zeros(num_folds, dtype=np.int64), np.empty(len(counts), dtype=np.int64)
+    for name in randomness.stream(seed, "folds").permutation(len(counts)):
         fold[name] = int(np.argmin(size))
         size[fold[name]] += counts[name]
-    return fold[index]
+    return fold[dealt]
 
 
 def numbered(windows: Sequence[Window]) -> np.ndarray:

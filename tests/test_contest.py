@@ -51,7 +51,7 @@ def material(group: np.ndarray, num: int = 400) -> tuple[Material, list[Toy]]:
 def test_whole_genomes_have_the_noise_of_linked_windows():
     """Four windows of a group repeat one: the means' variance is four times that of as many independent ones."""
     linked, toys = material(np.arange(REAL) // 4)
-    alone, _ = material(np.arange(REAL))
+    alone, _ = material(2 * np.arange(REAL))
     assert linked.share * REAL == pytest.approx(4, rel=0.25)
     drawn, plain = linked.genomes(linked.judges()), alone.genomes(alone.judges())
     for i, toy in enumerate(toys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ganinfer.generators import linkage
+from ganinfer.generators.linkage import Linkage, _Measured, linkage_inflation
 from ganinfer.generators.local import Local
 from ganinfer.generators.pools import pools
 from ganinfer.interfaces import FoldResult
@@ -34,29 +34,29 @@ def test_linkage_inflation_of_independent_and_of_doubled_windows():
     rng = np.random.default_rng(4)
     independent = rng.standard_normal((2_000, 6))
     block = np.repeat(np.arange(200), 10)
-    assert linkage.linkage_inflation(independent, block) == pytest.approx(1.0, abs=0.15)
-    assert linkage.linkage_inflation(
-        np.repeat(independent, 2, axis=0), np.repeat(np.arange(2_000), 2)
-    ) == pytest.approx(2.0, abs=0.1)
-    assert linkage.linkage_inflation(independent, np.arange(2_000)) == 1.0
-    assert linkage.linkage_inflation(independent, np.zeros(2_000)) == 1.0
-    assert linkage.linkage_inflation(independent, np.zeros(2_000), otherwise=3.0) == 3.0
+    assert linkage_inflation(independent, block) == pytest.approx(1.0, abs=0.15)
+    assert linkage_inflation(np.repeat(independent, 2, axis=0), np.repeat(np.arange(2_000), 2)) == pytest.approx(
+        2.0, abs=0.1
+    )
+    assert linkage_inflation(independent, 2 * np.arange(2_000)) == 1.0
+    assert linkage_inflation(independent, np.zeros(2_000)) == 1.0
+    assert linkage_inflation(independent, np.zeros(2_000), otherwise=3.0) == 3.0
     with_constants = np.concatenate([np.repeat(independent, 2, axis=0), np.ones((4_000, 5))], axis=1)
-    assert linkage.linkage_inflation(with_constants, np.repeat(np.arange(2_000), 2)) == pytest.approx(2.0, rel=0.1)
+    assert linkage_inflation(with_constants, np.repeat(np.arange(2_000), 2)) == pytest.approx(2.0, rel=0.1)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9, 0.97])
 def test_linkage_that_reaches_beyond_blocks_is_all_counted(correlation):
     rng, block = np.random.default_rng(1), np.arange(2_000) // 20
     values = neighbours(2_000, np.full(200, correlation), rng)
-    assert linkage.linkage_inflation(values, block) == pytest.approx(inflated(correlation), rel=0.1)
+    assert linkage_inflation(values, block) == pytest.approx(inflated(correlation), rel=0.1)
 
 
 def test_blocks_whose_numbers_are_not_neighbours_are_not_linked():
     rng, block = np.random.default_rng(2), np.arange(1_000) // 20
     values = neighbours(1_000, np.full(200, 0.9), rng)
     shuffled = np.random.default_rng(3).permutation(50)[block] * 2
-    together, apart = (linkage.linkage_inflation(values, b) for b in (block, shuffled))
+    together, apart = (linkage_inflation(values, b) for b in (block, shuffled))
     assert together == pytest.approx(19, rel=0.15)
     assert apart < 0.8 * together
 
@@ -65,7 +65,7 @@ def test_statistics_of_a_family_share_what_is_known_of_it():
     rng, block = np.random.default_rng(4), np.arange(2_000) // 20
     correlation = np.repeat([0.0, 0.8], 30)
     families = np.repeat(["sites", "haplotypes"], 30)
-    found = linkage.by_statistic(neighbours(2_000, correlation, rng), block, families)
+    found = Linkage.of(neighbours(2_000, correlation, rng), block, families).factor
     assert found[:30].mean() == pytest.approx(1.0, abs=0.1)
     np.testing.assert_allclose(found[30:], 9.0, rtol=0.3)  # one by one they scatter by a quarter
 
@@ -73,18 +73,18 @@ def test_statistics_of_a_family_share_what_is_known_of_it():
 def test_statistics_of_a_family_may_differ():
     rng, block = np.random.default_rng(5), np.arange(4_000) // 20
     correlation = np.tile([0.0, 0.9], 10)
-    found = linkage.by_statistic(neighbours(4_000, correlation, rng), block, np.repeat(["all"], 20))
+    found = Linkage.of(neighbours(4_000, correlation, rng), block, np.repeat(["all"], 20)).factor
     np.testing.assert_allclose(found[::2], 1.0, atol=0.5)
     np.testing.assert_allclose(found[1::2], 19.0, rtol=0.5)
 
 
-def test_directions_are_drawn_to_what_is_expected_up_to_a_factor():
+def test_directions_are_drawn_to_what_is_expected():
     rng, block = np.random.default_rng(6), np.arange(400) // 20
     correlation, errors = np.repeat([0.3, 0.8], 4), []
     for _ in range(20):
         values = neighbours(400, correlation, rng)
-        found = linkage.along(values, block, 0.5 * inflated(correlation))
-        alone = linkage._ratios(values, block)[0]
+        linkage = Linkage(np.ones(8), block)
+        found, alone = linkage.along(values, inflated(correlation)), _Measured.of(values, block).ratio
         errors.append([np.abs(np.log(r / inflated(correlation))).mean() for r in (found, np.maximum(alone, 0.1))])
     drawn, measured = np.mean(errors, axis=0)
     assert drawn < 0.7 * measured
@@ -93,11 +93,49 @@ def test_directions_are_drawn_to_what_is_expected_up_to_a_factor():
 @pytest.mark.parametrize(("blocks", "otherwise"), [(200, 1.0), (4, 3.0)], ids=["every window its own", "too few"])
 def test_where_blocks_say_nothing_nothing_is_inflated(blocks, otherwise):
     values = np.random.default_rng(7).standard_normal((200, 3))
-    block = np.arange(200) * blocks // 200
-    assert linkage.linkage_inflation(values, block, otherwise=3.0) == otherwise
-    within, families = np.cov(values, rowvar=False), np.array(["one"] * 3)
-    np.testing.assert_array_equal(linkage.linked(within, values, block, families), within)
-    np.testing.assert_array_equal(linkage.along(values, block, np.ones(3)), 1.0)
+    block = 2 * (np.arange(200) * blocks // 200)
+    assert linkage_inflation(values, block, otherwise=3.0) == otherwise
+    linkage = Linkage.of(values, block, np.array(["one"] * 3), otherwise=3.0)
+    assert linkage.factor.tolist() == [otherwise] * 3
+    np.testing.assert_array_equal(linkage.along(values, np.full(3, otherwise)), otherwise)
+
+
+@pytest.mark.parametrize("correlation", [0.9, 0.97])
+def test_few_linked_statistics_are_told_from_many_that_are_not(correlation):
+    """How far linkage reaches is asked of each kind."""
+    rng, block = np.random.default_rng(8), np.arange(2_000) // 20
+    families = np.repeat(["sites", "haplotypes"], [80, 20])
+    found = Linkage.of(neighbours(2_000, np.repeat([0.0, correlation], [80, 20]), rng), block, families).factor
+    assert found[80:].mean() == pytest.approx(inflated(correlation), rel=0.25)
+    assert found[:80].mean() == pytest.approx(1.0, abs=0.1)
+
+
+def test_windows_that_are_blocks_may_have_neighbours():
+    values = neighbours(2_000, np.full(50, 0.8), np.random.default_rng(9))
+    assert linkage_inflation(values, np.arange(2_000)) == pytest.approx(9.0, rel=0.1)
+    assert linkage_inflation(values, 2 * np.arange(2_000)) == 1.0
+
+
+def test_blocks_of_unequal_size_count_as_what_they_are_worth():
+    sizes = np.repeat([40, 4], [10, 40])
+    block = 2 * np.repeat(np.arange(50), sizes)
+    found = [_Measured.of(np.random.default_rng(s).standard_normal((560, 20)), block).ratio.mean() for s in range(20)]
+    assert np.mean(found) == pytest.approx(1.0, abs=0.05)
+    # One block that is nearly everything tells nothing.
+    alone = np.repeat(np.arange(20), [400, *[1] * 19])
+    assert linkage_inflation(np.random.default_rng(1).standard_normal((419, 3)), alone, otherwise=2.0) == 2.0
+
+
+def test_columns_that_do_not_vary_are_as_the_others_of_their_kind():
+    values = neighbours(2_000, np.full(4, 0.9), np.random.default_rng(10))
+    values[:, 0] = 0.1
+    block, families = np.arange(2_000) // 20, np.array(["all"] * 4)
+    factor = Linkage.of(values, block, families).factor
+    assert factor[0] == pytest.approx(factor[1:].mean(), rel=0.3)
+    assert factor[0] > 10
+    for nothing in (np.full((2_000, 3), 0.1), np.empty((2_000, 0))):
+        assert linkage_inflation(nothing, block) == 1.0
+        assert (Linkage.of(nothing, block, families[: nothing.shape[1]]).factor == 1.0).all()
 
 
 # --- in an inference ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from ganinfer.generators import misfit
 from ganinfer.generators.emulator import within_covariance
+from ganinfer.generators.linkage import Linkage
 from ganinfer.generators.local import Local
 from ganinfer.generators.matching import Matching
 from ganinfer.generators.pools import pools
@@ -40,11 +41,15 @@ def study(shift, families=FAMILIES, seed=5, columns=slice(None)):
     return FoldResult(theta, np.zeros(600, int), *arrays, none, none, 8, kinds)
 
 
+def unlinked(pool):
+    return Linkage.of(pool.real, 2 * pool.block, pool.families)
+
+
 def measured(fold, by_family=True):
     (pool,) = pools([fold])
     x = (pool.theta - TRUTH) / 0.2
     within = within_covariance(pool.statistics, pool.proposal, len(pool.theta))
-    return misfit.measure(pool, x, within, within, by_family=by_family)
+    return misfit.measure(pool, x, within, unlinked(pool), by_family=by_family)
 
 
 #: Both parameters are pulled up by half of the bad statistics and down by the others.
@@ -133,7 +138,7 @@ def test_a_least_error_is_that_of_every_family():
     for shift in (np.zeros(8), WRONG):
         (pool,) = pools([study(shift)])
         within = within_covariance(pool.statistics, pool.proposal, len(pool.theta))
-        found = misfit.measure(pool, (pool.theta - TRUTH) / 0.2, within, within, by_family=True, least=3.0)
+        found = misfit.measure(pool, (pool.theta - TRUTH) / 0.2, within, unlinked(pool), by_family=True, least=3.0)
         assert found.errors["good"] == pytest.approx(3.0)
         assert found.errors["bad"] >= 3.0
         assert (found.missed >= 3.0**2 * found.share * np.diag(within)).all()

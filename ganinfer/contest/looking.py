@@ -12,7 +12,7 @@ from ganinfer.contest.fresh import Solution, columns, joined
 from ganinfer.evidence import Block, Contender
 from ganinfer.generators import misfit
 from ganinfer.generators.emulator import within_covariance
-from ganinfer.generators.linkage import linkage_inflation
+from ganinfer.generators.linkage import Linkage, linkage_inflation
 from ganinfer.generators.local import score_axes
 from ganinfer.generators.pools import Pool
 from ganinfer.inference import CLASSICAL, Problem
@@ -36,9 +36,10 @@ def _missed(
         number = np.repeat(np.arange(len(classical)), classical.shape[1])
         pool = _pool(problem, contender.judge, number, classical.reshape(len(number), -1))
         within = within_covariance(pool.statistics, number, len(classical))
-        found.append(misfit.measure(pool, x, within, within, by_family=True))
+        linkage = Linkage.of(pool.real, pool.block, pool.families)
+        found.append(misfit.measure(pool, x, within, linkage, by_family=True))
     closest = min(found, key=lambda gap: gap.dispersion)
-    return closest.missed / closest.share, max(closest.errors.values(), default=0.0)
+    return closest.missed * len(pool.real) / linkage.factor, max(closest.errors.values(), default=0.0)
 
 
 def _pool(problem: Problem, theta: np.ndarray, proposal: np.ndarray, statistics: np.ndarray) -> Pool:

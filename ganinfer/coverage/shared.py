@@ -29,11 +29,11 @@ def seen_by(problem: Problem, state: InferenceState, data: DataSet) -> tuple[Pro
     return replace(problem, observed=observed), replace(state, real_embedding=embedding, real_logits=logits)
 
 
-def inferred(problem: Problem, state: InferenceState, number: int) -> np.ndarray:
-    """Draws (n, p) of the posterior of the windows of ``problem``; the step is seeded by the data set's ``number``.
+def inferred(problem: Problem, state: InferenceState, number: int) -> tuple[np.ndarray, dict[str, float]]:
+    """Draws (n, p) of the posterior of the windows of ``problem``, and the generator's metrics.
 
-    What the generator warns of is left out: it compares this data set with the one before, which was another. Raises
-    ``ValueError`` where the generator gives no posterior.
+    The step is seeded by the data set's ``number``. What the generator warns of is left out: it compares this data set
+    with the one before, which was another. Raises ``ValueError`` where the generator gives no posterior.
     """
     rng = randomness.stream(problem.seed, "coverage", problem.scenario, number)
     with threadpool_limits(1, user_api="blas"):
@@ -44,4 +44,4 @@ def inferred(problem: Problem, state: InferenceState, number: int) -> np.ndarray
         raise ValueError(
             f"generator {type(problem.generator).__name__} gives no posterior whose coverage could be found"
         )
-    return info.posterior
+    return info.posterior, dict(info.metrics)

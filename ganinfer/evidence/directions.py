@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganinfer.evidence.contenders import Contender
-from ganinfer.generators import linkage
 from ganinfer.generators.bounds import Bounds
 from ganinfer.generators.emulator import Basis, within_covariance
+from ganinfer.generators.linkage import Linkage
 from ganinfer.generators.scores import whitening
 
 #: A window counts as no further from the middle than so many spreads: one odd window of a hundred would otherwise
@@ -116,7 +116,7 @@ def noise_share(
     the ``families`` (d,), or where these are not given, to all.
     """
     kinds = np.array(families or [""] * real.shape[1])
-    return linkage.by_statistic(real, group, kinds, inflation) / len(real)
+    return Linkage.of(real, group, kinds, inflation).factor / len(real)
 
 
 def _rest(slopes: np.ndarray, values: np.ndarray) -> np.ndarray:

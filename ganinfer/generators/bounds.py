@@ -35,9 +35,10 @@ class Bounds:
         """Those that windows (m, J) ask for."""
         middle = np.median(values, axis=0)
         away, spread = np.abs(values - middle), np.zeros(values.shape[1])
-        # Where most windows are the same, the others say how far apart they are.
+        # Where most windows are the same, the others say how far apart they are; the first of them may hardly differ.
+        usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 0.0 for column in away.T])
         for within, normal in _WITHIN:
-            further = np.quantile(away, within, axis=0) / normal
-            spread = np.where(spread > 0, spread, further)
+            further = np.quantile(away, within, axis=0)
+            spread = np.where((spread == 0) & (further > 0), np.maximum(further, usual) / normal, spread)
         least = np.where(away > 0, away, np.inf).min(axis=0) / at
         return cls(middle, np.where(spread > 0, spread, np.where(np.isfinite(least), least, 1.0)), at)

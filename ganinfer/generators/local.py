@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ganinfer.generators import linkage, misfit, scores
+from ganinfer.generators import misfit, scores
 from ganinfer.generators.emulator import (
     Basis,
     Coordinates,
@@ -19,6 +19,7 @@ from ganinfer.generators.emulator import (
     remoteness,
     within_covariance,
 )
+from ganinfer.generators.linkage import Linkage
 from ganinfer.generators.pools import Pool
 from ganinfer.generators.scores import Scores
 from ganinfer.parameters import Parameters
@@ -114,8 +115,10 @@ class Local:
         pool = pool.residual(pool.select(close))
         core = pool.select(close)
         within = within_covariance(core.statistics, core.proposal, len(core.theta))
-        linked = linkage.linked(within, pool.real, pool.block, pool.families)
-        gap = misfit.measure(core, x[close], within, linked, by_family=self._settled, least=least)
+        # A fold may have too few blocks to tell; then what all windows say of other statistics has to do.
+        linkage = Linkage.of(pool.real, pool.block, pool.families, otherwise=self.inflation)
+        linked = linkage.linked(within)
+        gap = misfit.measure(core, x[close], within, linkage, by_family=self._settled, least=least)
         found = self._scores(pool, x, linked + np.diag(gap.missed) / gap.share)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
@@ -124,7 +127,7 @@ class Local:
         emulator = self._emulator(x[used], radius[used], moments.select(used))
         real = found.of_real(pool.real)
         expected = _squared_lengths(found.mean, linked) / _squared_lengths(found.mean, within)
-        inflation = linkage.along(real, pool.block, expected)
+        inflation = linkage.along(real, expected * gap.share * len(real))
         self.num_local += int(used.sum())
         shares = 1 / remoteness(radius[used], self._trusted)
         self.effective_windows = max(self.effective_windows, float(shares @ moments.count[used]))

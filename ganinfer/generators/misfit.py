@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ganinfer.generators import linkage, scores
+from ganinfer.generators import scores
 from ganinfer.generators.emulator import Basis
+from ganinfer.generators.linkage import Linkage
 from ganinfer.generators.pools import Pool
 
 #: A misfit that noise alone would exceed with less than this probability is believed.
@@ -45,18 +46,19 @@ class Misfit:
 
 
 def measure(
-    core: Pool, x: np.ndarray, within: np.ndarray, linked: np.ndarray, *, by_family: bool, least: float = 0.0
+    core: Pool, x: np.ndarray, within: np.ndarray, linkage: Linkage, *, by_family: bool, least: float = 0.0
 ) -> Misfit:
     """Of all statistics, after the best move of the parameters, whose coordinates are ``x`` (k, p).
 
     ``core`` are the proposals near the answer, ``within`` (d, d) the covariance between windows of one proposal and
-    ``linked`` (d, d) the same with what linkage does to means. A dispersion that noise may well make is 1. Where
+    ``linkage`` what linkage does to the real means. A dispersion that noise may well make is 1. Where
     ``by_family`` is false, the dispersion is that of a quasi-likelihood (McCullagh and Nelder 1989,
     doi:10.1007/978-1-4899-3242-6) and multiplies the variance of everything: in a wide cloud, whose bends no line
     follows, nothing better can be said. ``least`` is an error, in standard errors, that every family has at least.
     """
     from scipy.stats import chi2
 
+    linked = linkage.linked(within)
     white = scores.whitening(linked)
     linear = Basis(core.theta.shape[1], 1)(x)
     weighted = linear * core.moments.count[:, None]
@@ -65,7 +67,7 @@ def measure(
     residual, slopes = core.real.mean(axis=0) - coefficients[0], coefficients[1:].T
     real = core.real @ white
     expected = 1 / np.maximum(np.einsum("ij,ik,kj->j", white, within, white), 1e-300)
-    share = linkage.excess(real, core.block, expected) / len(real)
+    share = linkage.excess(real, expected) / len(real)
     noise = share + float(np.linalg.inv(gram)[0, 0])
     span = np.linalg.qr(white.T @ slopes)[0]
     rest = white.T @ residual

@@ -144,9 +144,7 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
 
     problem, folder = task.problem, task.folder
     posterior = parts.posterior(task.output)
-    told = storage.read_json(task.output / "result.json")["parameters"]
     about: dict[str, Any] = {"posterior": summing_up.digest(posterior), "experiment": _digest(task.experiment)}
-    about["common"] = {name: values.get("monte_carlo") or 0.0 for name, values in told.items()}
     _keep_or_forget(folder, about, SHARED, FULL)
     truths = _Truths(problem, SHARED, posterior)
     missing = [k for k in range(sets) if not _record(folder, SHARED, k).exists()]
@@ -158,8 +156,8 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
         stream = coverage.data_sets(problem, theta, missing, task.workers)
         for number, truth, data in zip(missing, theta, stream, strict=True):
             seen = coverage.seen_by(problem, state, data)
-            own = coverage.inferred(*seen, number)
-            row = summing_up.row(problem.parameters, truth, own, task.experiment.level)
+            own, metrics = coverage.inferred(*seen, number)
+            row = summing_up.row(problem.parameters, truth, own, task.experiment.level, metrics)
             folder.write_json(f"{SHARED}/{number:04d}.json", {**row, **judge(*seen)})
     _full(task, FULL, truths, full)
 
@@ -218,7 +216,8 @@ def _keep_or_forget(folder: storage.RunFolder, now: Mapping[str, Any], *kinds: s
             for run in (folder.path / _RUNS).glob(f"{kind}-*"):
                 storage.remove(run)
             storage.remove(folder.path / kind)
-        storage.remove(folder.path / POOL)
+        if SHARED in kinds:
+            storage.remove(folder.path / POOL)
         folder.write_json(name, now)
 
 

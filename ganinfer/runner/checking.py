@@ -61,7 +61,8 @@ def check(
         real = assembling.open_data(experiment, serial, assembling.cache_folder(output))
     chosen = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
     if not isinstance(experiment.data, SimulatedData):
-        observed.split_folds(np.array([real.windows[i].block for i in chosen]), num_folds(experiment), experiment.seed)
+        block = observed.numbered([real.windows[i] for i in chosen])
+        observed.split_folds(block, num_folds(experiment), experiment.seed)
     num_real = min(asked or len(chosen), experiment.windows.maximum or asked or len(chosen))
     looks = [_looked_at(experiment, name, real, chosen) for name in experiment.scenarios]
     return {

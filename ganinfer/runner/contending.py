@@ -19,7 +19,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, inferring, parts, recording, results, scoring
+from ganinfer.runner import assembling, inferring, judging, parts, recording, results, scoring
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.comparing import FITS, Wanted
 
@@ -204,7 +204,12 @@ def _write(
             folder.write_text(f"models/{name}.demes.yaml", (part / "best.demes.yaml").read_text())
     folder.write_arrays("comparison.npz", _pictured(problems, outcome))
     own = storage.read_json(chosen / "warnings.json")["warnings"]
-    told = [*scoring.warned(said, _P_NAME), *_uncertain(outcome, names), *_unlinked(problems[0]), *own]
+    told = [
+        *scoring.warned(said, _P_NAME),
+        *_uncertain(outcome, names),
+        *judging.unlinked(problems[0], "Probabilities and p-values"),
+        *own,
+    ]
     folder.write_json("warnings.json", {"warnings": told})
     found = [storage.read_json(part / "result.json") for part in parts]
     estimates = {} if wanted.compare_only else {n: f["parameters"] for n, f in zip(names, found, strict=True)}
@@ -251,19 +256,6 @@ def _said(names: Sequence[str], outcome: Any) -> dict[str, Any]:
     said["calibration"]["genomes"] = "whole" if outcome.whole else "pooled"
     said["alike"] = scoring.alike(names, said["confusion"])
     return said
-
-
-def _unlinked(problem: Any) -> list[str]:
-    """A sentence where windows are linked, and nobody can tell how much that makes of their means' noise."""
-    from ganinfer.generators.linkage import MIN_BLOCKS
-
-    blocks = len(np.unique(problem.observed.block))
-    if blocks >= MIN_BLOCKS or blocks == len(problem.observed):
-        return []
-    return [
-        f"The windows lie in {blocks} blocks: too few to tell how much linkage adds to the noise of their means. The "
-        "probabilities and p-values take windows as independent."
-    ]
 
 
 def _curve(points: Sequence[tuple[int, tuple[np.ndarray, np.ndarray]]]) -> list[dict[str, float]]:

@@ -85,6 +85,22 @@ def _windows(observed: Any, state: Any, distance: np.ndarray) -> dict[str, np.nd
     }
 
 
+def unlinked(problem: Any, what: str) -> list[str]:
+    """A sentence where windows are linked, and nobody can tell how much that makes of their means' noise.
+
+    ``what`` then takes windows as independent.
+    """
+    from ganinfer.generators.linkage import too_few_blocks
+
+    blocks = len(np.unique(problem.observed.block))
+    if not too_few_blocks(problem.observed.block):
+        return []
+    return [
+        f"The windows lie in {blocks} blocks: too few, or too unequal, to tell how much linkage adds to the noise of "
+        f"their means. {what} take windows as independent."
+    ]
+
+
 def said(found: Any) -> dict[str, Any]:
     """A finding of :mod:`ganinfer.verdict` as JSON values."""
     left = found.left_out

@@ -320,7 +320,8 @@ def finish(
         experiment, problem, state, info.posterior if judged else None, folder, workers, told
     )
     steady, sentences = judging.steady(problem, state, info, told)
-    info = replace(info, warnings=(*info.warnings, *sentences))
+    unlinked = judging.unlinked(problem, "Intervals and verdict")
+    info = replace(info, warnings=(*info.warnings, *sentences, *unlinked))
     second, asking = opinions.asked(experiment, problem, state, info, source, workers, told)
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
     said = _write_warnings(info, folder, tracker)

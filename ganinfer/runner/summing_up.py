@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import storage
+from ganinfer.interfaces import MONTE_CARLO
 from ganinfer.parameters import Parameters
 from ganinfer.ranks import coverage, held, uniform_p
 
@@ -29,8 +30,18 @@ _FLAGGED = 0.05
 Rows = list[dict[str, Any]]
 
 
-def row(parameters: Parameters, truth: np.ndarray, posterior: np.ndarray, level: float) -> dict[str, Any]:
-    """One data set's record: of every parameter the truth, and where it lies in the ``posterior`` (n, p)."""
+def row(
+    parameters: Parameters,
+    truth: np.ndarray,
+    posterior: np.ndarray,
+    level: float,
+    metrics: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """One data set's record: of every parameter the truth, and where it lies in the ``posterior`` (n, p).
+
+    With it the error of the simulations as a share of the standard deviation, where a generator's ``metrics`` have it.
+    """
+    metrics = metrics or {}
     low, high = np.quantile(posterior, [(1 - level) / 2, (1 + level) / 2], axis=0)
     scaled, at = parameters.to_scale(posterior), parameters.to_scale(truth[None])[0]
     return {
@@ -42,6 +53,7 @@ def row(parameters: Parameters, truth: np.ndarray, posterior: np.ndarray, level:
                 "rank": float((posterior[:, i] < truth[i]).mean()),
                 "error": float(np.median(scaled[:, i]) - at[i]),
                 "sd": float(scaled[:, i].std()),
+                "monte_carlo": metrics.get(f"{MONTE_CARLO}{name}", 0.0),
             }
             for i, name in enumerate(parameters.names)
         }
@@ -65,12 +77,7 @@ def written(folder: storage.RunFolder, output: Path, level: float) -> Path:
     Returns the path of the first.
     """
     known = {kind: records(folder.path, kind) for kind in (SHARED, FULL, PRIOR)}
-    common = storage.read_json(folder.path / ABOUT.format(SHARED)).get("common") if known[SHARED] else None
-    said = {
-        kind: summed(list(found.values()), level, common if kind == SHARED else None)
-        for kind, found in known.items()
-        if found
-    }
+    said = {kind: summed(list(found.values()), level, shared=kind == SHARED) for kind, found in known.items() if found}
     if known[FULL] and known[SHARED]:
         said[FULL]["beside_shared"] = _beside(known[FULL], known[SHARED])
     path = folder.write_json(JSON, said)
@@ -93,18 +100,22 @@ def forget(run: storage.RunFolder, posterior: np.ndarray, level: float) -> None:
         written(folder, run.path, level)
 
 
-def summed(rows: Rows, level: float, common: Mapping[str, float] | None = None) -> dict[str, Any]:
+def summed(rows: Rows, level: float, *, shared: bool = False) -> dict[str, Any]:
     """Of data sets of one kind.
 
-    ``common``: by parameter, the Monte Carlo error of the simulations that all of them share; none where each has its
-    own.
+    Where they ``shared`` simulations, the error of these is the same in all of them, and part of a coverage's band.
     """
-    common = common or {}
+    errors = [r["parameters"] for r in rows] if shared else []
     names = list(rows[0]["parameters"])
     ranks = {name: np.array([r["parameters"][name]["rank"] for r in rows]) for name in names}
     levels = sorted({*_LEVELS, level})
     by_parameter = {
-        name: _of_parameter([r["parameters"][name] for r in rows], levels, common.get(name, 0.0)) for name in names
+        name: _of_parameter(
+            [r["parameters"][name] for r in rows],
+            levels,
+            float(np.median([e[name].get("monte_carlo", 0.0) for e in errors])) if errors else 0.0,
+        )
+        for name in names
     }
     pooled = np.concatenate(list(ranks.values()))
     return {

@@ -80,7 +80,7 @@ def _one(
     seen = observed.observe(real, chosen, problem.setup, problem.network.settings.folds, problem.seed, cache)
     own, at = coverage.seen_by(problem, state, DataSet(seen.arrays, seen.spectra))
     own = replace(own, observed=replace(own.observed, templates=seen.templates, windows=seen.windows))
-    posterior = coverage.inferred(own, at, number)
+    posterior, _ = coverage.inferred(own, at, number)
     settings = second_opinion.OpinionSettings(BOOTSTRAPS, told.level)
     found = second_opinion.ask(
         own, at, posterior, error, real, chosen, settings, workers, lambda _: None, misidentified=False

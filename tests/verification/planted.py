@@ -33,6 +33,7 @@ from scipy.stats import norm
 from ganinfer import coverage, randomness, runner, storage
 from ganinfer.experiment import Experiment, loads
 from ganinfer.generators.emulator import Emulator
+from ganinfer.generators.linkage import _Measured
 from ganinfer.interfaces import MONTE_CARLO
 from ganinfer.runner import assembling, inferring, parts, rounds
 from tests.verification import records
@@ -60,7 +61,10 @@ def _without_emulator_error() -> AbstractContextManager[Any]:
 
 
 def _without_linkage() -> AbstractContextManager[Any]:
-    return patch("ganinfer.generators.local.linkage_inflation", lambda *_: 1.0)
+    def independent(values: np.ndarray, block: np.ndarray) -> _Measured:
+        return _Measured(np.full(values.shape[1], np.nan), 0.0, block)
+
+    return patch.object(_Measured, "of", independent)
 
 
 @dataclass(frozen=True)
@@ -225,9 +229,9 @@ def _inferred(told: Experiment, folder: Path, fault: Fault) -> dict[str, Any]:
         truth = _truths(problem, parts.posterior(folder), fault.sets)
         for number, data in enumerate(coverage.data_sets(problem, truth, range(fault.sets), workers)):
             seen = coverage.seen_by(problem, state, data)
-            right.append(_held(coverage.inferred(*seen, number), truth[number], 1.0))
+            right.append(_held(coverage.inferred(*seen, number)[0], truth[number], 1.0))
             with fault.planted():
-                wrong.append(_held(coverage.inferred(*seen, number), truth[number], fault.shrunk))
+                wrong.append(_held(coverage.inferred(*seen, number)[0], truth[number], fault.shrunk))
     variance = fault.variance(dict(metrics), problem.parameters.names)
     return {"variance": variance.tolist(), "right": right, "wrong": wrong}
 
