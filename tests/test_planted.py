@@ -1,0 +1,112 @@
+"""The verification's own rules: faults are planted and taken out again, what is right passes, what is wrong fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from ganinfer.experiment import loads
+from ganinfer.generators.emulator import Basis, fit
+from ganinfer.generators.linkage import Linkage, linkage_inflation
+from tests.verification import accuracy, bottlenecks, leak, planted, widths
+
+
+def linked_windows():
+    rng = np.random.default_rng(1)
+    return np.repeat(rng.standard_normal((200, 3)), 5, axis=0), np.arange(1_000) // 20
+
+
+def test_without_linkage_windows_are_taken_as_independent():
+    values, block = linked_windows()
+    families = np.array(["all"] * 3)
+    with planted.FAULTS["linkage"].planted():
+        assert linkage_inflation(values, block) == 1.0
+        linkage = Linkage.of(values, block, families)
+        assert linkage.factor.tolist() == [1.0] * 3
+        assert linkage.along(values, np.full(3, 4.0)).tolist() == [1.0] * 3
+        assert linkage.excess(values, np.ones(3)) == 1.0
+    assert linkage_inflation(values, block) == pytest.approx(5, rel=0.3)
+
+
+def test_without_its_error_the_emulator_is_taken_as_exact():
+    x = np.random.default_rng(2).standard_normal((200, 1))
+    emulator = fit(Basis(1, 1), x, x + 0.1, np.ones((200, 1)))
+    right = emulator.predict(x)
+    with planted.FAULTS["emulator"].planted():
+        mean, variance = emulator.predict(x)
+    np.testing.assert_array_equal(mean, right[0])
+    assert variance.max() < 1e-6 * right[1].min()
+    np.testing.assert_array_equal(emulator.predict(x)[1], right[1])
+
+
+def test_a_shrunk_interval_is_shrunk_around_its_middle():
+    posterior = np.linspace(-1, 1, 2_001)[:, None]
+    for truth, shrunk, held in ((0.85, 1.0, True), (0.85, 0.8, False), (-0.71, 0.8, True), (-0.95, 1.0, False)):
+        assert planted._held(posterior, np.array([truth]), shrunk) == [held]
+
+
+@pytest.mark.parametrize("name", planted.FAULTS)
+def test_every_fault_has_an_experiment(name):
+    told = loads(planted.FAULTS[name].experiment(3), planted.FOLDER, name)
+    assert told.seed == told.data.simulate.seed == 3
+    assert told.adequacy.windows == 0
+
+
+def test_the_rule_passes_what_is_right_and_fails_what_is_too_narrow():
+    rng = np.random.default_rng(3)
+    for share, passed in ((0.9, 0.99), (0.81, 0.05)):
+        said = [planted.judged(rng.random((100, 5)) < share)["passed"] for _ in range(400)]
+        assert np.mean(said) >= passed - 0.02 if passed > 0.5 else np.mean(said) <= passed
+
+
+def test_what_is_expected_of_a_fault_is_what_normal_posteriors_do():
+    assert planted.expected(np.ones(3)) == pytest.approx(0.9)
+    assert planted.expected(np.array([1 / 0.8**2])) == pytest.approx(2 * norm.cdf(0.8 * norm.isf(0.05)) - 1)
+    assert planted.power(0.9, 1_000) == pytest.approx(0.01, abs=1e-6)
+    assert planted.power(0.81, 330) > 0.95
+
+
+def test_the_truths_of_bottlenecks_are_all_over_the_prior_and_stay():
+    found = bottlenecks.truths()
+    assert found == bottlenecks.truths()
+    assert len(found) == bottlenecks.SETS
+    sizes = np.array([[t["N_anc"], t["N"]] for t in found])
+    assert sizes.max() <= bottlenecks.LARGEST
+    times = np.sort([t["T"] for t in found])
+    assert (np.diff(np.floor(np.log10(times / 10) / 0.3)) == 1).all()  # one in each tenth
+
+
+def test_the_rule_for_bottlenecks_counts_intervals_and_flags():
+    def row(held, verdict="adequate"):
+        interval = [0.0, 2.0] if held else [2.0, 3.0]
+        names = ("N_anc", "N", "T")
+        return {
+            "truth": dict.fromkeys(names, 1.0),
+            "interval": dict.fromkeys(names, interval),
+            "estimate": dict.fromkeys(names, 1.5),
+            "sd": dict.fromkeys(names, 0.5),
+            "verdict": {"verdict": verdict, "p_value": 0.5},
+            "seconds": {"total": 60.0},
+        }
+
+    assert bottlenecks.summed([row(True)] * 9 + [row(False)])["passed"]
+    assert not bottlenecks.summed([row(True)] * 7 + [row(False)] * 3)["passed"]
+    assert not bottlenecks.summed([row(True, "wrong")] * 4 + [row(True)] * 6)["passed"]
+
+
+def test_widths_that_fall_as_they_should_have_the_slope_that_is_asked_for(monkeypatch, tmp_path):
+    def fits(name, windows):
+        sd = {n: limit / 100 * np.sqrt(2_000 / windows) for n, limit in accuracy.LIMITS[name].items()}
+        return [{"sd": sd, "truth": dict.fromkeys(sd, 1.0)}]
+
+    monkeypatch.setattr(widths, "fits", fits)
+    found = widths.examined("im")
+    assert found["passed"]
+    assert found["slopes"]["N1"] == pytest.approx(-0.5)
+    assert found["of_limit"]["pulse"] == pytest.approx(1.0)
+
+
+def test_folds_removed_is_a_case_of_the_leak_study():
+    assert leak.CASES["folds"].strengths == (1.0,)
+    assert leak.SETTINGS.folds == 2
