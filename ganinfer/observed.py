@@ -118,7 +118,8 @@ def split_folds(block: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
 def numbered(windows: Sequence[Window]) -> np.ndarray:
     """Numbers (n,) of the windows' blocks, in the same order, those of neighbours being neighbours themselves.
 
-    Blocks that lie further apart than :data:`_NEAR`, or on other contigs, are more than :data:`_APART` apart.
+    What lies between others is counted in steps of :data:`_NEAR`, so that joined ones are neighbours in turn. Those of
+    other contigs are more than :data:`_APART` apart.
     """
     first: dict[int, Window] = {}
     last: dict[int, Window] = {}
@@ -129,9 +130,13 @@ def numbered(windows: Sequence[Window]) -> np.ndarray:
     number, before = 0, -1
     for block in sorted(first):
         if before >= 0:
-            near = block == before + 1 and first[block].contig == last[before].contig
-            near = near and first[block].left - last[before].right < _NEAR
-            number = number + 1 if near else (number // _APART + 2) * _APART
+            gap = first[block].left - last[before].right
+            if first[block].contig != last[before].contig:
+                number = (number // _APART + 2) * _APART
+            elif block == before + 1 and gap < _NEAR:
+                number += 1
+            else:
+                number += max(1 + gap // _NEAR, 2)
         given[block], before = number, block
     return np.array([given[window.block] for window in windows], dtype=np.int64)
 

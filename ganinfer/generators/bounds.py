@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: A spread is the first distance from the middle that is not zero within which these shares of the windows lie, in
-#: standard deviations of normal ones. What fewer hold any of is there or not, however much of it.
+#: A spread is the first distance from the middle that is not zero within which these shares of the windows lie, and at
+#: least the usual one of those that lie off it, in standard deviations of normal ones. What fewer hold any of is there
+#: or not, however much of it.
 _WITHIN = ((0.683, 1.0), (0.9, 1.645), (0.99, 2.576), (0.999, 3.291))
 
 

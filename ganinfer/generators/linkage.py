@@ -104,7 +104,7 @@ class _Measured:
             return cls(ratio, 2 / _effective(counts), joined)
         centred = values[:, varying] - values[:, varying].mean(axis=0)
         sums = _Sums.of(centred, joined)
-        while sums.effective >= 2 * _ENOUGH and sums.correlation > _LINKED:
+        while sums.effective >= 2 * _ENOUGH and sums.seen and sums.correlation > _LINKED:
             joined = joined // 2
             sums = _Sums.of(centred, joined)
         ratio[varying], noise = sums.ratio((centred**2).sum(axis=0))
@@ -162,11 +162,14 @@ class _Sums:
             return 0.0
         return float(np.mean(self.beside / self.own)) * self.number / self.pairs + 1 / self.effective
 
+    @property
+    def seen(self) -> bool:
+        """Whether neighbours are more correlated than independent ones would be."""
+        return self.pairs > 0 and self.correlation > _SEEN / np.sqrt(self.pairs)
+
     def ratio(self, by_windows: np.ndarray) -> tuple[np.ndarray, float]:
         """The variance of means over that by independent windows, and the variance of the logarithm of one."""
-        lags = 0.0
-        if self.effective >= _ENOUGH and self.pairs and self.correlation > _SEEN / np.sqrt(self.pairs):
-            lags = 2.0
+        lags = 2.0 if self.effective >= _ENOUGH and self.seen else 0.0
         terms = 1 + lags * self.pairs / self.number
         # A mean that is estimated takes its part of every product.
         return (self.own + lags * self.beside) / (1 - terms / self.effective) / by_windows, 2 * terms / self.effective

@@ -25,6 +25,8 @@ from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.refusing import check_gives_posterior, refuse
 from ganinfer.runner.summing_up import ABOUT, FULL, POOL, PRIOR, SHARED
 
+#: Of data sets: those made by another are made anew.
+_METHOD = 2
 #: Where runs of their own are until they are recorded.
 _RUNS = "runs"
 
@@ -67,7 +69,7 @@ def calibrate(
             if around == "posterior":
                 _around_posterior(task, sets, full)
             else:
-                _keep_or_forget(folder, {"experiment": _digest(experiment)}, PRIOR)
+                _keep_or_forget(folder, {"method": _METHOD, "experiment": _digest(experiment)}, PRIOR)
                 _full(task, PRIOR, _Truths(problem, PRIOR), sets)
         storage.remove(folder.path / "cache")
         path = summing_up.written(folder, output, experiment.level)
@@ -144,7 +146,11 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
 
     problem, folder = task.problem, task.folder
     posterior = parts.posterior(task.output)
-    about: dict[str, Any] = {"posterior": summing_up.digest(posterior), "experiment": _digest(task.experiment)}
+    about: dict[str, Any] = {
+        "method": _METHOD,
+        "posterior": summing_up.digest(posterior),
+        "experiment": _digest(task.experiment),
+    }
     _keep_or_forget(folder, about, SHARED, FULL)
     truths = _Truths(problem, SHARED, posterior)
     missing = [k for k in range(sets) if not _record(folder, SHARED, k).exists()]

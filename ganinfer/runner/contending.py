@@ -207,7 +207,7 @@ def _write(
     told = [
         *scoring.warned(said, _P_NAME),
         *_uncertain(outcome, names),
-        *judging.unlinked(problems[0], "Probabilities and p-values"),
+        *judging.unlinked(problems[0], "Probabilities, p-values and intervals take"),
         *own,
     ]
     folder.write_json("warnings.json", {"warnings": told})

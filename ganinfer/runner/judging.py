@@ -92,12 +92,14 @@ def unlinked(problem: Any, what: str) -> list[str]:
     """
     from ganinfer.generators.linkage import too_few_blocks
 
-    blocks = len(np.unique(problem.observed.block))
-    if not too_few_blocks(problem.observed.block):
+    block, fold = problem.observed.block, problem.observed.fold
+    parts = [block] if problem.classical else [block[fold == k] for k in np.unique(fold)]
+    if not any(too_few_blocks(part) for part in parts):
         return []
+    of_folds = "" if problem.classical else ", which are matched fold by fold"
     return [
-        f"The windows lie in {blocks} blocks: too few, or too unequal, to tell how much linkage adds to the noise of "
-        f"their means. {what} take windows as independent."
+        f"The windows lie in {len(np.unique(block))} blocks{of_folds}: too few, or too unequal, to tell how much "
+        f"linkage adds to the noise of their means. {what} windows as independent."
     ]
 
 

@@ -320,7 +320,7 @@ def finish(
         experiment, problem, state, info.posterior if judged else None, folder, workers, told
     )
     steady, sentences = judging.steady(problem, state, info, told)
-    unlinked = judging.unlinked(problem, "Intervals and verdict")
+    unlinked = judging.unlinked(problem, "Intervals take") if judged else []
     info = replace(info, warnings=(*info.warnings, *sentences, *unlinked))
     second, asking = opinions.asked(experiment, problem, state, info, source, workers, told)
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
