@@ -90,6 +90,17 @@ def test_directions_are_drawn_to_what_is_expected():
     assert drawn < 0.7 * measured
 
 
+def test_what_all_directions_share_is_found_though_each_is_hardly_told_from_noise():
+    rng, block, found, alone = np.random.default_rng(11), np.arange(600) // 20, [], []
+    for _ in range(20):
+        values = neighbours(600, np.full(16, 0.25), rng)
+        linkage = Linkage(np.ones(16), block)
+        found.append(linkage.along(values, np.ones(16)))
+        alone.append(linkage.along(values[:, :1], np.ones(1)))
+    assert np.mean(found) == pytest.approx(inflated(0.25), rel=0.1)
+    assert np.std([f.mean() for f in found]) < 0.5 * np.std(alone)
+
+
 @pytest.mark.parametrize(("blocks", "otherwise"), [(200, 1.0), (4, 3.0)], ids=["every window its own", "too few"])
 def test_where_blocks_say_nothing_nothing_is_inflated(blocks, otherwise):
     values = np.random.default_rng(7).standard_normal((200, 3))

@@ -117,7 +117,7 @@ class _Measured:
         return max(float(over[known].mean()), _LEAST_RATIO) if known.any() else 1.0
 
     def factors(self, expected: np.ndarray, common: float, otherwise: float | None) -> np.ndarray:
-        """Ratios (J,) drawn to the ``common`` multiple of what is expected, at least 1.
+        """Ratios (J,) drawn to the ``common`` multiple of what is expected, first all together, then each; at least 1.
 
         ``otherwise`` with too few blocks, or where that is ``None``, what is expected.
         """
@@ -128,9 +128,12 @@ class _Measured:
             return np.ones(len(usual))
         known, out = np.isfinite(self.ratio), usual.copy()
         if known.any():
-            apart = np.log(np.maximum(self.ratio[known], _LEAST_RATIO) / usual[known])
-            own = max(float(np.mean(apart**2)) - self.noise, 0.0)
-            out[known] *= np.exp(own / (own + self.noise) * apart)
+            # The logarithm of a variance that is measured is too small by half of its own variance.
+            apart = np.log(np.maximum(self.ratio[known], _LEAST_RATIO) / usual[known]) + self.noise / 2
+            together = _drawn(float(apart.mean()) ** 2, self.noise / len(apart)) * apart.mean()
+            own = apart - together
+            out *= np.exp(together)
+            out[known] *= np.exp(_drawn(float(np.mean(own**2)), self.noise) * own)
         return np.maximum(out, 1.0)
 
 
@@ -173,6 +176,12 @@ class _Sums:
         terms = 1 + lags * self.pairs / self.number
         # A mean that is estimated takes its part of every product.
         return (self.own + lags * self.beside) / (1 - terms / self.effective) / by_windows, 2 * terms / self.effective
+
+
+def _drawn(square: float, noise: float) -> float:
+    """The share of a deviation that is kept, from its square and the variance of its noise (empirical Bayes)."""
+    own = max(square - noise, 0.0)
+    return own / (own + noise)
 
 
 def _effective(counts: np.ndarray) -> float:
