@@ -50,6 +50,9 @@ verify: $(STAMP) ## Long statistical verification, resumable
 	$(BIN)/python -m tests.verification
 	$(BIN)/python -m tests.verification.nuisance
 	$(BIN)/python -m tests.verification.opinions
+	$(BIN)/python -m tests.verification.bottlenecks
+	$(BIN)/python -m tests.verification.widths
+	$(BIN)/python -m tests.verification.planted
 
 docs: $(STAMP) ## Checks that every command and link of the docs works
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -5,6 +5,9 @@
     python -m tests.verification im --seeds 1 2 3     some of it
     python -m tests.verification.nuisance             a rate known to 10 %, recombination's scale
     python -m tests.verification.opinions             moments and we on data of known truth
+    python -m tests.verification.bottlenecks          ten bottlenecks on one chromosome
+    python -m tests.verification.widths               widths of posteriors by the number of windows
+    python -m tests.verification.planted              coverage with faults planted, which have to be found
     python -m tests.verification.adequacy             wrong models, and how often they are flagged
     python -m tests.verification.yardstick            moments on the same windows
     python -m tests.verification.real_genomes         the shipped genomes beside dadi and moments
