@@ -9,7 +9,7 @@ from scipy.stats import norm
 from ganinfer.experiment import loads
 from ganinfer.generators.emulator import Basis, fit
 from ganinfer.generators.linkage import Linkage, linkage_inflation
-from tests.verification import accuracy, bottlenecks, leak, planted, widths
+from tests.verification import accuracy, bottlenecks, leak, planted, records, widths
 
 
 def linked_windows():
@@ -110,3 +110,11 @@ def test_widths_that_fall_as_they_should_have_the_slope_that_is_asked_for(monkey
 def test_folds_removed_is_a_case_of_the_leak_study():
     assert leak.CASES["folds"].strengths == (1.0,)
     assert leak.SETTINGS.folds == 2
+
+
+def test_what_is_found_of_one_part_leaves_the_others(tmp_path):
+    path = tmp_path / "record.json"
+    for part, found in (("one", {"held": 1}), ("two", {"held": 2}), ("one", {"held": 3})):
+        records.put(path, part, found)
+    assert records.content(path, "one") == {"held": 3}
+    assert records.content(path, "two") == {"held": 2}

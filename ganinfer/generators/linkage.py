@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: With fewer blocks nobody can tell.
-MIN_BLOCKS = 8
+_MIN_BLOCKS = 8
 #: With fewer blocks neither joined ones nor neighbours can be told from noise.
 _ENOUGH = 16
 #: Correlation of a block with the next one, on average over statistics of a kind, above which blocks are joined.
@@ -97,7 +97,7 @@ class _Measured:
         names, counts = np.unique(joined, return_counts=True)
         if len(names) == len(joined) and not (np.diff(names) == 1).any():
             return cls(ratio, 0.0, joined)
-        if _effective(counts) < MIN_BLOCKS:
+        if _effective(counts) < _MIN_BLOCKS:
             return cls(ratio, None, joined)
         varying = np.ptp(values, axis=0) > 0 if values.shape[1] else np.zeros(0, dtype=bool)
         if not varying.any():

@@ -13,7 +13,6 @@ gone on with.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,8 +114,7 @@ def main() -> None:
     passed = True
     for name in parser.parse_args().parts or PARTS:
         found = PARTS[name]()
-        before = json.loads(RECORD.read_text()) if RECORD.exists() else {"schema_version": records.SCHEMA_VERSION}
-        records.write(RECORD, json.dumps({**before, name: found}, indent=1) + "\n")
+        records.put(RECORD, name, found)
         print(name, found)
         passed = passed and found["passed"]
     raise SystemExit(0 if passed else 1)

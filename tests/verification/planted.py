@@ -253,8 +253,7 @@ def main() -> None:
     passed = True
     for name in parser.parse_args().faults or FAULTS:
         found = examined(name)
-        before = json.loads(RECORD.read_text()) if RECORD.exists() else {"schema_version": records.SCHEMA_VERSION}
-        records.write(RECORD, json.dumps({**before, name: found}, indent=1) + "\n")
+        records.put(RECORD, name, found)
         print(name, found)
         passed = passed and found["passed"]
     raise SystemExit(0 if passed else 1)

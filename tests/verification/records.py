@@ -44,6 +44,12 @@ def add(path: Path, case: str, record: dict[str, Any]) -> None:
     write(path, json.dumps({"schema_version": SCHEMA_VERSION, "case": case, "fits": fits}, indent=1) + "\n")
 
 
+def put(path: Path, part: str, found: dict[str, Any]) -> None:
+    """Put what was found of one ``part`` among those of a file that holds one object a part."""
+    before = json.loads(path.read_text()) if path.exists() else {"schema_version": SCHEMA_VERSION}
+    write(path, json.dumps({**before, part: found}, indent=1) + "\n")
+
+
 def write(path: Path, text: str) -> None:
     """Replace a file in one go, its folder made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
