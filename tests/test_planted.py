@@ -9,7 +9,7 @@ from scipy.stats import norm
 from ganinfer.experiment import loads
 from ganinfer.generators.emulator import Basis, fit
 from ganinfer.generators.linkage import Linkage, linkage_inflation
-from tests.verification import accuracy, bottlenecks, leak, planted, records, widths
+from tests.verification import accuracy, adequacy, bottlenecks, intervals, leak, planted, records, widths
 
 
 def linked_windows():
@@ -56,7 +56,7 @@ def test_every_fault_has_an_experiment(name):
 def test_the_rule_passes_what_is_right_and_fails_what_is_too_narrow():
     rng = np.random.default_rng(3)
     for share, passed in ((0.9, 0.99), (0.81, 0.05)):
-        said = [planted.judged(rng.random((100, 5)) < share)["passed"] for _ in range(400)]
+        said = [intervals.judged(rng.random((100, 5)) < share)["passed"] for _ in range(400)]
         assert np.mean(said) >= passed - 0.02 if passed > 0.5 else np.mean(said) <= passed
 
 
@@ -107,6 +107,66 @@ def test_widths_that_fall_as_they_should_have_the_slope_that_is_asked_for(monkey
     assert found["of_limit"]["pulse"] == pytest.approx(1.0)
 
 
+def test_the_rule_for_the_verdict_is_of_the_kinds_own_strength():
+    def passed(kind, strength, flagged, p_uniform=0.5):
+        row = {"kind": kind, "strength": strength, "windows": 1_000, "sets": 50}
+        return adequacy.passed({**row, "flagged": flagged, "p_uniform": p_uniform})
+
+    assert passed("true", 1.0, 6)
+    assert not passed("true", 1.0, 7)
+    assert not passed("true", 1.0, 3, p_uniform=0.001)
+    assert passed("errors", None, 43, p_uniform=0.0)
+    assert not passed("errors", None, 42)
+    assert passed("errors", 0.001, 0) is None
+
+
+def test_data_sets_that_were_judged_are_not_judged_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(adequacy, "RECORD", tmp_path / "adequacy.json")
+    monkeypatch.setattr(adequacy, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(adequacy, "FOLDER", tmp_path)
+    row = {"kind": "errors", "strength": None, "windows": 1_000, "sets": 50, "flagged": 50, "auc": 0.8, "oddest": {}}
+    adequacy.keep({**row, "full": {"sets": 2, "flagged": 2}})
+    adequacy.keep({**row, "kind": "true", "strength": 1.0, "flagged": 2})
+    monkeypatch.setattr(adequacy, "runner", None)  # anything that is made would need it
+    assert adequacy.examined("errors", None, 1_000, 50, 2)["flagged"] == 50
+    with pytest.raises(AttributeError):
+        adequacy.examined("errors", None, 1_000, 60, 0)
+    text = (tmp_path / "page.md").read_text()
+    assert text.index("which is right") < text.index("2 of 2")
+
+
+def test_the_rule_for_leaks_is_of_nulls_and_the_largest_difference():
+    def rows(case, strength, p_values):
+        return [{"case": case, "strength": strength, "p_value": p} for p in p_values]
+
+    even = np.linspace(0.05, 0.95, 19)
+    assert leak.passed(rows("nulls", 0.0, even) + rows("map", 1.0, [0.001] * 9 + [0.2]))
+    assert not leak.passed(rows("nulls", 0.0, even**6))
+    assert not leak.passed(rows("map", 1.0, [0.001] * 7 + [0.2] * 3))
+    assert leak.passed(rows("missingness", 0.2, even))
+
+
+def test_the_rule_for_accuracy_is_of_intervals_bias_and_errors_beside_moments(monkeypatch, tmp_path):
+    def judged(error, inside=0.6, moments=2.0):
+        case = tmp_path / f"{error:.2f}-{inside:g}-{moments:g}"
+        rng = np.random.default_rng(4)
+        for seed in range(1, 11):
+            at = 1 + error + 0.02 * rng.standard_normal(2)
+            mine = {"N1": at[0], "N2": at[1]}
+            interval = {n: [v - inside, v + inside] for n, v in mine.items()}
+            made = {"seed": seed, "truth": {"N1": 1.0, "N2": 1.0}, "estimate": mine, "interval": interval}
+            records.add(accuracy.record_path("im", case), "im", made)
+            theirs = {n: 1 + moments * (v - 1) for n, v in mine.items()}
+            records.add(case / "moments-im.json", "im", {**made, "estimate": theirs})
+        return accuracy.judged("im", case)["passed"]
+
+    assert judged(0.0)
+    assert not judged(0.0, inside=0.01)
+    assert not judged(0.1)
+    assert not judged(0.0, moments=0.5)
+    assert accuracy.judged("exp", tmp_path) is None
+
+
 def test_folds_removed_is_a_case_of_the_leak_study():
     assert leak.CASES["folds"].strengths == (1.0,)
     assert leak.SETTINGS.folds == 2
@@ -116,5 +176,6 @@ def test_what_is_found_of_one_part_leaves_the_others(tmp_path):
     path = tmp_path / "record.json"
     for part, found in (("one", {"held": 1}), ("two", {"held": 2}), ("one", {"held": 3})):
         records.put(path, part, found)
-    assert records.content(path, "one") == {"held": 3}
-    assert records.content(path, "two") == {"held": 2}
+    one, two = (records.content(path, part) for part in ("one", "two"))
+    assert (one["held"], two["held"]) == (3, 2)
+    assert "msprime" in one["versions"]

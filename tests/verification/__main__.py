@@ -48,6 +48,11 @@ def main() -> None:
     print(page)
     if shipped:
         (ROOT / "docs" / "verification.md").write_text(page)
+    judged = {name: accuracy.judged(name, kept) for name in arguments.cases or accuracy.CASES}
+    failed = {name: said for name, said in judged.items() if said and not said["passed"]}
+    for name, said in failed.items():
+        print(f"{name} is not as the rule has it: {said}")
+    raise SystemExit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ import numpy as np
 
 from ganinfer import experiment, runner, storage
 from ganinfer.progress import make as make_progress
-from tests.verification import records
+from tests.verification import intervals, records
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 _BOOTSTRAPS = 4_000
+#: Data sets that the rule asks for, and standard errors of a mean error that it allows: with ten data sets and five
+#: parameters one case in a hundred has more where nothing is wrong.
+ENOUGH, BIASED = 10, 4.3
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,39 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> Comparison:
     return Comparison(*rms, low, high, (mean, *(float(q) for q in np.quantile(means, [0.05, 0.95]))))
 
 
+def judged(case: str, folder: Path = records.FOLDER) -> dict[str, Any] | None:
+    """The rule of a case, or ``None`` where too few data sets are recorded.
+
+    90 % intervals hold; no parameter's mean error is further from nothing than :data:`BIASED` of its standard errors;
+    and where there is moments beside it, errors are no larger on the whole.
+    """
+    fits = records.read(record_path(case, folder))
+    if len(fits) < ENOUGH:
+        return None
+    names, errors = relative_errors(fits)
+    held = [[f["interval"][n][0] <= f["truth"][n] <= f["interval"][n][1] for n in names] for f in fits]
+    bias = errors.mean(axis=0) / (errors.std(axis=0, ddof=1) / np.sqrt(len(errors)))
+    both = _beside(CASES[case], fits, folder)
+    said = {
+        "intervals": intervals.judged(np.array(held)),
+        "bias": {n: float(b) for n, b in zip(names, bias, strict=True)},
+        "ratio": both[1].mean_ratio[0] if both else None,
+    }
+    smaller = said["ratio"] is None or said["ratio"] <= 1
+    return {**said, "passed": said["intervals"]["passed"] and float(np.abs(bias).max()) <= BIASED and smaller}
+
+
+def _beside(
+    spec: Case, fits: Sequence[dict[str, Any]], folder: Path
+) -> tuple[Sequence[dict[str, Any]], Comparison] | None:
+    """Those of ``fits`` whose windows moments was fitted to as well, and both compared."""
+    theirs = {f["seed"]: f for f in records.read(folder / f"moments-{spec.moments}.json")} if spec.moments else {}
+    both = [f for f in fits if f["seed"] in theirs]
+    if not both:
+        return None
+    return both, compare(relative_errors(both)[1], relative_errors([theirs[f["seed"]] for f in both])[1])
+
+
 def table(folder: Path = records.FOLDER) -> str:
     """The page of all cases that have records."""
     rows, costs = [], []
@@ -149,11 +185,7 @@ def table(folder: Path = records.FOLDER) -> str:
 
 def _rows(case: str, spec: Case, fits: Sequence[dict[str, Any]], folder: Path) -> list[str]:
     names, errors = relative_errors(fits)
-    beside = {f["seed"]: f for f in records.read(folder / f"moments-{spec.moments}.json")} if spec.moments else {}
-    both = [f for f in fits if f["seed"] in beside]
-    compared = None
-    if both:
-        compared = compare(relative_errors(both)[1], relative_errors([beside[f["seed"]] for f in both])[1])
+    both, compared = _beside(spec, fits, folder) or ([], None)
     rms = np.sqrt((errors**2).mean(axis=0))
     limits = LIMITS.get(spec.moments or "", {})
     lines = []

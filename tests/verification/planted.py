@@ -8,11 +8,10 @@ recombination. *emulator*: the emulator taken as exact, fitted to 8,000 simulate
 too narrow. (Folds removed: ``python -m tests.verification.leak folds``.)
 
 Data sets are drawn around the posterior of one run, or of several, and each is inferred with its run's simulations
-twice, as ganinfer does and with the fault. The rule for 90 % intervals: the share that holds the truth is not below .9
-by more than :data:`APART` of its standard errors, which are between runs, or between data sets of one run. What is
-right has to pass, and the fault to fail; the chance that it does is computed from what a fault does to a normal
-posterior, before its data sets are looked at. Runs are kept under ``.bench/verification/planted``, and what was found
-stands in docs/verification/planted.json.
+twice, as ganinfer does and with the fault. By the rule of :mod:`tests.verification.intervals`, whose clusters are runs,
+or data sets of one run, what is right has to pass and the fault to fail; the chance that it does is computed from what
+a fault does to a normal posterior, before its data sets are looked at. Runs are kept under
+``.bench/verification/planted``, and what was found stands in docs/verification/planted.json.
 """
 
 from __future__ import annotations
@@ -37,13 +36,11 @@ from ganinfer.generators.linkage import _Measured
 from ganinfer.interfaces import MONTE_CARLO
 from ganinfer.runner import assembling, inferring, parts, rounds
 from tests.verification import records
+from tests.verification.intervals import APART, LEVEL, judged
 
 FOLDER = records.ROOT / ".bench" / "verification" / "planted"
 EXPERIMENTS = records.ROOT / "experiments"
 RECORD = records.FOLDER / "planted.json"
-LEVEL = 0.9
-#: Standard errors below the level that make a check fail: once in a hundred where all is right.
-APART = float(norm.isf(0.01))
 #: Parameters of one data set, and data sets of one run, are not independent: their number counts by so much less.
 DEPENDENT = 1.5
 LEAST_POWER = 0.95
@@ -167,15 +164,6 @@ def expected(variance: np.ndarray) -> float:
     """Coverage of intervals of normal posteriors whose variance is too small by these factors."""
     narrow = norm.isf((1 - LEVEL) / 2) / np.sqrt(variance)
     return float(np.mean(2 * norm.cdf(narrow) - 1))
-
-
-def judged(held: np.ndarray) -> dict[str, Any]:
-    """The rule, of ``held`` (clusters, intervals of each): clusters are runs, or data sets of one run."""
-    share, clusters = float(held.mean()), held.mean(axis=1)
-    least = np.sqrt(LEVEL * (1 - LEVEL) / held.size)
-    error = max(float(clusters.std(ddof=1) / np.sqrt(len(clusters))), float(least))
-    apart = (share - LEVEL) / error
-    return {"held": int(held.sum()), "of": held.size, "standard_errors": apart, "passed": apart > -APART}
 
 
 def examined(name: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ganinfer.runner.assembling import versions
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "verification"
 SCHEMA_VERSION = 1
@@ -45,9 +47,9 @@ def add(path: Path, case: str, record: dict[str, Any]) -> None:
 
 
 def put(path: Path, part: str, found: dict[str, Any]) -> None:
-    """Put what was found of one ``part`` among those of a file that holds one object a part."""
+    """Put what was found of one ``part``, and with which versions, in a file that holds one object a part."""
     before = json.loads(path.read_text()) if path.exists() else {"schema_version": SCHEMA_VERSION}
-    write(path, json.dumps({**before, part: found}, indent=1) + "\n")
+    write(path, json.dumps({**before, part: {**found, "versions": versions()}}, indent=1) + "\n")
 
 
 def write(path: Path, text: str) -> None:

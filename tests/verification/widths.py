@@ -60,7 +60,8 @@ def examined(name: str) -> dict[str, Any]:
 
 def main() -> None:
     found = {name: examined(name) for name in FOLLOWED}
-    records.write(RECORD, json.dumps({"schema_version": records.SCHEMA_VERSION, **found}, indent=1) + "\n")
+    for name, each in found.items():
+        records.put(RECORD, name, each)
     print(json.dumps(found, indent=1))
     raise SystemExit(0 if all(f["passed"] for f in found.values()) else 1)
 
