@@ -504,6 +504,28 @@ def test_stragglers_do_not_carry_the_cloud_away():
     np.testing.assert_allclose(moved.mean(axis=0), STRAIGHT.truth, atol=0.3)
 
 
+def test_a_window_in_a_thousand_does_not_lead_a_score():
+    """What hardly a window holds near the solution, and many far from it, looks like much told by little."""
+    rng = np.random.default_rng(0)
+
+    def windows(theta):
+        holds = rng.random(len(theta)) < 0.0006 * np.exp(np.clip(6 * theta[:, 0], -9, 6))
+        return np.column_stack([theta + rng.standard_normal((len(theta), 2)), 4.0 * holds])
+
+    theta = np.concatenate([0.15 * rng.standard_normal((400, 2)), rng.uniform(-1, 1, (300, 2))])
+    proposal, none = np.repeat(np.arange(700), 10), np.empty(0)
+    real = windows(np.zeros((400, 2)))
+    fold = FoldResult(theta, np.zeros(700, int), windows(theta[proposal]), proposal, real, np.arange(400), none, none)
+    emulator = Local(FLAT, theta[:200], pools([fold]))._emulators[0]
+    scores = emulator.scores.of_real(windows(np.zeros((20_000, 2))))
+    core = np.abs(scores - np.median(scores, axis=0)) < 10 * np.median(
+        np.abs(scores - np.median(scores, axis=0)), axis=0
+    )
+    without = np.array([s[c].var() for s, c in zip(scores.T, core.T, strict=True)])
+    assert (scores.var(axis=0) / without).max() > 4  # one score is its outliers
+    assert (emulator.variance(np.zeros((1, 2)))[0] / without).max() < 1.5
+
+
 def test_more_real_windows_never_widen_the_posterior():
     few, many = (
         Toy(FLAT, STRAIGHT.mean, STRAIGHT.truth, n).infer(6, Budget(4_000, 3), **OPTIONS)[0] for n in (100, 2_000)

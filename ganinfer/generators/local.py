@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganinfer.generators import misfit, scores
+from ganinfer.generators.bounds import Bounds
 from ganinfer.generators.emulator import (
     Basis,
     Coordinates,
@@ -36,6 +37,8 @@ _SCORES = 2
 _CORE = 200
 #: Proposals lie on both sides of zero if at least this share of them is on either.
 _STRADDLES = 0.05
+#: Spreads at which scores are cut, those of all windows that the emulator is fitted to.
+_BOUND = 8.0
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
 _SLOPE_STEP = 0.5
 
@@ -122,10 +125,12 @@ class Local:
         found = self._scores(pool, x, linked + np.diag(gap.missed) / gap.share)
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
-        moments = ProposalMoments.of_windows(values, pool.proposal, len(x))
         used = radius <= _REACH * self._radius
+        # Statistics that nearly follow from others cease to where one of them is cut, and a score may be made of them.
+        bounds = Bounds.of(values[used[pool.proposal]], _BOUND)
+        moments = ProposalMoments.of_windows(bounds(values), pool.proposal, len(x))
         emulator = self._emulator(x[used], radius[used], moments.select(used))
-        real = found.of_real(pool.real)
+        real = bounds(found.of_real(pool.real))
         expected = _squared_lengths(found.mean, linked) / _squared_lengths(found.mean, within)
         inflation = linkage.along(real, expected * gap.share * len(real))
         self.num_local += int(used.sum())
@@ -139,7 +144,7 @@ class Local:
         return PoolEmulator(
             found,
             emulator,
-            self._own_variance(core, found),
+            self._own_variance(core, bounds(found.of_real(core.statistics))),
             real.mean(axis=0),
             gap.factor * inflation / len(real),
             gap.missed @ found.mean**2,
@@ -164,9 +169,9 @@ class Local:
             num_real=len(pool.real),
         )
 
-    def _own_variance(self, core: Pool, found: Scores) -> VarianceModel:
-        """Variance between windows of the scores as real windows have them."""
-        moments = ProposalMoments.of_windows(found.of_real(core.statistics), core.proposal, len(core.theta))
+    def _own_variance(self, core: Pool, values: np.ndarray) -> VarianceModel:
+        """Variance between windows of the scores ``values`` (n, J) as real windows have them."""
+        moments = ProposalMoments.of_windows(values, core.proposal, len(core.theta))
         return VarianceModel.fit(self.coordinates.encode(core.theta), moments)
 
     def _emulator(self, x: np.ndarray, radius: np.ndarray, moments: ProposalMoments) -> Emulator:

@@ -138,7 +138,7 @@ FAULTS = {
     "emulator": Fault(
         "the emulator's error left out, 8,000 simulated windows",
         _im(8_000, 4_000),
-        25,
+        12,
         3,
         _emulator_variance,
         _without_emulator_error,
