@@ -53,6 +53,17 @@ def test_every_fault_has_an_experiment(name):
     assert told.adequacy.windows == 0
 
 
+def test_what_was_found_on_a_run_is_kept_beside_it(monkeypatch, tmp_path):
+    made = {"variance": [1.0], "right": [[True]] * 100, "wrong": [[False]] * 100}
+    monkeypatch.setattr(planted, "FOLDER", tmp_path)
+    monkeypatch.setattr(planted.runner, "run", lambda *_, **__: None)
+    monkeypatch.setattr(planted, "_inferred", lambda *_: made)
+    found = planted._one_run("interval", 1)
+    monkeypatch.setattr(planted, "_inferred", None)  # another inference would need it
+    assert planted._one_run("interval", 1) == planted._one_run("interval", 1)
+    assert made.items() <= found.items()
+
+
 def test_the_rule_passes_what_is_right_and_fails_what_is_too_narrow():
     rng = np.random.default_rng(3)
     for share, passed in ((0.9, 0.99), (0.81, 0.05)):

@@ -201,7 +201,7 @@ def _one_run(name: str, seed: int) -> dict[str, Any]:
     if not (folder / "result.json").exists():
         runner.run(told, folder, resume=(folder / "rounds").exists())
     made = {"sets": fault.sets, **_inferred(told, folder, fault)}
-    records.write(kept, json.dumps(made) + "\n")
+    records.write(kept, json.dumps({"schema_version": records.SCHEMA_VERSION, **made}) + "\n")
     return made
 
 
