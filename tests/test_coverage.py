@@ -30,8 +30,8 @@ def problem(pairs: list[tuple[Window, WindowTemplate]]) -> SimpleNamespace:
 def test_windows_of_a_block_are_cut_from_one_stretch_and_others_are_simulated_together():
     pairs = [window(300, 7), window(0, 3), window(100, 7), window(900, 1)]
     order, parts = _plan(problem(pairs))
-    assert order.tolist() == [3, 1, 2, 0]
-    (alone, cuts_alone), (whole, cuts) = parts
+    assert order.tolist() == [2, 0, 3, 1]
+    (whole, cuts), (alone, cuts_alone) = parts
     assert alone == (pairs[3][1], pairs[1][1])
     assert [[left for left, _ in cut] for cut in cuts_alone] == [[0], [0]]
     assert [template.length for template in whole] == [300]

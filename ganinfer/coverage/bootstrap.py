@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, groupby
 
 import numpy as np
 
@@ -100,40 +101,38 @@ Part = tuple[tuple[WindowTemplate, ...], tuple[tuple[tuple[int, WindowTemplate],
 
 
 def _plan(problem: Problem) -> tuple[np.ndarray, list[Part]]:
-    """Indices (m,) of the real windows by block and place, and what is simulated of each block, or of several."""
+    """Indices (m,) of the real windows in the order of the parts, and what is simulated for each part."""
     observed = problem.observed
-    left = np.array([w.left for w in observed.windows])
-    order = np.lexsort((left, observed.block))
-    starts = np.flatnonzero(np.diff(observed.block[order], prepend=observed.block[order[0]] - 1))
-    blocks = np.split(order, starts[1:])
-    parts: list[Part] = []
-    alone: list[WindowTemplate] = []
-    stretch: list[int] = []
-    for block in [*blocks, None]:
-        joins = block is not None and len(block) > 1 and _reaches(problem, stretch, block)
-        if stretch and not joins:
-            parts.append(_linked([observed.windows[k] for k in stretch], [observed.templates[k] for k in stretch]))
-            stretch = []
-        if alone and (block is None or len(block) > 1 or len(alone) == _TOGETHER):
-            parts.append((tuple(alone), tuple(((0, template),) for template in alone)))
-            alone = []
-        if block is None:
-            break
+    stretches: list[list[int]] = []
+    alone: list[int] = []
+    for block in _blocks(problem):
         if len(block) == 1:
-            alone.append(observed.templates[block[0]])
+            alone += block
+        elif stretches and _reaches(problem, stretches[-1], block):
+            stretches[-1] += block
         else:
-            stretch += block.tolist()
-    return order, parts
+            stretches.append(block)
+    parts = [_linked([observed.windows[k] for k in s], [observed.templates[k] for k in s]) for s in stretches]
+    for start in range(0, len(alone), _TOGETHER):
+        templates = tuple(observed.templates[k] for k in alone[start : start + _TOGETHER])
+        parts.append((templates, tuple(((0, template),) for template in templates)))
+    return np.array(list(chain(*stretches, alone))), parts
 
 
-def _reaches(problem: Problem, stretch: list[int], block: np.ndarray) -> bool:
-    """Whether a block is the next one after a stretch, and not too much for it."""
-    if not stretch:
-        return True
+def _blocks(problem: Problem) -> Iterator[list[int]]:
+    """The real windows of each block from left to right, blocks in the order of their numbers."""
     observed = problem.observed
-    first, last, windows = observed.windows[stretch[0]], stretch[-1], [observed.windows[k] for k in block]
-    next_to = observed.block[block[0]] == observed.block[last] + 1 and windows[0].contig == first.contig
-    return bool(next_to and first.left < windows[0].left and windows[-1].right - first.left <= _LONGEST)
+    order = np.lexsort((np.array([w.left for w in observed.windows]), observed.block))
+    for _, block in groupby(order.tolist(), key=lambda k: int(observed.block[k])):
+        yield list(block)
+
+
+def _reaches(problem: Problem, stretch: list[int], block: list[int]) -> bool:
+    """Whether a block is the next one after a stretch, and not too much for it."""
+    observed = problem.observed
+    first, left, right = (observed.windows[k] for k in (stretch[0], block[0], block[-1]))
+    next_to = observed.block[block[0]] == observed.block[stretch[-1]] + 1 and left.contig == first.contig
+    return bool(next_to and first.left < left.left and right.right - first.left <= _LONGEST)
 
 
 def _linked(windows: list[Window], templates: list[WindowTemplate]) -> Part:
