@@ -201,7 +201,7 @@ def test_extreme_scales_three_populations_and_a_verdict(tmp_path):
     found = parsed(path)
     assert_stands_alone(found)
     assert len(found.images) == len(drawing.FIGURES)
-    assert "1.290 × 10⁻⁸ 1.264 × 10⁻⁸ to 1.316 × 10⁻⁸" in found.words
+    assert "1.290 × 10⁻⁸ 1.264 to 1.316 × 10⁻⁸" in found.words
     assert "= 4,940 generations" in found.words
     assert "The interval of at_the_edge reaches the prior's upper bound, 30,000" in found.words
     assert "The fitted model is strained" in found.words

@@ -67,10 +67,13 @@ def resolution(estimate: Estimate) -> float | None:
 
 
 def interval(estimate: Estimate) -> str:
+    """Both ends; a power of ten that they share is written once."""
     if estimate.interval is None:
         return "no interval"
     step = resolution(estimate)
-    return f"{number(estimate.interval[0], step)} to {number(estimate.interval[1], step)}"
+    low, high = (number(end, step) for end in estimate.interval)
+    value, times, power = low.partition(" × ")
+    return f"{value if times and high.endswith(times + power) else low} to {high}"
 
 
 def point(estimate: Estimate) -> str:
