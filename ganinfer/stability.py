@@ -35,6 +35,16 @@ class Stability:
     folds: Mapping[str, float]
     unstable: tuple[tuple[str, str], ...]
 
+    @property
+    def monte_carlo(self) -> float:
+        """Standard deviation of the estimates over other simulations of the same data, in the posterior's.
+
+        Other simulations give other scores, which look at the windows' noise in other directions. Half of them have
+        twice the variance, so that two halves differ by twice this. It is measured once a parameter, and told as the
+        root mean square of all.
+        """
+        return float(np.sqrt(np.mean(np.square(list(self.halves.values()))))) / 2
+
 
 def stability(
     problem: Problem, state: InferenceState, posterior: np.ndarray, metrics: Mapping[str, float]

@@ -52,6 +52,15 @@ def test_enough_simulations_of_one_genome_are_stable(monkeypatch):
     assert max(found.folds.values()) < 6
 
 
+def test_the_monte_carlo_error_is_half_of_what_halves_differ_by():
+    """Estimates from n simulations scatter like one over the root of n: halves by 2 of what the whole does."""
+    rng = np.random.default_rng(7)
+    apart = np.sqrt(2) * 0.3 * (rng.standard_normal((500, 4)) - rng.standard_normal((500, 4)))
+    halves = [dict(zip("abcd", row.tolist(), strict=True)) for row in apart]
+    found = [stability.Stability(h, {}, ()).monte_carlo for h in halves]
+    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.3, rel=0.05)
+
+
 def test_simulations_that_disagree_are_told(monkeypatch):
     rng = np.random.default_rng(3)
     found, info = looked(monkeypatch, [fold(rng, bent=0.5), fold(rng, bent=0.5)])

@@ -21,6 +21,9 @@ _ENOUGH = 16
 _LINKED = 0.1
 #: In units of the standard error of one such correlation, what it has to be to count.
 _SEEN = 0.5
+#: Variance of the logarithm of what all ratios together are over what is expected, before they are measured. Of the
+#: directions that tell parameters, linkage is a fifth more than that of what they are made of.
+_COMMON = 0.1
 #: A measured ratio counts as this, at least.
 _LEAST_RATIO = 0.1
 
@@ -130,7 +133,7 @@ class _Measured:
         if known.any():
             # The logarithm of a variance that is measured is too small by half of its own variance.
             apart = np.log(np.maximum(self.ratio[known], _LEAST_RATIO) / usual[known]) + self.noise / 2
-            together = _drawn(float(apart.mean()) ** 2, self.noise / len(apart)) * apart.mean()
+            together = _COMMON / (_COMMON + self.noise / len(apart)) * apart.mean()
             own = apart - together
             out *= np.exp(together)
             out[known] *= np.exp(_drawn(float(np.mean(own**2)), self.noise) * own)

@@ -96,7 +96,10 @@ def _row(
     # Of so many pairs the furthest is further apart than one is.
     pairs = len(middle) * (len(middle) - 1) / 2
     explained = 0.0 if error is None else float(norm.isf(_RARE / (2 * pairs))) * np.sqrt(2) * error
-    furthest, width = float(apart.max()) / usual, float(sd.max() / max(float(sd.min()), 1e-300))
+    # Of two the narrower one is the usual one.
+    ordered = np.maximum(np.sort(sd), 1e-300)
+    common = ordered[(len(ordered) - 1) // 2]
+    furthest, width = float(apart.max()) / usual, float(max(ordered[-1] / common, common / ordered[0]))
     return {
         "estimates": list(estimates),
         "spread": float(middle.std(ddof=1)) / usual,
