@@ -215,6 +215,7 @@ def _second_opinion(truths: Sequence[Truth]) -> dict[str, object]:
             "difference": 0.5 * (-1) ** i,
             "seen": True,
             "at_bound": False,
+            "leans_on": None,
         }
     return opinion(parameters)
 

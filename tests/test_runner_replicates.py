@@ -28,6 +28,9 @@ def row(middle, sd=1.0, error=0.2):
         ([0.0, 1.2], 1.0, 0.5, True),  # within what they say of themselves
         ([0.0, 12.0], 10.0, 0.2, False),  # in posterior standard deviations
         ([0.0, 0.1], [1.0, 1.6], 0.2, False),  # one knows less than the other
+        ([0.0] * 5, [0.8, 0.9, 1.0, 1.2, 1.3], 0.2, True),  # all know about as much as the usual one
+        ([0.0] * 5, [0.9, 1.0, 1.0, 1.0, 1.6], 0.2, False),
+        ([0.0] * 5, [0.6, 1.0, 1.0, 1.0, 1.1], 0.2, False),
         ([0.0, 0.9], 1.0, None, True),
         ([0.0, 1.1], 1.0, None, False),
     ],

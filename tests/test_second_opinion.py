@@ -317,6 +317,19 @@ def test_a_curved_ridge_is_told_from_a_straight_one():
     assert fit.covariance(groups, lengths) is None
 
 
+def test_what_goes_with_an_estimate_at_a_bound_is_told():
+    """The first two go together, the third with neither, and the spectrum sees nothing of the fourth."""
+    fit = object.__new__(Fit)
+    slopes = np.zeros((40, 4))
+    slopes[:, :3] = np.random.default_rng(1).normal(size=(40, 3)) * 100
+    slopes[:, 1] = slopes[:, 0] + 0.5 * slopes[:, 1]
+    for x, expected in (([1.5, 1.5, 1.5, 1.5], [-1, -1, -1, -1]), ([2.0, 1.5, 1.5, 1.0], [-1, 0, -1, -1])):
+        fit.x = np.array(x)
+        fit.around = Around(fit.x, np.ones(40), slopes)
+        assert fit.seen.tolist() == [True, True, True, False]
+        assert fit.leans_on.tolist() == expected
+
+
 def test_what_is_at_a_bound_leaves_the_others_free():
     """The maximum of a linear Poisson model whose first parameter would leave its bounds, beside a general search."""
     from scipy.optimize import minimize
@@ -503,6 +516,7 @@ def opinion(differences, **more):
             "difference": difference,
             "seen": True,
             "at_bound": False,
+            "leans_on": None,
         }
         for name, (estimate, difference) in differences.items()
     }
@@ -525,6 +539,14 @@ def test_agreement_is_one_sentence(told):
     assert second_told.sentence(run.result).endswith("of the same windows, agrees on all 2 parameters.")
     assert second_told.explained(run) == []
     assert [row["difference"] for row in second_told.rows(run)] == ["+0.3", "−1.2"]
+
+
+def test_what_is_not_compared_for_a_bound_says_which(told):
+    bound = {"interval": None, "method": None, "difference": None}
+    second = opinion({"N1": (9_100, 0.3), "N2": (5_000, 0.0)})
+    second["parameters"]["N2"] |= {**bound, "leans_on": "N1"}
+    second["parameters"]["N1"] |= {**bound, "at_bound": True}
+    assert [row["by"] for row in second_told.rows(told(second))] == ["at a bound", "N1 at a bound"]
 
 
 @pytest.mark.parametrize(

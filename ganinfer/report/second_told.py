@@ -96,11 +96,19 @@ def rows(run: Run) -> list[dict[str, str]]:
                 "parameter": e.name,
                 "ours": f"{words.point(e)} ({words.interval(e)})",
                 program: f"{words.point(theirs)} ({words.interval(theirs)})" if second["seen"] else "not in a spectrum",
-                "by": "at a bound" if second["at_bound"] else _METHODS.get(second["method"] or "", ""),
+                "by": _by(second),
                 "difference": "" if second["difference"] is None else f"{second['difference']:+.1f}".replace("-", "−"),
             }
         )
     return table
+
+
+def _by(second: Mapping[str, Any]) -> str:
+    if second["at_bound"]:
+        return "at a bound"
+    if second.get("leans_on"):
+        return f"{second['leans_on']} at a bound"
+    return _METHODS.get(second["method"] or "", "")
 
 
 def _as_estimate(ours: Estimate, second: Mapping[str, Any]) -> Estimate:

@@ -29,6 +29,8 @@ _STARTS = 3
 _STEPS_OF_A_SEARCH, _STEPS_OF_A_REFINEMENT = 12, 6
 #: Starts whose log likelihoods are this close have reached the same maximum.
 _SAME = 2.0
+#: What a share that is fitted beside the parameters is called.
+MISIDENTIFIED = "the share of misidentified sites"
 #: Fewer groups of blocks in a fold say too little of how a spectrum scatters.
 _LEAST_GROUPS = 5
 
@@ -51,6 +53,7 @@ class Second:
 
     ``interval`` and by which method, ``godambe`` or ``bootstrap``, none where nothing holds; ``difference``: ours less
     theirs on the parameter's scale, in standard deviations of that difference. ``seen``: the spectrum depends on it.
+    ``leans_on``: another one that is on a bound, where it goes with that; then it has neither interval nor difference.
     """
 
     estimate: float
@@ -59,6 +62,7 @@ class Second:
     difference: float | None
     seen: bool
     at_bound: bool
+    leans_on: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,12 +194,13 @@ def _seconds(
     monte_carlo: np.ndarray,
     level: float,
 ) -> dict[str, Second]:
-    size, seen, at_bound = len(parameters), fit.seen, fit.at_bound
+    size, seen, at_bound, leans_on = len(parameters), fit.seen, fit.at_bound, fit.leans_on
+    names = [*parameters.names, MISIDENTIFIED]
     spread, method = _spread(fit, theirs, spectra)
     apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, monte_carlo, _few(spectra.fold))
     found = {}
     for i, parameter in enumerate(parameters):
-        known = seen[i] and method is not None and not at_bound[i]
+        known = seen[i] and method is not None and not at_bound[i] and leans_on[i] < 0
         found[parameter.name] = Second(
             estimate=float(fit.estimate[i]),
             interval=_interval(fit, i, spread[i], level) if known else None,
@@ -203,6 +208,7 @@ def _seconds(
             difference=float(apart[i]) if known and apart is not None and np.isfinite(apart[i]) else None,
             seen=bool(seen[i]),
             at_bound=bool(at_bound[i]),
+            leans_on=names[leans_on[i]] if leans_on[i] >= 0 else None,
         )
     return found
 

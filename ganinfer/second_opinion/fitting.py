@@ -26,6 +26,8 @@ _BELIEVED = (0.5, 2.0)
 _UNSEEN = 1e-3
 #: This close to a bound, as a share of the range, an estimate is on it.
 _AT_BOUND = 2e-3
+#: Estimates whose correlation is larger go together.
+_TOGETHER = 0.5
 
 
 class OpinionError(ValueError):
@@ -80,6 +82,21 @@ class Fit:
     def at_bound(self) -> np.ndarray:
         """(p,) bool: which lie on a bound."""
         return np.minimum(self.x - 1, 2 - self.x) < _AT_BOUND
+
+    @property
+    def leans_on(self) -> np.ndarray:
+        """(p,) index of the parameter on a bound that each goes with most, or -1.
+
+        What stands on a bound would have moved, and others with it: how far they are known is then not known.
+        """
+        found, names = np.full(len(self.x), -1), np.flatnonzero(self.seen)
+        covariance = np.linalg.pinv(self.around.information[np.ix_(names, names)], rcond=1e-12, hermitian=True)
+        spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+        together = np.abs(covariance / np.outer(spread, spread)) * self.at_bound[names]
+        np.fill_diagonal(together, 0.0)
+        if len(names):
+            found[names] = np.where(together.max(axis=1) > _TOGETHER, names[together.argmax(axis=1)], -1)
+        return found
 
     def covariance(self, groups: Sequence[np.ndarray], lengths: np.ndarray) -> np.ndarray | None:
         """Godambe's covariance, in coordinates, of what is seen and inside its bounds, else 0.
