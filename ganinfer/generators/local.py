@@ -127,7 +127,8 @@ class Local:
         values = found.of_simulated(pool.statistics, group[pool.proposal])
         used = radius <= _REACH * self._radius
         # Statistics that nearly follow from others cease to where one of them is cut, and a score may be made of them.
-        bounds = Bounds.of(values[used[pool.proposal]], _BOUND)
+        within_reach = values[used[pool.proposal]]
+        bounds = Bounds.of(within_reach if len(within_reach) else values, _BOUND)
         moments = ProposalMoments.of_windows(bounds(values), pool.proposal, len(x))
         emulator = self._emulator(x[used], radius[used], moments.select(used))
         real = bounds(found.of_real(pool.real))
