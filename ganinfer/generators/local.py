@@ -126,7 +126,7 @@ class Local:
         group = scores.groups(len(x))
         values = found.of_simulated(pool.statistics, group[pool.proposal])
         used = radius <= _REACH * self._radius
-        # Statistics that nearly follow from others cease to where one of them is cut, and a score may be made of them.
+        # A score may be made of what hardly a window holds.
         within_reach = values[used[pool.proposal]]
         bounds = Bounds.of(within_reach if len(within_reach) else values, _BOUND)
         moments = ProposalMoments.of_windows(bounds(values), pool.proposal, len(x))
