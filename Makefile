@@ -45,7 +45,7 @@ test-trust:
 bench: $(STAMP) ## Benchmarks, ratios within one run
 	$(BIN)/python -m tests.bench
 
-# In the order of what they cost; one that fails does not keep the others from being made.
+# One that fails does not keep the others from being made.
 VERIFICATION = .theory .leak "" .nuisance .opinions .bottlenecks .widths .planted '.adequacy --full 5'
 verify: $(STAMP) ## Long statistical verification, resumable
 	@failed=; for part in $(VERIFICATION); do \

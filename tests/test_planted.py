@@ -157,7 +157,7 @@ def test_the_rule_for_leaks_is_of_nulls_and_the_largest_difference():
     assert leak.passed(rows("missingness", 0.2, even))
 
 
-def test_the_rule_for_accuracy_is_of_intervals_bias_and_errors_beside_moments(monkeypatch, tmp_path):
+def test_the_rule_for_accuracy_is_of_intervals_bias_and_errors_beside_moments(tmp_path):
     def judged(error, inside=0.6, moments=2.0):
         case = tmp_path / f"{error:.2f}-{inside:g}-{moments:g}"
         rng = np.random.default_rng(4)

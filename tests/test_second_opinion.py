@@ -320,6 +320,7 @@ def test_a_curved_ridge_is_told_from_a_straight_one():
 def test_what_goes_with_an_estimate_at_a_bound_is_told():
     """The first two go together, the third with neither, and the spectrum sees nothing of the fourth."""
     fit = object.__new__(Fit)
+    fit.job = SimpleNamespace(misidentified=False)
     slopes = np.zeros((40, 4))
     slopes[:, :3] = np.random.default_rng(1).normal(size=(40, 3)) * 100
     slopes[:, 1] = slopes[:, 0] + 0.5 * slopes[:, 1]
@@ -328,6 +329,10 @@ def test_what_goes_with_an_estimate_at_a_bound_is_told():
         fit.around = Around(fit.x, np.ones(40), slopes)
         assert fit.seen.tolist() == [True, True, True, False]
         assert fit.leans_on.tolist() == expected
+    # Of the last one, where it is the share of misidentified sites, nothing is made.
+    fit.job = SimpleNamespace(misidentified=True)
+    fit.x, fit.around = np.array([1.5, 1.0]), Around(np.array([1.5, 1.0]), np.ones(40), slopes[:, :2])
+    assert fit.leans_on.tolist() == [-1, -1]
 
 
 def test_what_is_at_a_bound_leaves_the_others_free():

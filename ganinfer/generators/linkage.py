@@ -22,7 +22,7 @@ _LINKED = 0.1
 #: In units of the standard error of one such correlation, what it has to be to count.
 _SEEN = 0.5
 #: Variance of the logarithm of what all ratios together are over what is expected, before they are measured. Of the
-#: directions that tell parameters, linkage is a fifth more than that of what they are made of.
+#: directions that tell parameters, linkage is a sixth more than that of what they are made of.
 _COMMON = 0.1
 #: A measured ratio counts as this, at least.
 _LEAST_RATIO = 0.1

@@ -29,8 +29,6 @@ _STARTS = 3
 _STEPS_OF_A_SEARCH, _STEPS_OF_A_REFINEMENT = 12, 6
 #: Starts whose log likelihoods are this close have reached the same maximum.
 _SAME = 2.0
-#: What a share that is fitted beside the parameters is called.
-MISIDENTIFIED = "the share of misidentified sites"
 #: Fewer groups of blocks in a fold say too little of how a spectrum scatters.
 _LEAST_GROUPS = 5
 
@@ -195,7 +193,6 @@ def _seconds(
     level: float,
 ) -> dict[str, Second]:
     size, seen, at_bound, leans_on = len(parameters), fit.seen, fit.at_bound, fit.leans_on
-    names = [*parameters.names, MISIDENTIFIED]
     spread, method = _spread(fit, theirs, spectra)
     apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, monte_carlo, _few(spectra.fold))
     found = {}
@@ -208,7 +205,7 @@ def _seconds(
             difference=float(apart[i]) if known and apart is not None and np.isfinite(apart[i]) else None,
             seen=bool(seen[i]),
             at_bound=bool(at_bound[i]),
-            leans_on=names[leans_on[i]] if leans_on[i] >= 0 else None,
+            leans_on=parameters.names[leans_on[i]] if leans_on[i] >= 0 else None,
         )
     return found
 

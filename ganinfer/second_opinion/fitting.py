@@ -87,12 +87,15 @@ class Fit:
     def leans_on(self) -> np.ndarray:
         """(p,) index of the parameter on a bound that each goes with most, or -1.
 
-        What stands on a bound would have moved, and others with it: how far they are known is then not known.
+        What stands on a bound would have moved, and others with it: how far they are known is then not known. A share
+        of misidentified sites that is none at all stays where it is.
         """
+        bound = self.at_bound.copy()
+        bound[len(bound) - int(self.job.misidentified) :] = False
         found, names = np.full(len(self.x), -1), np.flatnonzero(self.seen)
         covariance = np.linalg.pinv(self.around.information[np.ix_(names, names)], rcond=1e-12, hermitian=True)
         spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-        together = np.abs(covariance / np.outer(spread, spread)) * self.at_bound[names]
+        together = np.abs(covariance / np.outer(spread, spread)) * bound[names]
         np.fill_diagonal(together, 0.0)
         if len(names):
             found[names] = np.where(together.max(axis=1) > _TOGETHER, names[together.argmax(axis=1)], -1)
