@@ -14,7 +14,7 @@ from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, Va
 from ganinfer.generators.local import Local
 from ganinfer.generators.matching import Matching
 from ganinfer.generators.pools import pools
-from ganinfer.interfaces import Budget, FoldResult, RoundResult
+from ganinfer.interfaces import Budget, FoldResult, RoundResult, State
 from ganinfer.parameters import Constraint, Parameter, Parameters
 
 FLAT = Parameters((Parameter("a", -3.0, 3.0), Parameter("b", -3.0, 3.0)))
@@ -329,8 +329,11 @@ class Toy:
         white = np.concatenate([mean, np.zeros((len(mean), 6 - mean.shape[1]))], axis=1)
         return (white + rng.standard_normal(white.shape)) @ self.mixing
 
-    def infer(self, seed, budget, told=None, **options):
-        """The last step's word, every round's proposals, the real mean in the clear; ``told`` hears of every step."""
+    def infer(self, seed, budget, told=None, states=None, **options):
+        """The last step's word, every round's proposals, the real mean in the clear.
+
+        ``told`` hears of every step, and ``states`` gets what each left.
+        """
         rng = np.random.default_rng(seed)
         real = self.windows(np.array([self.truth]), self.num_real, rng)
         generator = Matching(**options)
@@ -347,6 +350,8 @@ class Toy:
             state, info = generator.step(state, RoundResult(index, folds), rng)
             if told is not None:
                 told.append(info)
+            if states is not None:
+                states.append(state)
         white = real @ np.linalg.inv(self.mixing)
         return info, proposed, white.mean(axis=0)
 
@@ -524,6 +529,29 @@ def test_a_window_in_a_thousand_does_not_lead_a_score():
     without = np.array([s[c].var() for s, c in zip(scores.T, core.T, strict=True)])
     assert (scores.var(axis=0) / without).max() > 4  # one score is its outliers
     assert (emulator.variance(np.zeros((1, 2)))[0] / without).max() < 1.5
+
+
+def test_wide_proposals_lie_further_out_for_more_real_windows_and_nearer_for_more_simulated_ones():
+    factors = []
+    for num_real, simulated in ((2_000, 4_000), (8_000, 4_000), (8_000, 16_000)):
+        states = []
+        Toy(FLAT, STRAIGHT.mean, STRAIGHT.truth, num_real).infer(6, Budget(simulated, 3), states=states, **OPTIONS)
+        factors.append(states[-1].values["stretch"])
+    few, many, more = factors
+    assert many == pytest.approx(2 * few)
+    assert more == pytest.approx(many / 2, rel=0.02)
+
+
+def test_wide_proposals_lie_as_far_out_as_told_or_as_the_prior_lets_them():
+    generator = Matching(wide_share=0.5, prior_share=0.0)
+    generator.init(FLAT, np.random.default_rng(0))
+    cloud = np.random.default_rng(1).normal([2.9, 0.0], 0.02, (400, 2))
+    state = State({"cloud": cloud, "curious": cloud}, {"beta": 0.5, "step": 3, "stretch": 16.0})
+    wide = generator.propose(state, np.random.default_rng(2), 400)[:200]
+    assert np.isfinite(FLAT.log_prior(wide)).all()
+    spread = np.sqrt(((wide - [2.9, 0.0]) ** 2).mean(axis=0)) / 0.02
+    assert 10 < spread[1] < 16.5  # half of them would leave the prior at 16 clouds, and lie nearer
+    assert spread[0] < spread[1]
 
 
 def test_more_real_windows_never_widen_the_posterior():

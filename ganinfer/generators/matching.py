@@ -16,15 +16,17 @@ from ganinfer.generators import sampling
 from ganinfer.generators.emulator import Basis, Coordinates
 from ganinfer.generators.local import Local
 from ganinfer.generators.pools import Pool, pools
-from ganinfer.interfaces import API_VERSION, MONTE_CARLO, Budget, Info, RoundPlan, RoundResult, State
+from ganinfer.interfaces import API_VERSION, MONTE_CARLO, Budget, FoldResult, Info, RoundPlan, RoundResult, State
 from ganinfer.parameters import Parameters
 
 #: An estimate that moved further than this since the last round, in posterior standard deviations, has not settled.
 _STEADY = 2.0
 #: While it moves by more than this, the run goes on: an emulator whose error adds a tenth to a variance moves it less.
 _AT_REST = 0.5
-#: Factor by which proposals that scores are read from lie further out than the cloud.
-_STRETCH = 4.0
+#: Proposals that scores are read from lie further out than the cloud, by a factor from the first to the last of these,
+_NEAREST, _FARTHEST = 4.0, 16.0
+#: so far that the noise of what is read there is this share of it.
+_NOISE = 0.25
 #: With a smaller share of possible draws, walkers are kept where models are possible.
 _ENOUGH_POSSIBLE = 0.5
 #: A family that the model misses by fewer standard errors is not named.
@@ -49,7 +51,7 @@ class Matching:
         temper: float = 0.5,
         effective_sample: float = 0.1,
         prior_share: float = 0.03,
-        wide_share: float = 0.1,
+        wide_share: float = 0.2,
         first_proposals: int = 1000,
         first_windows: int = 5,
         windows: int = 16,
@@ -119,18 +121,33 @@ class Matching:
         num_wide = int(self.wide_share * k)
         both = np.concatenate([cloud, state.arrays["curious"]])
         chosen = both[sampling.spread_choice(rng, len(both), k - num_prior)]
-        wide = self._stretched(cloud, cloud[sampling.spread_choice(rng, len(cloud), num_wide)])
+        chosen_wide = cloud[sampling.spread_choice(rng, len(cloud), num_wide)]
+        wide = self._stretched(cloud, chosen_wide, float(state.values.get("stretch", _NEAREST)))
         drawn = np.concatenate([wide, chosen[num_wide:], parameters.sample(rng, num_prior)])
         impossible = ~parameters.possible(drawn)
         drawn[impossible] = parameters.sample(rng, int(impossible.sum()))
         return drawn
 
-    def _stretched(self, cloud: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """``chosen`` moved away from the cloud's middle; left where they are when that would leave the prior."""
+    def _stretched(self, cloud: np.ndarray, chosen: np.ndarray, factor: float) -> np.ndarray:
+        """``chosen`` moved away from the cloud's middle by ``factor``, or by less where that would leave the prior."""
         coordinates = Coordinates.of_cloud(self._parameters, cloud)
-        moved = coordinates.decode(_STRETCH * coordinates.encode(chosen))
-        inside = np.isfinite(self._parameters.log_prior(moved))
-        return np.where(inside[:, None], moved, chosen)
+        x, moved, outside = coordinates.encode(chosen), chosen.copy(), np.ones(len(chosen), dtype=bool)
+        for nearer in (1.0, 0.5, 0.25):
+            there = coordinates.decode(max(nearer * factor, 1.0) * x)
+            inside = outside & np.isfinite(self._parameters.log_prior(there))
+            moved[inside] = there[inside]
+            outside &= ~inside
+        return moved
+
+    def _stretch(self, folds: Sequence[FoldResult]) -> float:
+        """How far out the next wide proposals are to lie, as a multiple of the cloud.
+
+        One unit of the cloud moves the mean of M real windows by about its standard error: by a squared length of 1 / M
+        in units of windows. Slopes of d statistics, read from n windows at m such units, have noise of d / (n m²).
+        """
+        real, simulated = sum(len(f.real) for f in folds), sum(len(f.proposal) for f in folds)
+        wide = max(self.wide_share * simulated, 1.0)
+        return float(np.clip(np.sqrt(folds[0].statistics.shape[1] * real / (_NOISE * wide)), _NEAREST, _FARTHEST))
 
     def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
@@ -148,7 +165,7 @@ class Matching:
         shifts = self._shifts(state, posterior)
         curious = sampling.walk(local.log_posterior(beta, curious=True), cloud, local.coordinates, rng, self.steps)
         arrays = {"cloud": cloud, "curious": curious, "estimate": np.median(posterior, axis=0)}
-        values = {"beta": beta, "step": state.values["step"] + 1}
+        values = {"beta": beta, "step": state.values["step"] + 1, "stretch": self._stretch(result.folds)}
         return State(arrays, values), self._info(local, cloud, posterior, beta, shifts)
 
     def _shifts(self, state: State, posterior: np.ndarray) -> np.ndarray:
