@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 import ganinfer
 from ganinfer import experiment, plugins, testing
 from ganinfer.cli import app, guard
-from ganinfer.experiment import schema
+from ganinfer.experiment import data, schema
 from ganinfer.training.settings import TrainingSettings
 
 ROOT = Path(__file__).parent.parent
@@ -256,9 +256,9 @@ def rows(text: str) -> dict[str, str]:
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": schema.Experiment,
-    "`data`: genomes": schema.RealData,
-    "`windows`": schema.Windows,
-    "`loci`": schema.Loci,
+    "`data`: genomes": data.RealData,
+    "`windows`": data.Windows,
+    "`loci`": data.Loci,
     "`comparison`": schema.Comparison,
     "`adequacy`": schema.Adequacy,
     "`second_opinion`": schema.SecondOpinion,
@@ -276,9 +276,9 @@ def test_every_key_is_explained(title):
 
 def test_keys_of_a_study_and_of_plugins_are_explained():
     text = section("`data`: a simulation study")
-    fields = {key for kind in (schema.Study, schema.SimulatedData) for key in kind.model_fields}
+    fields = {key for kind in (data.Study, data.SimulatedData) for key in kind.model_fields}
     assert fields <= set(_INLINE.findall(text)), "keys of a simulation study"
-    assert set(schema.SampleGroup.model_fields) <= set(_INLINE.findall(text)), "keys of its samples"
+    assert set(data.SampleGroup.model_fields) <= set(_INLINE.findall(text)), "keys of its samples"
     chosen = set(rows(section("`discriminator`")))
     for key, kind in (
         ("discriminator", schema.Network),

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from ganinfer import experiment
 from ganinfer.experiment import ExperimentError
-from ganinfer.experiment.schema import DATA_KEYS
+from ganinfer.experiment.data import DATA_KEYS
 from ganinfer.experiment.tables import AlignmentFiles, ArrayFiles, TableFile, TableSection
 from ganinfer.genomes import GenomeError, open_table
 from ganinfer.haplotypes import SampleSet

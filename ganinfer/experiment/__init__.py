@@ -1,18 +1,9 @@
 """Experiments: one YAML file each, validated before anything is computed."""
 
+from ganinfer.experiment.data import RealData, SimulatedData, Study
 from ganinfer.experiment.document import ExperimentError
 from ganinfer.experiment.loading import check_discriminator, load, loads, simulator, simulator_class, simulator_key
-from ganinfer.experiment.schema import (
-    SCHEMA_VERSION,
-    ArrayData,
-    Experiment,
-    RealData,
-    Scenario,
-    SimulatedData,
-    Study,
-    TableData,
-    TableSection,
-)
+from ganinfer.experiment.schema import SCHEMA_VERSION, Experiment, Scenario
 from ganinfer.experiment.settings import (
     budget,
     genome_source,
@@ -24,6 +15,7 @@ from ganinfer.experiment.settings import (
     training_settings,
     window_settings,
 )
+from ganinfer.experiment.tables import ArrayData, TableData, TableSection
 
 __all__ = [
     "SCHEMA_VERSION",

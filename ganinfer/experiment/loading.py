@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from ganinfer import plugins
 from ganinfer.experiment import options, problems
+from ganinfer.experiment.data import SimulatedData
 from ganinfer.experiment.document import Document, ExperimentError, Location, parse, read
-from ganinfer.experiment.schema import SCHEMA_VERSION, CodeFile, Experiment, Scenario, SimulatedData
+from ganinfer.experiment.schema import SCHEMA_VERSION, CodeFile, Experiment, Scenario
 from ganinfer.interfaces import Simulator, kinds
 
 

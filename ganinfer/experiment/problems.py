@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from ganinfer.experiment.data import DATA_KEYS, RealData
 from ganinfer.experiment.document import Document, Location
-from ganinfer.experiment.schema import DATA_KEYS, Experiment, RealData
+from ganinfer.experiment.schema import Experiment
 
 _KINDS = {
     "int_type": "must be a whole number",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganinfer.experiment.schema import Experiment, RealData, SimulatedData, Study, TableSection
+from ganinfer.experiment.data import RealData, SimulatedData, Study
+from ganinfer.experiment.schema import Experiment
+from ganinfer.experiment.tables import TableSection
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Budget, Design, WindowTemplate
 from ganinfer.pipeline import PipelineSettings
