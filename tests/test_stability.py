@@ -10,8 +10,9 @@ import pytest
 
 from ganinfer import stability
 from ganinfer.generators.matching import Matching
-from ganinfer.interfaces import MONTE_CARLO, FoldResult, RoundResult, State
+from ganinfer.interfaces import MONTE_CARLO, FoldResult, Info, RoundResult, State
 from ganinfer.parameters import Parameter, Parameters
+from ganinfer.runner.results import parameter_results
 
 PARAMETERS = Parameters((Parameter("a", -5.0, 5.0), Parameter("b", -5.0, 5.0)))
 WINDOWS, REAL = 16, 1200
@@ -59,6 +60,17 @@ def test_the_monte_carlo_error_is_half_of_what_halves_differ_by():
     halves = [dict(zip("abcd", row.tolist(), strict=True)) for row in apart]
     found = [stability.Stability(h, {}, ()).monte_carlo for h in halves]
     assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.3, rel=0.05)
+
+
+@pytest.mark.parametrize(("halves", "told"), [(0.0, (0.1, 0.4)), (0.25, (0.25, 0.4)), (0.6, (0.6, 0.6))])
+def test_the_error_that_is_told_is_the_larger_of_two(halves, told):
+    draws = np.random.default_rng(8).normal(size=(50, 2))
+    own = {f"{MONTE_CARLO}a": 0.1, f"{MONTE_CARLO}b": 0.4}
+    info = Info(draws.mean(axis=0), draws.std(axis=0), draws, metrics=own)
+    found = parameter_results(PARAMETERS, info, 0.9, halves)
+    assert tuple(found[name]["monte_carlo"] for name in "ab") == told
+    silent = parameter_results(PARAMETERS, replace(info, metrics={}), 0.9, halves)
+    assert silent["a"]["monte_carlo"] is None
 
 
 def test_simulations_that_disagree_are_told(monkeypatch):

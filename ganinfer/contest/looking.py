@@ -30,23 +30,27 @@ def _missed(
 
     With it the largest error of a family of statistics, in standard errors. All scenarios are allowed the same.
     """
+    observed, families = problems[0].observed, _families(problems[0])
+    linkage = Linkage.of(np.asarray(observed.arrays[CLASSICAL], dtype=float), observed.block, families)
     found = []
     for problem, contender, own in zip(problems, contenders, judge, strict=True):
         x, classical = contender.coordinates.encode(contender.judge), own[0]
         number = np.repeat(np.arange(len(classical)), classical.shape[1])
         pool = _pool(problem, contender.judge, number, classical.reshape(len(number), -1))
         within = within_covariance(pool.statistics, number, len(classical))
-        linkage = Linkage.of(pool.real, pool.block, pool.families)
         found.append(misfit.measure(pool, x, within, linkage, by_family=True))
     closest = min(found, key=lambda gap: gap.dispersion)
-    return closest.missed * len(pool.real) / linkage.factor, max(closest.errors.values(), default=0.0)
+    return closest.missed * len(observed.block) / linkage.factor, max(closest.errors.values(), default=0.0)
+
+
+def _families(problem: Problem) -> np.ndarray:
+    return np.array(encoding_specs(problem.setup)[CLASSICAL].details["families"])
 
 
 def _pool(problem: Problem, theta: np.ndarray, proposal: np.ndarray, statistics: np.ndarray) -> Pool:
     """The classical statistics of simulated and of all real windows."""
     real = np.asarray(problem.observed.arrays[CLASSICAL], dtype=float)
-    families = np.array(encoding_specs(problem.setup)[CLASSICAL].details["families"])
-    return Pool.of_windows(theta, proposal, statistics, real, problem.observed.block, families)
+    return Pool.of_windows(theta, proposal, statistics, real, problem.observed.block, _families(problem))
 
 
 def _score_axes(pairs: Sequence[tuple[Problem, Solution]], missed: np.ndarray) -> np.ndarray:
