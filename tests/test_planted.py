@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -9,7 +11,7 @@ from scipy.stats import norm
 from ganinfer.experiment import loads
 from ganinfer.generators.emulator import Basis, fit
 from ganinfer.generators.linkage import Linkage, linkage_inflation
-from tests.verification import accuracy, adequacy, bottlenecks, intervals, leak, planted, records, widths
+from tests.verification import accuracy, adequacy, bottlenecks, coverage, intervals, leak, planted, records, widths
 
 
 def linked_windows():
@@ -190,3 +192,63 @@ def test_what_is_found_of_one_part_leaves_the_others(tmp_path):
     one, two = (records.content(path, part) for part in ("one", "two"))
     assert (one["held"], two["held"]) == (3, 2)
     assert "msprime" in one["versions"]
+
+
+# --- coverage -----------------------------------------------------------------------------------------------------
+
+
+def around_a_solution(held, half=50):
+    """What a calibration of 100 data sets says of two parameters, ``held`` of each."""
+    share = {level: {"held": n, "of": 100, "share": n / 100} for level, n in (("0.5", half), ("0.9", held))}
+    pooled = {level: {"held": 2 * each["held"], "of": 200} for level, each in share.items()}
+    return {"sets": 100, "parameters": {n: {"coverage": share} for n in ("a", "b")}, "pooled": pooled}
+
+
+@pytest.mark.parametrize(
+    ("held", "half", "passed"),
+    [((90, 90), 50, True), ((96, 84), 50, True), ((98, 84), 50, False), ((86, 86), 50, False), ((90, 90), 60, False)],
+)
+def test_coverage_around_solutions_is_judged_together_and_by_parameter(held, half, passed):
+    found = {name: around_a_solution(n, half) for name, n in zip(("im", "exp"), held, strict=True)}
+    judged = coverage.judged_together(found)
+    assert judged["passed"] == passed
+    assert judged["outside"] == ({"im/a": 0.98, "im/b": 0.98} if held[0] == 98 else {})
+
+
+def both_ways(seed, moved=0.0, wider=1.0, rank=0.5):
+    values = {"rank": rank, "error": moved, "sd": wider}
+    shared = {"rank": 0.5, "error": 0.0, "sd": 1.0}
+    return {"seed": seed, "full": {"parameters": {"a": values}}, "posterior": {"parameters": {"a": shared}}}
+
+
+def test_runs_of_their_own_have_to_be_like_the_shortcut_and_hold():
+    assert coverage.judged_beside([both_ways(i, moved=0.5) for i in range(10)])["passed"]
+    assert not coverage.judged_beside([both_ways(i, moved=1.2) for i in range(10)])["passed"]
+    assert not coverage.judged_beside([both_ways(i, wider=0.7) for i in range(10)])["passed"]
+    missed = [both_ways(i, rank=0.99 if i < 5 else 0.5) for i in range(10)]
+    assert not coverage.judged_beside(missed)["passed"]
+
+
+def test_runs_of_their_own_are_made_once_whatever_the_machine(monkeypatch, tmp_path):
+    """Another folder, as on another machine, gets what is recorded; only what lacks is made."""
+    made = []
+
+    def calibrate(_, folder, *, around, sets):
+        place = folder / "calibration"
+        (place / "prior").mkdir(parents=True, exist_ok=True)
+        (place / "about-prior.json").write_text('{"schema_version": 1, "method": 2}')
+        for number in range(sets):
+            path = place / "prior" / f"{number:04d}.json"
+            if not path.exists():
+                made.append(number)
+                row = {"schema_version": 1, "parameters": {"a": {"rank": 0.1 * number}}}
+                path.write_text(json.dumps(row))
+
+    monkeypatch.setattr(coverage.records, "FOLDER", tmp_path / "docs")
+    monkeypatch.setattr(coverage.runner, "calibrate", calibrate)
+    for machine, sets in (("one", 2), ("other", 4)):
+        monkeypatch.setattr(coverage, "FOLDER", tmp_path / machine)
+        rows = coverage.around_prior("im", sets)
+    assert made == [0, 1, 2, 3]
+    assert [r["prior"]["parameters"]["a"]["rank"] for r in rows] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert coverage.judged_around_prior(rows) == {"sets": 4, "held": 3, "of": 4, "passed": False}
