@@ -16,6 +16,7 @@ def judged(held: np.ndarray) -> dict[str, Any]:
     """The rule, of ``held`` (clusters, intervals of each): clusters are runs, or data sets of one run."""
     share, clusters = float(held.mean()), held.mean(axis=1)
     least = np.sqrt(LEVEL * (1 - LEVEL) / held.size)
-    error = max(float(clusters.std(ddof=1) / np.sqrt(len(clusters))), float(least))
+    seen = clusters.std(ddof=1) / np.sqrt(len(clusters)) if len(clusters) > 1 else 0.0
+    error = max(float(seen), float(least))
     apart = (share - LEVEL) / error
     return {"held": int(held.sum()), "of": held.size, "standard_errors": apart, "passed": apart > -APART}
