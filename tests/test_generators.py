@@ -419,18 +419,21 @@ OPTIONS = {"first_proposals": 300, "num_particles": 150, "steps": 80}
 @pytest.mark.parametrize(
     ("toy", "shift"), [(STRAIGHT, 0.5), (CURVED, 1.0), (BENT, 0.75)], ids=["straight", "curved", "bent"]
 )
-@pytest.mark.parametrize("seed", [1, 2])
-def test_matching_converges_to_the_exact_posterior(toy, shift, seed):
-    info, proposed, real_mean = toy.infer(seed, BUDGET, **OPTIONS)
-    mean, sd = toy.exact(real_mean)
-    drawn = toy.straightened(info.posterior)
-    np.testing.assert_array_less(np.abs(drawn.mean(axis=0) - mean) / sd, shift)
-    ratio = drawn.std(axis=0) / sd
-    assert 0.6 < ratio.min() <= ratio.max() < 1.4
-    np.testing.assert_allclose(info.estimate, np.median(info.posterior, axis=0))
-    for drawn in [*proposed, info.posterior]:
-        assert toy.parameters.satisfies_constraints(drawn).all()
-    assert info.metrics["beta"] > 0
+def test_matching_converges_to_the_exact_posterior(toy, shift):
+    """Each time about the right place; and of the right width on average, which tails of few draws make noisy."""
+    ratios = []
+    for seed in (1, 2, 3):
+        info, proposed, real_mean = toy.infer(seed, BUDGET, **OPTIONS)
+        mean, sd = toy.exact(real_mean)
+        drawn = toy.straightened(info.posterior)
+        np.testing.assert_array_less(np.abs(drawn.mean(axis=0) - mean) / sd, shift)
+        ratios.append(drawn.std(axis=0) / sd)
+        np.testing.assert_allclose(info.estimate, np.median(info.posterior, axis=0))
+        for drawn in [*proposed, info.posterior]:
+            assert toy.parameters.satisfies_constraints(drawn).all()
+        assert info.metrics["beta"] > 0
+    mean_ratio = np.mean(ratios, axis=0)
+    assert 0.75 < mean_ratio.min() <= mean_ratio.max() < 1.3
 
 
 def test_a_run_ends_when_it_has_settled_and_is_at_rest():

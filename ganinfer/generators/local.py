@@ -30,7 +30,7 @@ _REACH = 3.0
 #: Up to this multiple of it the emulator is trusted; beyond, a proposal says clearly less to it.
 _NEAR = 2.0
 #: So wide is the fit that scores are read from, in the same unit.
-_WIDE = 50.0
+_WIDE = 100.0
 #: Scores kept, as a multiple of the number of parameters.
 _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
