@@ -273,6 +273,8 @@ class State:
 #: What the names of metrics begin with that tell a parameter's Monte Carlo error: by how much estimates would scatter
 #: with other simulations of the same data, in posterior standard deviations.
 MONTE_CARLO = "monte_carlo/"
+#: The same for the part of it that all data have in common which are inferred with the same simulations.
+EMULATOR_ERROR = "emulator_error/"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Whether an answer hangs on which simulations, or which half of the genome, it was made from.
 
 The generator's step is repeated on halves of what it saw. *Halves*: every other proposal, on all real windows; the two
-answers differ by what the emulator's error makes. *Folds*: the real windows of one fold with its own proposals; their
-answers also differ as halves of the genome do.
+answers differ by their Monte Carlo error. *Folds*: the real windows of one fold with its own proposals; their answers
+also differ as halves of the genome do.
 """
 
 from __future__ import annotations
@@ -35,16 +35,6 @@ class Stability:
     folds: Mapping[str, float]
     unstable: tuple[tuple[str, str], ...]
 
-    @property
-    def monte_carlo(self) -> float:
-        """Standard deviation of the estimates over other simulations of the same data, in the posterior's.
-
-        Other simulations give other scores, which look at the windows' noise in other directions. Half of them have
-        twice the variance, so that two halves differ by twice this. It is measured once a parameter, and told as the
-        root mean square of all.
-        """
-        return float(np.sqrt(np.mean(np.square(list(self.halves.values()))))) / 2
-
 
 def stability(
     problem: Problem, state: InferenceState, posterior: np.ndarray, metrics: Mapping[str, float]
@@ -71,8 +61,8 @@ def stability(
     }
     names = problem.parameters.names
     error = np.array([metrics.get(f"{MONTE_CARLO}{name}", 0.0) for name in names])
-    # An answer from half of the simulations has twice the variance of the emulator's error, one from half of the genome
-    # twice that of the posterior; two of them differ by four times that.
+    # An answer from half of the simulations has twice the variance of the Monte Carlo error, one from half of the
+    # genome twice that of the posterior; two of them differ by four times that.
     limits = {"halves": np.maximum(2 * _APART * error, _MATTERS), "folds": np.full(len(names), 2 * _APART)}
     unstable = [
         (kind, name) for kind in apart for name, far in zip(names, apart[kind] > limits[kind], strict=True) if far

@@ -217,23 +217,30 @@ class Local:
 
         return evaluate
 
-    def emulator_shares(self, posterior: np.ndarray) -> np.ndarray:
+    def errors_of_simulations(self, posterior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the emulator's error adds to each parameter's variance (p,), as a share of what the data alone leave.
 
-        From the curvature of the likelihood at the middle of the posterior.
+        And as a share (p,) of the whole variance, by how much estimates from other simulations scatter because these
+        look at the real windows along other directions: the noise in a direction meets the windows' own noise there.
+        Both from the curvature of the likelihood at the middle of the posterior.
         """
         size = len(self.coordinates.centre)
         centre = self.coordinates.encode(posterior).mean(axis=0)
         ends = centre + _SLOPE_STEP * np.concatenate([np.eye(size), -np.eye(size)])
-        with_error, without = np.zeros((size, size)), np.zeros((size, size))
+        with_error, without, scatter = (np.zeros((size, size)) for _ in range(3))
         middle = self._residuals(centre[None, :])
-        for (residual, _, _), (_, emulator, own) in zip(self._residuals(ends), middle, strict=True):
+        for (residual, _, _), (_, emulator, own), fitted in zip(
+            self._residuals(ends), middle, self._emulators, strict=True
+        ):
             slopes = (residual[size:] - residual[:size]) / (2 * _SLOPE_STEP)
             with_error += (slopes / (own + emulator)) @ slopes.T
             without += (slopes / own) @ slopes.T
+            scatter += (slopes * fitted.scores.noise * own / (own + emulator) ** 2) @ slopes.T
+        whole, alone = np.linalg.pinv(with_error), np.linalg.pinv(without)
         axes = self.coordinates.axes
-        variances = [np.diag(axes @ np.linalg.pinv(i) @ axes.T) for i in (with_error, without)]
-        return np.maximum(variances[0] / np.maximum(variances[1], 1e-300) - 1.0, 0.0)
+        variance, of_data, moved = (np.diag(axes @ v @ axes.T) for v in (whole, alone, whole @ scatter @ whole))
+        shares = np.maximum(variance / np.maximum(of_data, 1e-300) - 1.0, 0.0)
+        return shares, moved / np.maximum(variance, 1e-300)
 
     def excess_share(self) -> float:
         """The part of :meth:`emulator_shares` that is scatter the polynomial misses, at the cloud's centre."""

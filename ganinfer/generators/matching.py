@@ -16,7 +16,17 @@ from ganinfer.generators import sampling
 from ganinfer.generators.emulator import Basis, Coordinates
 from ganinfer.generators.local import Local
 from ganinfer.generators.pools import Pool, pools
-from ganinfer.interfaces import API_VERSION, MONTE_CARLO, Budget, FoldResult, Info, RoundPlan, RoundResult, State
+from ganinfer.interfaces import (
+    API_VERSION,
+    EMULATOR_ERROR,
+    MONTE_CARLO,
+    Budget,
+    FoldResult,
+    Info,
+    RoundPlan,
+    RoundResult,
+    State,
+)
 from ganinfer.parameters import Parameters
 
 #: An estimate that moved further than this since the last round, in posterior standard deviations, has not settled.
@@ -236,8 +246,8 @@ class Matching:
     ) -> Info:
         """Warnings are those of a run that ends here, by its budget, by the clock, or because it has converged."""
         parameters = self._parameters
-        shares = local.emulator_shares(posterior)
-        share = float(shares.max())
+        shares, scatter = local.errors_of_simulations(posterior)
+        share, emulator = float(shares.max()), shares / (1 + shares)
         steady = bool(shifts.max() <= _STEADY)
         settled = beta >= self.temper and share <= self.tolerance and bool(shifts.max() <= _AT_REST)
         warnings = []
@@ -263,10 +273,8 @@ class Matching:
             metrics={
                 "beta": beta,
                 "emulator_share": share,
-                **{
-                    f"{MONTE_CARLO}{name}": float(np.sqrt(each / (1 + each)))
-                    for name, each in zip(parameters.names, shares, strict=True)
-                },
+                **_by_name(EMULATOR_ERROR, parameters, np.sqrt(emulator)),
+                **_by_name(MONTE_CARLO, parameters, np.sqrt(emulator + scatter)),
                 **({"shift": float(shifts.max())} if np.isfinite(shifts).all() else {}),
                 "match_distance": local.match_distance(posterior),
                 "num_local": float(local.num_local),
@@ -279,6 +287,10 @@ class Matching:
             },
             warnings=tuple(warnings),
         )
+
+
+def _by_name(prefix: str, parameters: Parameters, values: np.ndarray) -> dict[str, float]:
+    return {f"{prefix}{name}": float(value) for name, value in zip(parameters.names, values, strict=True)}
 
 
 def _misfit_warning(local: Local) -> str:

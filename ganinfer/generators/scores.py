@@ -51,10 +51,12 @@ class Scores:
     """Linear maps from d statistics to J scores, ``(statistics - offset) @ matrix``, with unit variance near the cloud.
 
     ``matrices`` (groups, d, J): what each group's statistics are looked at along; ``mean`` (d, J) for real windows.
+    ``noise`` (J,): the share of the variance of each score's real mean that is along what is noise of the simulations.
     """
 
     offset: np.ndarray
     matrices: np.ndarray
+    noise: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
@@ -132,12 +134,13 @@ def find(
     directions = np.einsum("ktr,tj->krj", by_group, combination)
     kept = (strength[:limit] ** 2 * num_real / len(points) > _LEAST_SCORE) & (_reliability(directions) > _RELIABLE)
     kept[:size] = True
-    matrices = white @ directions[:, :, kept]
-    mean = matrices.mean(axis=0)
+    directions = directions[:, :, kept]
+    mean = white @ directions.mean(axis=0)
     variances, axes = np.linalg.eigh(mean.T @ within @ mean)
     # Of few windows some directions may be combinations of others.
     own = variances > _DEPENDENT * variances.max()
-    return Scores(offset, matrices @ (axes[:, own] / np.sqrt(variances[own])))
+    directions = directions @ (axes[:, own] / np.sqrt(variances[own]))
+    return Scores(offset, white @ directions, 1.0 - _reliability(directions))
 
 
 def _reliability(directions: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from ganinfer.runner.refusing import check_gives_posterior, refuse
 from ganinfer.runner.summing_up import ABOUT, FULL, POOL, PRIOR, SHARED
 
 #: Of data sets: those made by another are made anew.
-_METHOD = 2
+_METHOD = 3
 #: Where runs of their own are until they are recorded.
 _RUNS = "runs"
 

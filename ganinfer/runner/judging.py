@@ -62,7 +62,7 @@ def steady(
     by_kind = {"halves": found.halves, "folds": found.folds}
     warnings = [_UNSTABLE[kind].format(name=name, apart=by_kind[kind][name]) for kind, name in found.unstable]
     told_of = {kind: dict(values) for kind, values in by_kind.items()}
-    return {**told_of, "monte_carlo": found.monte_carlo, "stable": not warnings}, warnings
+    return {**told_of, "stable": not warnings}, warnings
 
 
 _UNSTABLE = {

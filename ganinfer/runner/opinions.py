@@ -12,7 +12,7 @@ import numpy as np
 from ganinfer import observed
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, RealData
-from ganinfer.interfaces import MONTE_CARLO, Info
+from ganinfer.interfaces import EMULATOR_ERROR, Info
 from ganinfer.observed import RealWindows
 
 _SECONDS = "second_opinion"
@@ -77,7 +77,7 @@ def _asked(
     if why is not None:
         return {"program": second_opinion.PROGRAM, "why_not": why}, {}
     begun = time.monotonic()
-    error = np.array([info.metrics.get(f"{MONTE_CARLO}{name}", 0.0) for name in problem.parameters.names])
+    error = np.array([info.metrics.get(f"{EMULATOR_ERROR}{name}", 0.0) for name in problem.parameters.names])
     section = experiment.second_opinion
     settings = second_opinion.OpinionSettings(section.bootstraps, experiment.level, section.minutes)
     posterior, wrong = info.posterior, isinstance(experiment.data, RealData)

@@ -320,7 +320,6 @@ def finish(
         experiment, problem, state, info.posterior if judged else None, folder, workers, told
     )
     steady, sentences = judging.steady(problem, state, info, told)
-    by_halves = steady["monte_carlo"] if steady else 0.0
     unlinked = judging.unlinked(problem, "Intervals take") if judged else []
     info = replace(info, warnings=(*info.warnings, *sentences, *unlinked))
     second, asking = opinions.asked(experiment, problem, state, info, source, workers, told)
@@ -331,7 +330,7 @@ def finish(
         "result.json",
         results.result(
             problem.scenario,
-            results.parameter_results(problem.parameters, info, experiment.level, by_halves),
+            results.parameter_results(problem.parameters, info, experiment.level),
             adequacy=adequacy,
             stability=steady,
             second_opinion=second,

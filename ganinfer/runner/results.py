@@ -14,12 +14,8 @@ from ganinfer.parameters import Parameters
 INFORMATIVE = 0.8
 
 
-def parameter_results(parameters: Parameters, info: Info, level: float, halves: float = 0.0) -> dict[str, Any]:
-    """Estimate, interval and prior of each parameter; without a posterior the interval is null.
-
-    ``halves``: the Monte Carlo error that halves of the simulations show, in standard deviations of the posterior. The
-    one that is told is at least that, and at least the generator's own.
-    """
+def parameter_results(parameters: Parameters, info: Info, level: float) -> dict[str, Any]:
+    """Estimate, interval and prior of each parameter; without a posterior the interval is null."""
     results: dict[str, Any] = {}
     prior_sd = parameters.prior_sd()
     for i, parameter in enumerate(parameters):
@@ -28,7 +24,6 @@ def parameter_results(parameters: Parameters, info: Info, level: float, halves: 
             draws = info.posterior[:, i]
             interval = [float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])]
             ratio = float(parameter.to_scale(draws).std() / prior_sd[i])
-        error = info.metrics.get(f"{MONTE_CARLO}{parameter.name}")
         results[parameter.name] = {
             "estimate": float(info.estimate[i]),
             "interval": interval,
@@ -37,7 +32,7 @@ def parameter_results(parameters: Parameters, info: Info, level: float, halves: 
             "prior": [parameter.lower, parameter.upper],
             "informative": None if ratio is None else ratio < INFORMATIVE,
             "sd_ratio": ratio,
-            "monte_carlo": None if error is None else max(error, halves),
+            "monte_carlo": info.metrics.get(f"{MONTE_CARLO}{parameter.name}"),
             "scale": parameter.scale,
             "description": parameter.description,
         }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganinfer import storage
-from ganinfer.interfaces import MONTE_CARLO
+from ganinfer.interfaces import EMULATOR_ERROR
 from ganinfer.parameters import Parameters
 from ganinfer.ranks import coverage, held, uniform_p
 
@@ -53,7 +53,7 @@ def row(
                 "rank": float((posterior[:, i] < truth[i]).mean()),
                 "error": float(np.median(scaled[:, i]) - at[i]),
                 "sd": float(scaled[:, i].std()),
-                "monte_carlo": metrics.get(f"{MONTE_CARLO}{name}", 0.0),
+                "emulator_error": metrics.get(f"{EMULATOR_ERROR}{name}", 0.0),
             }
             for i, name in enumerate(parameters.names)
         }
@@ -113,7 +113,7 @@ def summed(rows: Rows, level: float, *, shared: bool = False) -> dict[str, Any]:
         name: _of_parameter(
             [r["parameters"][name] for r in rows],
             levels,
-            float(np.median([e[name].get("monte_carlo", 0.0) for e in errors])) if errors else 0.0,
+            float(np.median([e[name].get("emulator_error", 0.0) for e in errors])) if errors else 0.0,
         )
         for name in names
     }

@@ -113,7 +113,7 @@ def ask(
     problem: Problem,
     state: InferenceState,
     posterior: np.ndarray,
-    monte_carlo: np.ndarray,
+    emulator_error: np.ndarray,
     real: RealWindows,
     chosen: np.ndarray,
     settings: OpinionSettings,
@@ -124,7 +124,7 @@ def ask(
 ) -> Opinion:
     """What moments says of the same windows.
 
-    ``posterior`` (n, p) of the run and ``monte_carlo`` (p,), its error in standard deviations of the posterior;
+    ``posterior`` (n, p) of the run and ``emulator_error`` (p,) in standard deviations of the posterior;
     ``chosen`` (m,) windows of ``real`` in use; ``misidentified``: ancestral alleles may be wrong, so their share is
     fitted, where it is none of the model's own parameters. Neither fit sees the other: starts are draws of the prior.
     Raises :class:`OpinionError` where there is no fit, and whatever the other program raises.
@@ -144,7 +144,7 @@ def ask(
     if enough:
         told(f"Comparing {settings.bootstraps} bootstrap data sets of both")
     paired = ours.of_bootstrap(problem, state, spectra.group, times, executor) if enough else None
-    seconds = _seconds(parameters, fit, theirs, paired, spectra, posterior, monte_carlo, settings.level)
+    seconds = _seconds(parameters, fit, theirs, paired, spectra, posterior, emulator_error, settings.level)
     apart = any(s.difference is not None and abs(s.difference) > 2 for s in seconds.values())
     alone = ours.of_the_spectrum(problem, state) if apart else None
     return Opinion(
@@ -189,12 +189,12 @@ def _seconds(
     paired: np.ndarray | None,
     spectra: counting.Spectra,
     posterior: np.ndarray,
-    monte_carlo: np.ndarray,
+    emulator_error: np.ndarray,
     level: float,
 ) -> dict[str, Second]:
     size, seen, at_bound, leans_on = len(parameters), fit.seen, fit.at_bound, fit.leans_on
     spread, method = _spread(fit, theirs, spectra)
-    apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, monte_carlo, _few(spectra.fold))
+    apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, emulator_error, _few(spectra.fold))
     found = {}
     for i, parameter in enumerate(parameters):
         known = seen[i] and method is not None and not at_bound[i] and leans_on[i] < 0
@@ -243,7 +243,7 @@ def _apart(
     theirs: np.ndarray | None,
     paired: np.ndarray | None,
     posterior: np.ndarray,
-    monte_carlo: np.ndarray,
+    emulator_error: np.ndarray,
     few: float = 1.0,
 ) -> np.ndarray | None:
     """Ours less theirs (p,), in standard deviations of the difference; infinite where these are 0.
@@ -258,7 +258,7 @@ def _apart(
     both = both[np.isfinite(both).all(axis=1)]
     if len(both) < 2:
         return None
-    own = monte_carlo * draws.std(axis=0)
+    own = emulator_error * draws.std(axis=0)
     spread = np.sqrt(few**2 * both.var(axis=0, ddof=1) + own**2)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray((np.median(draws, axis=0) - parameters.to_scale(estimate)) / spread)

@@ -22,7 +22,7 @@ import numpy as np
 from ganinfer import coverage, experiment, observed, randomness, runner, second_opinion, storage
 from ganinfer.coverage import DataSet
 from ganinfer.execution import Executor
-from ganinfer.interfaces import MONTE_CARLO
+from ganinfer.interfaces import EMULATOR_ERROR
 from ganinfer.runner import assembling, inferring, parts, rounds
 from tests.verification import records
 
@@ -53,7 +53,7 @@ def compare(name: str, sets: int) -> list[dict[str, Any]]:
                 state, history = rounds.read(problem, run)
                 info = rounds.last_info(run, history[-1]["round"])
             posterior = parts.posterior(folder)
-            error = np.array([info.metrics[f"{MONTE_CARLO}{n}"] for n in problem.parameters.names])
+            error = np.array([info.metrics[f"{EMULATOR_ERROR}{n}"] for n in problem.parameters.names])
             for number in missing:
                 rng = randomness.stream(problem.seed, "opinions", number)
                 truth = posterior[rng.integers(len(posterior))]

@@ -33,7 +33,7 @@ from ganinfer import coverage, randomness, runner, storage
 from ganinfer.experiment import Experiment, loads
 from ganinfer.generators.emulator import Emulator
 from ganinfer.generators.linkage import _Measured
-from ganinfer.interfaces import MONTE_CARLO
+from ganinfer.interfaces import EMULATOR_ERROR
 from ganinfer.runner import assembling, inferring, parts, rounds
 from tests.verification import records
 from tests.verification.intervals import APART, LEVEL, judged
@@ -123,7 +123,7 @@ seed: {seed}
 
 def _emulator_variance(metrics: dict[str, float], names: Sequence[str]) -> np.ndarray:
     """The variance with the emulator's error over the data's own."""
-    return 1 / (1 - np.array([metrics[f"{MONTE_CARLO}{n}"] for n in names]) ** 2)
+    return 1 / (1 - np.array([metrics[f"{EMULATOR_ERROR}{n}"] for n in names]) ** 2)
 
 
 FAULTS = {
