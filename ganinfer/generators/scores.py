@@ -140,7 +140,7 @@ def find(
     # Of few windows some directions may be combinations of others.
     own = variances > _DEPENDENT * variances.max()
     directions = directions @ (axes[:, own] / np.sqrt(variances[own]))
-    return Scores(offset, white @ directions, 1.0 - _reliability(directions))
+    return Scores(offset, white @ directions, np.clip(1.0 - _reliability(directions), 0.0, 1.0))
 
 
 def _reliability(directions: np.ndarray) -> np.ndarray:
