@@ -364,7 +364,7 @@ def test_a_run_goes_on_with_a_larger_budget(changes, rounds, finished, runs):
 
 
 def test_a_converged_run_goes_on_only_where_it_is_given_more(runs):
-    eager = ("generator.tolerance=1e9", "generator.temper=0.01", "budget.rounds=6")
+    eager = ("generator.tolerance=1e9", "generator.monte_carlo=1e9", "generator.temper=0.01", "budget.rounds=6")
     folder = runner.run(tiny(*eager), runs / "eager")
     assert result(folder)["stopped"] == "converged"
     done, answered = completed_rounds(folder), answer(folder)

@@ -50,7 +50,8 @@ class Matching:
     has to stay effective when the power rises; ``prior_share``: proposals drawn from the prior; ``wide_share``:
     proposals far outside the cloud; ``first_proposals`` and
     ``first_windows``: the first round; ``windows``: windows of each later proposal; ``num_particles``: the cloud;
-    ``tolerance``: stop when the emulator's error adds less than this share to any parameter's variance.
+    ``tolerance`` and ``monte_carlo``: stop when the emulator's error adds less than this share to any parameter's
+    variance, and the Monte Carlo error of every estimate is below so many standard deviations of its posterior.
     """
 
     api_version: ClassVar[str] = API_VERSION
@@ -67,12 +68,14 @@ class Matching:
         windows: int = 16,
         num_particles: int = 400,
         tolerance: float = 0.1,
+        monte_carlo: float = 0.4,
         steps: int = 60,
     ):
         self.temper, self.effective_sample, self.prior_share = temper, effective_sample, prior_share
         self.first_proposals, self.first_windows, self.windows = first_proposals, first_windows, windows
         self.wide_share = wide_share
-        self.num_particles, self.tolerance, self.steps = num_particles, tolerance, steps
+        self.num_particles, self.steps = num_particles, steps
+        self.tolerance, self.monte_carlo = tolerance, monte_carlo
         if not 0 < temper <= 1 or not 0 < effective_sample < 1:
             raise ValueError(
                 f"generator matching: temper must lie in (0, 1], effective_sample in (0, 1); "
@@ -248,8 +251,10 @@ class Matching:
         parameters = self._parameters
         shares, scatter = local.errors_of_simulations(posterior)
         share, emulator = float(shares.max()), shares / (1 + shares)
+        monte_carlo = np.sqrt(emulator + scatter)
         steady = bool(shifts.max() <= _STEADY)
-        settled = beta >= self.temper and share <= self.tolerance and bool(shifts.max() <= _AT_REST)
+        precise = share <= self.tolerance and bool(monte_carlo.max() <= self.monte_carlo)
+        settled = beta >= self.temper and precise and bool(shifts.max() <= _AT_REST)
         warnings = []
         if np.isfinite(shifts).all() and not steady:
             worst = int(np.argmax(shifts))
@@ -274,7 +279,7 @@ class Matching:
                 "beta": beta,
                 "emulator_share": share,
                 **_by_name(EMULATOR_ERROR, parameters, np.sqrt(emulator)),
-                **_by_name(MONTE_CARLO, parameters, np.sqrt(emulator + scatter)),
+                **_by_name(MONTE_CARLO, parameters, monte_carlo),
                 **({"shift": float(shifts.max())} if np.isfinite(shifts).all() else {}),
                 "match_distance": local.match_distance(posterior),
                 "num_local": float(local.num_local),
