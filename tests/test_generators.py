@@ -548,18 +548,21 @@ def test_wide_proposals_lie_further_out_for_more_real_windows_and_nearer_for_mor
     assert more == pytest.approx(many / 2, rel=0.02)
 
 
-def test_wide_proposals_lie_as_far_out_as_told_or_as_the_prior_lets_them():
+@pytest.mark.parametrize(("middle", "low", "high"), [((2.9, 0.0), (-3, -3), (3, 3)), ((0.0, 0.06), (-3, 0), (3, 3))])
+def test_wide_proposals_lie_as_far_out_as_told_or_as_the_prior_lets_them(middle, low, high):
+    """Along a bound, and the side of zero where the cloud is, as far as without it; towards it, not beyond."""
     generator = Matching(wide_share=0.5, prior_share=0.0)
     generator.init(FLAT, np.random.default_rng(0))
-    cloud = np.random.default_rng(1).normal([2.9, 0.0], 0.02, (400, 2))
+    cloud = np.random.default_rng(1).normal(middle, 0.02, (400, 2))
+    cloud = cloud[((cloud > low) & (cloud < high)).all(axis=1)]
     state = State({"cloud": cloud, "curious": cloud}, {"beta": 0.5, "step": 3, "stretch": 16.0})
     wide = generator.propose(state, np.random.default_rng(2), 400)[:200]
-    assert np.isfinite(FLAT.log_prior(wide)).all()
-    spread = np.sqrt(((wide - [2.9, 0.0]) ** 2).mean(axis=0)) / 0.02
-    assert 10 < spread[1] < 16.5  # half of them would leave the prior at 16 clouds, and lie nearer
-    assert spread[0] < spread[1]
-    # Without that they would stay where they are, 38 in a hundred of them; too near the bound even for 4 clouds are 11.
-    assert np.isin(wide[:, 0], cloud[:, 0]).mean() < 0.2
+    assert ((wide >= low) & (wide <= high)).all()
+    spread = np.sqrt(((wide - middle) ** 2).mean(axis=0)) / 0.02
+    limited = int(np.argmin(np.minimum(np.subtract(middle, low), np.subtract(high, middle))))
+    assert 12 < spread[1 - limited] < 17.5
+    assert 7 < spread[limited] < 13
+    assert np.isin(wide[:, 1 - limited], cloud[:, 1 - limited]).mean() < 0.12  # those beside the bound
 
 
 def test_more_real_windows_never_widen_the_posterior():

@@ -36,7 +36,7 @@ _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
 _CORE = 200
 #: Proposals lie on both sides of zero if at least this share of them is on either.
-_STRADDLES = 0.05
+STRADDLES = 0.05
 #: Spreads at which scores are cut, those of all windows that the emulator is fitted to.
 _BOUND = 8.0
 #: Half the distance, in standard deviations of the cloud, over which slopes are taken.
@@ -82,7 +82,7 @@ class Local:
         theta = np.concatenate([cloud, *(pool.theta for pool in pools)])
         near = (self.coordinates.encode(theta) ** 2).sum(axis=1) <= _REACH * self._radius
         positive = (theta[near] > 0).mean(axis=0)
-        straddles = np.minimum(positive, 1 - positive) >= _STRADDLES
+        straddles = np.minimum(positive, 1 - positive) >= STRADDLES
         self._kinks = np.flatnonzero(both & straddles)
         self._one_sided = np.flatnonzero(both & ~straddles)
         self._positive = positive > 0.5

@@ -14,7 +14,7 @@ import numpy as np
 
 from ganinfer.generators import sampling
 from ganinfer.generators.emulator import Basis, Coordinates
-from ganinfer.generators.local import Local
+from ganinfer.generators.local import STRADDLES, Local
 from ganinfer.generators.pools import Pool, pools
 from ganinfer.interfaces import (
     API_VERSION,
@@ -37,6 +37,8 @@ _AT_REST = 0.5
 _NEAREST, _FARTHEST = 4.0, 16.0
 #: so far that the noise of what is read there is this share of it.
 _NOISE = 0.25
+#: and by this much less, so often by parameter, along an axis that leads out of the prior.
+_LESS, _SHORTER = 0.7, 8
 #: With a smaller share of possible draws, walkers are kept where models are possible.
 _ENOUGH_POSSIBLE = 0.5
 #: A family that the model misses by fewer standard errors is not named.
@@ -142,14 +144,28 @@ class Matching:
         return drawn
 
     def _stretched(self, cloud: np.ndarray, chosen: np.ndarray, factor: float) -> np.ndarray:
-        """``chosen`` moved away from the cloud's middle by ``factor``, or by less where that would leave the prior."""
-        coordinates = Coordinates.of_cloud(self._parameters, cloud)
-        x, moved, outside = coordinates.encode(chosen), chosen.copy(), np.ones(len(chosen), dtype=bool)
-        for nearer in (1.0, 0.5, 0.25):
-            there = coordinates.decode(max(nearer * factor, 1.0) * x)
-            inside = outside & np.isfinite(self._parameters.log_prior(there))
-            moved[inside] = there[inside]
-            outside &= ~inside
+        """``chosen`` moved away from the cloud's middle by ``factor`` along each of its axes.
+
+        By less along those that would lead out of the prior, or to the side of zero where the cloud is not: what lies
+        there says nothing of this one.
+        """
+        coordinates, parameters = Coordinates.of_cloud(self._parameters, cloud), self._parameters
+        low, high = _side(parameters, cloud)
+        x = coordinates.encode(chosen)
+        factors = np.full(x.shape, factor)
+        for _ in range(_SHORTER * len(parameters)):
+            moved = coordinates.decode(factors * x)
+            beyond = np.where(moved > high, 1.0, np.where(moved < low, -1.0, 0.0))
+            outside = np.flatnonzero(beyond.any(axis=1) | np.isneginf(np.asarray(parameters.log_prior(moved))))
+            if not len(outside):
+                return moved
+            # The axis that leads out most; over a border that is none of the bounds, the one that leads furthest.
+            steps = (factors * x)[outside]
+            known = beyond[outside].any(axis=1, keepdims=True)
+            push = np.where(known, steps * (beyond[outside] @ coordinates.axes), np.abs(steps))
+            longest = np.where(factors[outside] > 1, push, -np.inf).argmax(axis=1)
+            factors[outside, longest] = np.maximum(factors[outside, longest] * _LESS, 1.0)
+        moved[outside] = chosen[outside]
         return moved
 
     def _stretch(self, folds: Sequence[FoldResult]) -> float:
@@ -292,6 +308,16 @@ class Matching:
             },
             warnings=tuple(warnings),
         )
+
+
+def _side(parameters: Parameters, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (p,) of the prior, from zero on where the cloud lies to one side of it."""
+    low, high = np.array(parameters.bounds, dtype=float).T.copy()
+    positive = (cloud > 0).mean(axis=0)
+    both = (low < 0) & (high > 0)
+    low[both & (positive > 1 - STRADDLES)] = 0.0
+    high[both & (positive < STRADDLES)] = 0.0
+    return low, high
 
 
 def _by_name(prefix: str, parameters: Parameters, values: np.ndarray) -> dict[str, float]:
