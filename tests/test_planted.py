@@ -11,7 +11,18 @@ from scipy.stats import norm
 from ganinfer.experiment import loads
 from ganinfer.generators.emulator import Basis, fit
 from ganinfer.generators.linkage import Linkage, linkage_inflation
-from tests.verification import accuracy, adequacy, bottlenecks, coverage, intervals, leak, planted, records, widths
+from tests.verification import (
+    accuracy,
+    adequacy,
+    bottlenecks,
+    coverage,
+    intervals,
+    leak,
+    planted,
+    records,
+    replicates,
+    widths,
+)
 
 
 def linked_windows():
@@ -252,3 +263,35 @@ def test_runs_of_their_own_are_made_once_whatever_the_machine(monkeypatch, tmp_p
     assert made == [0, 1, 2, 3]
     assert [r["prior"]["parameters"]["a"]["rank"] for r in rows] == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert coverage.judged_around_prior(rows) == {"sets": 4, "held": 3, "of": 4, "passed": False}
+
+
+@pytest.mark.parametrize(
+    ("scatter", "said", "passed"),
+    [(0.3, 0.3, True), (0.3, 0.43, True), (0.3, 0.5, False), (0.42, 0.25, False), (0.8, 0.8, False)],
+)
+def test_replicates_are_to_scatter_little_and_as_they_say(scatter, said, passed):
+    """Estimates of two parameters, each at a middle and as far to both sides of it in turn."""
+    sd = {"a": 2.0, "b": 10.0}
+    sides = np.resize([1.0, -1.0], 10) * scatter * np.sqrt(0.9)
+    fits = [
+        {"estimate": {n: 50 + side * sd[n] for n in sd}, "sd": sd, "monte_carlo": dict.fromkeys(sd, said)}
+        for side in sides
+    ]
+    found = replicates.judged(fits)
+    assert found["together"] == pytest.approx(scatter)
+    assert found["spread"]["a"] == pytest.approx(found["spread"]["b"])
+    assert found["passed"] == passed
+
+
+def test_one_parameter_that_scatters_more_is_too_much():
+    fits = [
+        {
+            "estimate": {"a": 50.0 + a, "b": 50.0 + 0.1 * a},
+            "sd": {"a": 1.0, "b": 1.0},
+            "monte_carlo": {"a": 0.5, "b": 0.3},
+        }
+        for a in np.resize([0.55, -0.55], 10)
+    ]
+    found = replicates.judged(fits)
+    assert found["together"] < 0.5 < found["spread"]["a"]
+    assert not found["passed"]
