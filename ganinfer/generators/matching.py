@@ -312,7 +312,7 @@ class Matching:
 
 def _side(parameters: Parameters, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bounds (p,) of the prior, from zero on where the cloud lies to one side of it."""
-    low, high = np.array(parameters.bounds, dtype=float).T.copy()
+    low, high = np.array(parameters.bounds, dtype=float).T
     positive = (cloud > 0).mean(axis=0)
     both = (low < 0) & (high > 0)
     low[both & (positive > 1 - STRADDLES)] = 0.0

@@ -14,6 +14,8 @@ from ganinfer.progress import make as make_progress
 from tests.verification import intervals, records
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+#: Of a run with these only the posterior is looked at.
+POSTERIOR_ONLY = ("execution.executor=process", "second_opinion.bootstraps=0", "adequacy.windows=0")
 _BOOTSTRAPS = 4_000
 #: Data sets that the rule asks for, and standard errors of a mean error that it allows: with ten data sets and five
 #: parameters one case in a hundred has more where nothing is wrong.

@@ -23,8 +23,6 @@ from ganinfer import storage
 from tests.verification import accuracy, records
 
 FOLDER = records.ROOT / ".bench" / "verification" / "replicates"
-#: Of these runs only the posterior is looked at.
-NO_MORE = ("execution.executor=process", "second_opinion.bootstraps=0", "adequacy.windows=0")
 MOST, WITHIN = 0.5, 1.5
 
 
@@ -35,7 +33,7 @@ def replicated(name: str, runs: int) -> list[dict[str, Any]]:
     for seed in range(1, runs + 1):
         if seed not in done:
             output = FOLDER / name / f"run-{seed:02d}"
-            accuracy.finish(name, NO_MORE, output, seed)
+            accuracy.finish(name, accuracy.POSTERIOR_ONLY, output, seed)
             records.add(path, name, recorded(output, seed))
     return [r for r in records.read(path) if r["seed"] <= runs]
 

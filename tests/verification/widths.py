@@ -20,8 +20,6 @@ from tests.verification import accuracy, records
 
 RECORD = records.FOLDER / "widths.json"
 FOLDER = records.ROOT / ".bench" / "verification"
-#: Of these runs only the posterior is looked at.
-NO_MORE = ("execution.executor=process", "second_opinion.bootstraps=0", "adequacy.windows=0")
 WINDOWS = (500, 2_000, 8_000)
 WIDEST, SLOPES = 1.3, (-0.6, -0.4)
 #: Parameters whose widths are followed. The others lean on their bounds, or on ridges, with few windows.
@@ -35,7 +33,7 @@ def fits(name: str, windows: int) -> list[dict[str, Any]]:
     done = {r["seed"] for r in records.read(path)}
     for seed in accuracy.CASES[case].seeds:
         if seed not in done:
-            records.add(path, case, accuracy.run_one(case, seed, FOLDER, NO_MORE))
+            records.add(path, case, accuracy.run_one(case, seed, FOLDER, accuracy.POSTERIOR_ONLY))
     return records.read(path)
 
 
