@@ -24,7 +24,15 @@ from ganinfer.second_opinion import ours
 from ganinfer.second_opinion import spectra as counting
 from ganinfer.second_opinion.asking import OpinionSettings, _apart, _check_time
 from ganinfer.second_opinion.fitting import Fit, OpinionError
-from ganinfer.second_opinion.likelihood import Around, Coordinates, Job, Likelihood, deviance_residuals, sandwich
+from ganinfer.second_opinion.likelihood import (
+    Around,
+    Coordinates,
+    Job,
+    Likelihood,
+    deviance_residuals,
+    deviance_slopes,
+    sandwich,
+)
 from ganinfer.simulation import Setup
 from ganinfer.windows import Window
 from tests import run_folder
@@ -244,6 +252,14 @@ def test_squared_residuals_are_twice_what_is_lost_of_the_poisson_likelihood():
     np.testing.assert_array_equal(np.sign(found), [-1, -1, 1, 0])
 
 
+def test_residuals_have_the_slopes_that_are_said():
+    observed, expected = np.array([0.0, 3.0, 40.0, 7.0, 1.0]), np.array([0.5, 5.0, 33.0, 7.0, 1e-3])
+    steps = 1e-6 * expected
+    numerical = deviance_residuals(observed, expected + steps) - deviance_residuals(observed, expected - steps)
+    found = deviance_slopes(observed, expected, deviance_residuals(observed, expected))
+    np.testing.assert_allclose(found, numerical / (2 * steps), rtol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def fitted(many):
     found = counted(many)
@@ -335,25 +351,72 @@ def test_what_goes_with_an_estimate_at_a_bound_is_told():
     assert fit.leans_on.tolist() == [-1, -1]
 
 
+class Linear(Likelihood):
+    """A Poisson model of the ``slopes`` (c, p): ``level`` sites a cell in the middle of the coordinates' range.
+
+    What the ``kink`` th parameter does below the middle is told by the other ``below`` (c,).
+    """
+
+    def __init__(self, observed, slopes, level=100.0, kink=None, below=None):
+        self.observed, self._slopes, self._level, self._kink, self._below = observed, slopes, level, kink, below
+        size = slopes.shape[1]
+        self.coordinates = Coordinates(np.tile([[-1.0, 1.0]], (size, 1)))
+
+    def of(self, counts):
+        return counts
+
+    def expected(self, x):
+        moved = x - 1.5
+        found = self._level + self._slopes @ moved
+        if self._kink is not None:
+            found = found + (self._below - self._slopes[:, self._kink]) * min(moved[self._kink], 0)
+        return np.maximum(found, 1e-9)
+
+
 def test_what_is_at_a_bound_leaves_the_others_free():
-    """The maximum of a linear Poisson model whose first parameter would leave its bounds, beside a general search."""
+    """The maximum of a model whose first parameter would leave its bounds, beside a general search."""
     from scipy.optimize import minimize
 
-    rng = np.random.default_rng(1)
-    slopes = rng.normal(size=(30, 2)) * 40
-
-    class Linear(Likelihood):
-        def __init__(self):
-            self.observed = np.maximum(100 + slopes @ [-0.05, 0.3], 1)
-
-        def expected(self, x):
-            return np.maximum(100 + slopes @ (x - np.array([1.0, 1.5])), 1e-9)
-
-    fit = Linear()
-    found = fit.refine(Around(np.array([1.2, 1.4]), fit.expected(np.array([1.2, 1.4])), slopes))
+    slopes = np.random.default_rng(1).normal(size=(30, 2)) * 40
+    fit = Linear(np.maximum(100 + slopes @ [-0.55, 0.3], 1), slopes)
+    found = fit.refine(fit.around(np.array([1.2, 1.4])))
     wanted = minimize(lambda x: (fit.residuals(x) ** 2).sum(), [1.1, 1.6], bounds=[(1, 2)] * 2).x
     assert wanted[0] == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def test_a_refinement_of_sparse_cells_ends_at_the_maximum():
+    """With less than a site in a cell, where residuals are far from normal, hardly any log likelihood is left over."""
+    from scipy.optimize import minimize
+
+    rng, lost = np.random.default_rng(2), []
+    slopes = 0.6 * rng.uniform(-1, 1, size=(400, 3)) * np.array([1.0, 1.0, 0.5])
+    for seed in range(5):
+        observed = np.random.default_rng(seed).poisson(0.8 + slopes @ [0.2, -0.2, 0.3]).astype(float)
+        fit = Linear(observed, slopes, level=0.8)
+        found = fit.refine(fit.around(np.full(3, 1.5)))
+        best = minimize(lambda x, f=fit: -f.log_likelihood(x), found, bounds=[(1, 2)] * 3, tol=1e-10)
+        lost.append(-best.fun - fit.log_likelihood(found))
+    assert np.mean(lost) < 0.02
+
+
+def test_a_refit_crosses_a_zero_that_the_fit_lies_at():
+    """Migration that turns round: from the kink, each side is searched, and the better one counts."""
+    rng = np.random.default_rng(3)
+    slopes, below = rng.normal(size=(40, 2)) * 40, rng.normal(size=40) * 40
+    fit = Linear(np.full(40, 100.0), slopes, kink=1, below=below)
+    at = fit.around(np.array([1.5, 1.5]))
+    boxes = fit.sides(at)
+    assert [box(np.array([1.2, 1.2])).tolist() for box in boxes] == [[1.5, 1.5], [1.5, 1.2], [1.2, 1.5], [1.2, 1.2]]
+    sides = [fit.around(box(at.x), box) for box in boxes]
+    for x in ([1.52, 1.58], [1.47, 1.42], [1.5, 1.5]):
+        cells = fit.expected(np.array(x))
+        ends = [fit.refine(side, cells) for side in sides]
+        best = min(ends, key=lambda end: (fit.residuals(end, cells) ** 2).sum())
+        np.testing.assert_allclose(best, x, atol=2e-3)
+    # One side alone stays where it is, and far from the kink there is one.
+    assert fit.refine(sides[0], fit.expected(np.array([1.5, 1.42])))[1] == pytest.approx(1.5)
+    assert len(fit.sides(fit.around(np.array([1.9, 1.9])))) == 1
 
 
 def test_broken_constraints_are_impossible():

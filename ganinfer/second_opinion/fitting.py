@@ -48,9 +48,20 @@ class Fit:
         best = max(self.starts, key=lambda found: found.log_likelihood)
         if not np.isfinite(best.log_likelihood):
             raise OpinionError(f"none of {len(draws)} starts of {PROGRAM} found a model that is possible")
-        self.x = self.likelihood.refine(self.likelihood.around(best.x))
-        self.around = self.likelihood.around(self.x)
+        self.sides = self._sides(best.x)
+        self.around = max(self.sides, key=lambda around: self.likelihood.log_likelihood(around.x))
+        self.x = self.around.x
         self.log_likelihood = self.likelihood.log_likelihood(self.x)
+
+    def _sides(self, x: np.ndarray) -> list[Around]:
+        """The maximum next to ``x``, or those of all sides of the zeros that are close to it, with derivatives."""
+        likelihood = self.likelihood
+        found = likelihood.around(likelihood.refine(likelihood.around(x)))
+        boxes = likelihood.sides(found)
+        if not boxes[1:]:
+            return [found]
+        ends = [likelihood.refine(likelihood.around(box(found.x), box)) for box in boxes]
+        return [likelihood.around(x, box) for x, box in zip(ends, boxes, strict=True)]
 
     @property
     def estimate(self) -> np.ndarray:
@@ -75,7 +86,7 @@ class Fit:
     def again(self, counts: Sequence[np.ndarray], executor: Executor) -> np.ndarray:
         """Estimates (b, p) of bootstrap data sets."""
         parts = np.array_split(np.arange(len(counts)), min(len(counts), 4 * executor.num_workers))
-        items = [Again(self.job, self.around, [counts[i] for i in part]) for part in parts]
+        items = [Again(self.job, self.sides, [counts[i] for i in part]) for part in parts]
         return np.concatenate(list(ordered(executor.run(refitted, items))))
 
     @property

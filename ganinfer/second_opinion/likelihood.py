@@ -30,6 +30,9 @@ _IMPOSSIBLE = 1e3
 _SHORT, _SHORT_OF_MANY = 0.03, 0.1
 _MAX_STEPS = 15
 _ROUND_OFF = 1e-9
+#: Closer to zero than so many standard deviations (Fisher information; linkage about doubles them), an estimate whose
+#: bounds lie to both sides of it is looked for on either: a migration that turns round has a kink there.
+_CLOSE_TO_ZERO = 6.0
 #: Searches from afar end where a step gains or moves less than this share; the best goes on.
 _ENOUGH, _NEAR = 1e-5, 1e-4
 _MAX_EVALUATIONS = 60
@@ -81,6 +84,28 @@ class Job:
         return int(self.used.sum()) == self.used.size - 2
 
 
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Bounds ``low`` and ``high`` of coordinates, (p,) or one for all."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+    def halves(self, zero: np.ndarray, i: int) -> tuple[Box, Box]:
+        """What is above and what is below the value that ``zero`` (p,) has at ``i``."""
+        low, high = (np.broadcast_to(end, zero.shape) for end in (self.low, self.high))
+        at = np.arange(len(zero)) == i
+        return Box(np.where(at, zero, low), high), Box(low, np.where(at, zero, high))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The point of the box that is next to another one."""
+        return np.clip(x, self.low, self.high)
+
+
+#: All values of all coordinates.
+_WHOLE = Box(np.array(1.0), np.array(2.0))
+
+
 class Coordinates:
     """Parameters in [1, 2]: the logarithm where a parameter can't be 0 or less, stretched to its bounds.
 
@@ -91,6 +116,9 @@ class Coordinates:
         self._logarithmic = bounds[:, 0] > 0
         ends = self._transformed(bounds.T)
         self._low, self._range = ends[0], ends[1] - ends[0]
+        #: Those (p,) bool that have 0 inside their bounds, and where that is.
+        self.both_signs = (bounds[:, 0] < 0) & (bounds[:, 1] > 0)
+        self.zero = self.encode(np.where(self._logarithmic, bounds[:, 0], 0.0))
 
     def _transformed(self, vectors: np.ndarray) -> np.ndarray:
         return np.where(self._logarithmic, np.log(np.where(self._logarithmic, vectors, 1.0)), vectors)
@@ -109,6 +137,15 @@ def deviance_residuals(observed: np.ndarray, expected: np.ndarray) -> np.ndarray
     ratio = np.where(observed > 0, observed, 1.0) / expected
     logarithm = np.where(observed > 0, observed * np.log(ratio), 0.0)
     return np.sign(observed - expected) * np.sqrt(2 * np.maximum(expected - observed + logarithm, 0.0))
+
+
+def deviance_slopes(observed: np.ndarray, expected: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    """Derivatives of :func:`deviance_residuals` by what is expected.
+
+    The usual -1 / sqrt(expected) holds where the two are close, but in sparse cells it leads beside the maximum.
+    """
+    close = np.abs(residuals) < _ROUND_OFF**0.5
+    return np.where(close, -1 / np.sqrt(expected), (1 - observed / expected) / np.where(close, 1.0, residuals))
 
 
 class Likelihood:
@@ -189,41 +226,53 @@ class Likelihood:
         )
         return np.asarray(found.x)
 
-    def around(self, x: np.ndarray) -> Around:
-        """What is expected at ``x``, with derivatives, one-sided, away from the nearer bound.
+    def around(self, x: np.ndarray, box: Box = _WHOLE) -> Around:
+        """What is expected at ``x``, with derivatives, one-sided, away from the nearer bound of ``box``.
 
         Raises ``ValueError`` where the model is impossible there, or to both sides.
         """
-        here = self.expected(x)
-        slopes = np.stack([self._slope(x, here, i) for i in range(len(x))], axis=1)
-        return Around(x, np.maximum(here, 1e-12), slopes)
+        here, upwards = self.expected(x), x < (box.low + box.high) / 2
+        slopes = np.stack([self._slope(x, here, i, bool(upwards[i])) for i in range(len(x))], axis=1)
+        return Around(x, np.maximum(here, 1e-12), slopes, box)
 
-    def _slope(self, x: np.ndarray, here: np.ndarray, i: int) -> np.ndarray:
+    def _slope(self, x: np.ndarray, here: np.ndarray, i: int, upwards: bool) -> np.ndarray:
         step = np.zeros(len(x))
-        step[i] = _STEP if x[i] < 1.5 else -_STEP
+        step[i] = _STEP if upwards else -_STEP
         try:
             return (self.expected(x + step) - here) / step[i]
         except ValueError:  # over a border that is none of the bounds
             return (here - self.expected(x - step)) / step[i]
 
+    def sides(self, around: Around) -> list[Box]:
+        """The boxes next to a point, each on one side of every zero that is close."""
+        spread = np.sqrt(np.diag(np.linalg.pinv(around.information, rcond=1e-12, hermitian=True)))
+        away = around.x - self.coordinates.zero
+        close = np.flatnonzero(self.coordinates.both_signs & (np.abs(away) < _CLOSE_TO_ZERO * spread))
+        found = [around.box]
+        for i in close:
+            found = [half for box in found for half in box.halves(self.coordinates.zero, int(i))]
+        return found
+
     def refine(self, around: Around, observed: np.ndarray | None = None, short: float = _SHORT) -> np.ndarray:
         """The maximum close to a point, for spectra that take moments long: Gauss-Newton with one set of derivatives.
 
-        They are corrected by what every step shows (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6). It ends with
-        a step that is ``short``. ``observed`` (c,): other cells than the job's.
+        They are corrected by what every step shows (Broyden 1965, doi:10.1090/S0025-5718-1965-0198670-6). It stays in
+        the box that ``around`` is of, and ends where the whole step is ``short``. ``observed`` (c,): other cells than
+        the job's.
         """
         from scipy.optimize import lsq_linear
 
         cells = self.observed if observed is None else observed
-        x, share = around.x, 1.0
-        residuals, slopes = deviance_residuals(cells, around.expected), -around.slopes / around.root[:, None]
+        x, share, box = around.x, 1.0, around.box
+        residuals = deviance_residuals(cells, around.expected)
+        slopes = deviance_slopes(cells, around.expected, residuals)[:, None] * around.slopes
         for _ in range(_MAX_STEPS):
             # Bounded, so that what stands at a bound leaves the others free.
-            found = lsq_linear(slopes, -residuals, bounds=(1.0 - x - _ROUND_OFF, 2.0 - x + _ROUND_OFF))
-            trial = np.clip(x + share * found.x, 1.0, 2.0)
+            found = lsq_linear(slopes, -residuals, bounds=(box.low - x - _ROUND_OFF, box.high - x + _ROUND_OFF))
+            whole = float(np.linalg.norm(slopes @ found.x))
+            trial = np.clip(x + share * found.x, box.low, box.high)
             step = trial - x
-            moved = float(np.linalg.norm(slopes @ step))
-            if moved == 0:
+            if not step.any():
                 break
             after = self.residuals(trial, cells)
             if after[0] != _IMPOSSIBLE:
@@ -232,23 +281,22 @@ class Likelihood:
                 x, residuals, share = trial, after, min(1.0, 2 * share)
             else:
                 share /= 2
-            if moved < short:
+            if whole < short:
                 break
         return x
 
 
 @dataclass(frozen=True, eq=False)
 class Around:
-    """A point ``x`` (p,) of coordinates, the sites ``expected`` (c,) there, and their derivatives ``slopes`` (c, p)."""
+    """A point ``x`` (p,) of coordinates, the sites ``expected`` (c,) there, and their derivatives ``slopes`` (c, p).
+
+    In the ``box`` that the point lies in: over its bounds derivatives may be others.
+    """
 
     x: np.ndarray
     expected: np.ndarray
     slopes: np.ndarray
-
-    @property
-    def root(self) -> np.ndarray:
-        """Standard deviation (c,) of the sites of each cell."""
-        return np.sqrt(self.expected)
+    box: Box = _WHOLE
 
     @property
     def information(self) -> np.ndarray:
@@ -285,17 +333,25 @@ def searched(start: Start) -> Found:
 
 @dataclass(frozen=True, eq=False)
 class Again:
-    """Fits of other spectra like that of the job, each ``counts`` of its shape, from ``around`` its own maximum."""
+    """Fits of other spectra like that of the job, each ``counts`` of its shape.
+
+    From ``sides``: the job's own maximum, and where a zero is close, that of every side of it.
+    """
 
     job: Job
-    around: Around
+    sides: Sequence[Around]
     counts: Sequence[np.ndarray]
 
 
 def refitted(again: Again) -> np.ndarray:
     """Vectors (k, p) of the parameters, and what is misidentified; what a worker makes of a part of a bootstrap."""
     likelihood = Likelihood(again.job)
-    found = [likelihood.refine(again.around, likelihood.of(counts), _SHORT_OF_MANY) for counts in again.counts]
+    found = []
+    for counts in again.counts:
+        cells = likelihood.of(counts)
+        ends = [likelihood.refine(around, cells, _SHORT_OF_MANY) for around in again.sides]
+        lost = [float((likelihood.residuals(x, cells) ** 2).sum()) for x in ends] if ends[1:] else [0.0]
+        found.append(ends[int(np.argmin(lost))])
     return np.stack([likelihood.coordinates.decode(x) for x in found])
 
 
