@@ -410,13 +410,30 @@ def test_a_refit_crosses_a_zero_that_the_fit_lies_at():
     assert [box(np.array([1.2, 1.2])).tolist() for box in boxes] == [[1.5, 1.5], [1.5, 1.2], [1.2, 1.5], [1.2, 1.2]]
     sides = [fit.around(box(at.x), box) for box in boxes]
     for x in ([1.52, 1.58], [1.47, 1.42], [1.5, 1.5]):
-        cells = fit.expected(np.array(x))
-        ends = [fit.refine(side, cells) for side in sides]
-        best = min(ends, key=lambda end: (fit.residuals(end, cells) ** 2).sum())
-        np.testing.assert_allclose(best, x, atol=2e-3)
+        np.testing.assert_allclose(fit.refit(sides, fit.expected(np.array(x))), x, atol=2e-3)
     # One side alone stays where it is, and far from the kink there is one.
-    assert fit.refine(sides[0], fit.expected(np.array([1.5, 1.42])))[1] == pytest.approx(1.5)
+    assert fit.refit(sides[:1], fit.expected(np.array([1.5, 1.42])))[1] == pytest.approx(1.5)
     assert len(fit.sides(fit.around(np.array([1.9, 1.9])))) == 1
+
+
+class OneSided(Linear):
+    def expected(self, x):
+        if x[1] <= 1.5:
+            raise ValueError("impossible")
+        return super().expected(x)
+
+
+@pytest.mark.parametrize(("model", "second"), [(Linear, {1.5, 2.0}), (OneSided, {2.0})])
+def test_a_fit_close_to_zero_has_a_side_for_every_sign_that_is_possible(model, second):
+    rng = np.random.default_rng(3)
+    slopes, below = rng.normal(size=(40, 2)) * 40, rng.normal(size=40) * 40
+    fit = object.__new__(Fit)
+    fit.likelihood = model(np.full(40, 100.0), slopes, kink=1, below=below)
+    fit.likelihood.observed = fit.likelihood.expected(np.array([1.5, 1.53]))
+    sides = fit._sides(np.array([1.5, 1.52]))
+    assert {side.box.high[1] for side in sides} == second
+    best = max(sides, key=lambda side: fit.likelihood.log_likelihood(side.x))
+    np.testing.assert_allclose(best.x, [1.5, 1.53], atol=2e-3)
 
 
 def test_broken_constraints_are_impossible():

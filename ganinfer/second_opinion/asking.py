@@ -26,7 +26,7 @@ from ganinfer.simulation import simulator
 DISTRIBUTION, EXTRA = "moments-popgen", "sfs"
 _STARTS = 3
 #: Steps that a search from afar and a refinement take, about.
-_STEPS_OF_A_SEARCH, _STEPS_OF_A_REFINEMENT = 12, 6
+_STEPS_OF_A_SEARCH, _STEPS_OF_A_REFINEMENT = 12, 4
 #: Starts whose log likelihoods are this close have reached the same maximum.
 _SAME = 2.0
 #: Fewer groups of blocks in a fold say too little of how a spectrum scatters.
@@ -170,10 +170,10 @@ def _check_time(job: Job, draws: np.ndarray, settings: OpinionSettings, num_work
             likelihood.residuals(likelihood.encode(theta))
             slowest = max(slowest, time.monotonic() - begun)
         taken.append(slowest)
-    slopes = draws.shape[1] + 1
+    slopes, fits = draws.shape[1] + 1, 2 if likelihood.coordinates.both_signs.any() else 1
     rounds = -(-_STARTS // num_workers)
     searches = taken[0] * _STEPS_OF_A_SEARCH * slopes * rounds
-    rest = taken[1] * (3 * slopes + _STEPS_OF_A_REFINEMENT * settings.bootstraps / num_workers)
+    rest = fits * taken[1] * (3 * slopes + _STEPS_OF_A_REFINEMENT * settings.bootstraps / num_workers)
     minutes = (searches + rest) / 60
     if minutes > settings.minutes:
         raise OpinionError(

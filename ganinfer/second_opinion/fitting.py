@@ -58,10 +58,14 @@ class Fit:
         likelihood = self.likelihood
         found = likelihood.around(likelihood.refine(likelihood.around(x)))
         boxes = likelihood.sides(found)
-        if not boxes[1:]:
-            return [found]
-        ends = [likelihood.refine(likelihood.around(box(found.x), box)) for box in boxes]
-        return [likelihood.around(x, box) for x, box in zip(ends, boxes, strict=True)]
+        ends = []
+        for box in boxes if boxes[1:] else []:
+            try:
+                end = likelihood.refine(likelihood.around(box(found.x), box))
+                ends.append(likelihood.around(end, box))
+            except ValueError:  # no model is possible on that side of zero
+                continue
+        return ends or [found]
 
     @property
     def estimate(self) -> np.ndarray:

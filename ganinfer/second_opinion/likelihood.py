@@ -285,6 +285,11 @@ class Likelihood:
                 break
         return x
 
+    def refit(self, sides: Sequence[Around], observed: np.ndarray) -> np.ndarray:
+        """The maximum (p,) for other cells ``observed`` (c,), the best of those found from each of the ``sides``."""
+        ends = [self.refine(around, observed, _SHORT_OF_MANY) for around in sides]
+        return min(ends, key=lambda x: float((self.residuals(x, observed) ** 2).sum())) if ends[1:] else ends[0]
+
 
 @dataclass(frozen=True, eq=False)
 class Around:
@@ -346,12 +351,7 @@ class Again:
 def refitted(again: Again) -> np.ndarray:
     """Vectors (k, p) of the parameters, and what is misidentified; what a worker makes of a part of a bootstrap."""
     likelihood = Likelihood(again.job)
-    found = []
-    for counts in again.counts:
-        cells = likelihood.of(counts)
-        ends = [likelihood.refine(around, cells, _SHORT_OF_MANY) for around in again.sides]
-        lost = [float((likelihood.residuals(x, cells) ** 2).sum()) for x in ends] if ends[1:] else [0.0]
-        found.append(ends[int(np.argmin(lost))])
+    found = [likelihood.refit(again.sides, likelihood.of(counts)) for counts in again.counts]
     return np.stack([likelihood.coordinates.decode(x) for x in found])
 
 
