@@ -32,6 +32,7 @@ from ganinfer.second_opinion.likelihood import (
     deviance_residuals,
     deviance_slopes,
     sandwich,
+    without_idle_pulses,
 )
 from ganinfer.simulation import Setup
 from ganinfer.windows import Window
@@ -446,6 +447,24 @@ def test_broken_constraints_are_impossible():
         likelihood.expected(likelihood.encode(theta))
     theta[:2] = 8_000, 5_000
     assert np.isfinite(likelihood.expected(likelihood.encode(theta))).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_a_pulse_that_moves_nobody_is_left_out_and_changes_nothing(share):
+    pulsing = setup()
+    pulses = [("A", "B", share), ("B", "A", 0.0)]
+    lines = [f"- {{sources: [{a}], dest: {b}, time: 900, proportions: [{s}]}}" for a, b, s in pulses]
+    pulsing.options["model"] = {"file": "m.yaml", "text": MODEL + "\n".join(["pulses:", *lines]) + "\n"}
+    job = Job(pulsing, ("A", "B"), np.ones((7, 5)), np.ones((7, 5), dtype=bool), 1e6, False, False)
+    job.used.flat[[0, -1]] = False
+    likelihood = Likelihood(job)
+    theta = np.array([5_000.0, 8_000, 9_000, 2_000, 1e-8])
+    graph = likelihood._simulator.graph(likelihood.parameters.named(theta))
+    less = without_idle_pulses(graph)
+    assert [pulse.proportions for pulse in less.pulses] == [[share]] * (share > 0)
+    assert len(graph.pulses) == 2  # the model itself stays as it is
+    whole = moments.Demes.SFS(graph, ["A", "B"], [20, 20], unsampled_n=20, u=5e-8 * 1e6).project([6, 4])
+    np.testing.assert_allclose(likelihood.expected(likelihood.encode(theta)), whole.data[job.used], rtol=1e-4)
 
 
 def test_few_chromosomes_are_computed_as_many():
