@@ -46,7 +46,7 @@ bench: $(STAMP) ## Benchmarks, ratios within one run
 	$(BIN)/python -m tests.bench
 
 # One that fails does not keep the others from being made.
-VERIFICATION = .theory .leak "" .coverage .replicates .nuisance .opinions .bottlenecks .widths .planted '.adequacy --full 5'
+VERIFICATION = .theory .leak "" .coverage .replicates .nuisance .opinions .bottlenecks .whole_sequences .widths .planted '.adequacy --full 5'
 verify: $(STAMP) ## Long statistical verification, resumable
 	@failed=; for part in $(VERIFICATION); do \
 	  $(BIN)/python -m tests.verification$$part || failed="$$failed tests.verification$$part"; \

@@ -6,6 +6,7 @@
     python -m tests.verification.nuisance             a rate known to 10 %, recombination's scale
     python -m tests.verification.opinions             moments and we on data of known truth
     python -m tests.verification.bottlenecks          ten bottlenecks on one chromosome
+    python -m tests.verification.whole_sequences      whole sequences of 100 Mb around the solution of one of them
     python -m tests.verification.widths               widths of posteriors by the number of windows
     python -m tests.verification.planted              coverage with faults planted, which have to be found
     python -m tests.verification.adequacy             wrong models, and how often they are flagged
