@@ -10,6 +10,8 @@ import pytest
 from ganinfer import runner
 from ganinfer.runner import replicating
 from ganinfer.runner.assembling import RunError
+from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.finished import is_finished
 from tests.test_runner import tiny
 
 pytestmark = pytest.mark.slow
@@ -75,11 +77,29 @@ def test_one_that_ended_early_is_told(twice, tmp_path):
 
 
 def test_more_replicates_go_on(twice):
+    """Those that have finished, the run itself among them, are left as they are; what was said of them is not."""
     before = json.loads((twice / "replicates.json").read_text())["parameters"]["Ne"]["estimates"]
+    said = replicating.warned(json.loads((twice / "replicates.json").read_text()))
+    answers = [twice / "result.json", twice / "replicates" / "02" / "result.json"]
+    written = [path.stat().st_mtime_ns for path in answers]
     runner.run(tiny(), twice, resume=True, replicates=3)
+    assert [path.stat().st_mtime_ns for path in answers] == written
+    warnings = json.loads((twice / "warnings.json").read_text())["warnings"]
+    now = replicating.warned(json.loads((twice / "replicates.json").read_text()))
+    assert [s for s in warnings if s in (*said, *now)] == now
     found = json.loads((twice / "replicates.json").read_text())
     assert found["runs"] == 3
     assert found["parameters"]["Ne"]["estimates"][:2] == before
+
+
+def test_a_run_that_was_given_more_and_stopped_has_not_finished(twice):
+    """It has the answer of the smaller budget, which is not to be taken for that of the larger one."""
+    complete, richer = (completed(tiny(*changes)) for changes in ((), ("budget.simulated_windows=900",)))
+    assert is_finished(twice, complete)
+    assert not is_finished(twice, richer)
+    (twice / "experiment.yaml").write_text(dump_yaml(richer))  # as a run that goes on does first of all
+    assert not is_finished(twice, richer)
+    (twice / "experiment.yaml").write_text(dump_yaml(complete))
 
 
 def test_replicates_are_of_one_scenario(tmp_path):

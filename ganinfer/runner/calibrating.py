@@ -22,6 +22,7 @@ from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, inferring, parts, rounds, summing_up
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.finished import EXPERIMENT
 from ganinfer.runner.refusing import check_gives_posterior, refuse
 from ganinfer.runner.summing_up import ABOUT, FULL, POOL, PRIOR, SHARED
 
@@ -95,9 +96,9 @@ def _as_run(experiment: Experiment, output: Path, seed: int | None, scenario: st
     if experiment.kind != "windows":
         raise RunError("calibrate is for windows; a comparison of tables of SNPs is calibrated as it is made")
     check_gives_posterior(experiment, "whose coverage could be found; take matching")
-    made = (output / parts.EXPERIMENT).exists()
+    made = (output / EXPERIMENT).exists()
     if seed is None and made:
-        seed = loads((output / parts.EXPERIMENT).read_text(), output, parts.EXPERIMENT).seed
+        seed = loads((output / EXPERIMENT).read_text(), output, EXPERIMENT).seed
     if seed is not None:
         experiment = experiment.model_copy(update={"seed": seed})
     if (output / parts.WANTED).exists():

@@ -14,9 +14,10 @@ from ganinfer.experiment import Experiment
 from ganinfer.progress import Progress
 from ganinfer.runner import inferring, recording
 from ganinfer.runner.completing import dump_yaml
+from ganinfer.runner.finished import EXPERIMENT
 
-#: The experiment of a run in its folder, and which scenario a run on windows was asked for (``null``: all of them).
-EXPERIMENT, WANTED = "experiment.yaml", "wanted.json"
+#: Which scenario a run on windows was asked for (``null``: all of them).
+WANTED = "wanted.json"
 
 
 def infer(

@@ -17,7 +17,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling, judging, opinions, results, rounds, summing_up
+from ganinfer.runner import assembling, finished, judging, opinions, results, rounds, summing_up
 
 History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
@@ -311,7 +311,8 @@ def finish(
     posterior = info.posterior if info.posterior is not None else info.estimate[None, :]
     if info.posterior is not None:
         folder.write_table("posterior.parquet", {name: posterior[:, i] for i, name in enumerate(names)})
-    storage.remove(folder.path / "replicates.json")  # of the answer before, where there was one
+    for name in ("replicates.json", finished.JSON):  # of the answer before, where there was one
+        storage.remove(folder.path / name)
     summing_up.forget(folder, posterior, experiment.level)
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
@@ -347,6 +348,7 @@ def finish(
     write_report(folder, tracker)
     if len(tracker.warnings) > said:  # of what was sent last
         _write_warnings(info, folder, tracker)
+    finished.mark(folder)
 
 
 def _write_warnings(info: Info, folder: storage.RunFolder, tracker: tracking.Tracker) -> int:

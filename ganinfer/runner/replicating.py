@@ -15,7 +15,7 @@ from ganinfer.experiment import Experiment
 from ganinfer.parameters import Parameters
 from ganinfer.progress import Progress
 from ganinfer.runner import parts
-from ganinfer.runner.completing import dump_yaml
+from ganinfer.runner.finished import is_finished
 
 JSON, FOLDER = "replicates.json", "replicates"
 #: Estimates further apart than this, in standard deviations of their posteriors, disagree,
@@ -44,23 +44,16 @@ def replicate(
     for k in range(2, number + 1):
         path = folder.path / FOLDER / f"{k:02d}"
         paths.append(path)
-        if not _done(path, complete):
+        if not is_finished(path, complete):
             events.message(f"Replicate {k} of {number}")
             own = replace(problem, seed=randomness.simulator_seed(problem.seed, "replicate", k))
             parts.infer(experiment, complete, own, summary, path, folder.path, workers, events)
-    found = agreement(problem.parameters, paths)
+    found, before = agreement(problem.parameters, paths), folder.read_json("warnings.json")["warnings"]
+    past = warned(folder.read_json(JSON)) if (folder.path / JSON).exists() else []
+    folder.write_json("warnings.json", {"warnings": [*warned(found), *(s for s in before if s not in past)]})
     folder.write_json(JSON, found)
-    if said := warned(found):
-        before = folder.read_json("warnings.json")["warnings"]
-        folder.write_json("warnings.json", {"warnings": [*said, *before]})
     report.write_report(folder.path)
     return found
-
-
-def _done(path: Path, complete: Mapping[str, Any]) -> bool:
-    """Whether the run in ``path`` has finished with the budget that is given now."""
-    written = path / parts.EXPERIMENT
-    return (path / "result.json").exists() and written.read_text() == dump_yaml(complete)
 
 
 def agreement(parameters: Parameters, folders: Sequence[Path]) -> dict[str, Any]:

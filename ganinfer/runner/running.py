@@ -17,7 +17,8 @@ from ganinfer.progress import Progress, Silent
 from ganinfer.runner import assembling, comparing, contending, inferring, opinions, planning, recording, replicating
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
-from ganinfer.runner.parts import EXPERIMENT, WANTED
+from ganinfer.runner.finished import EXPERIMENT, is_finished
+from ganinfer.runner.parts import WANTED
 from ganinfer.runner.refusing import check_gives_posterior, refuse
 
 
@@ -69,10 +70,12 @@ def run(
         summary = inferring.data_summary(experiment, problem, real, unseen)
         folder.write_json("data.json", summary)
         title = problem.setup.title
-        tracker = recording.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
-        with recording.ended(tracker):
-            source = opinions.Source(real, experiment)
-            inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock, source=source)
+        # Of a run that has finished as it is asked now, more replicates may be wanted.
+        if replicates == 1 or not is_finished(folder.path, begun.complete):
+            tracker = recording.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
+            with recording.ended(tracker):
+                source = opinions.Source(real, experiment)
+                inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock, source=source)
         if replicates > 1:
             replicating.replicate(
                 experiment, begun.complete, problem, summary, folder, replicates, begun.workers, events
