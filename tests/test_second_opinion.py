@@ -244,6 +244,15 @@ def test_coordinates_go_from_one_to_two_and_back():
     np.testing.assert_allclose(coordinates.decode(coordinates.encode(draws)), draws, rtol=1e-10)
 
 
+@pytest.mark.parametrize("bounds", [(1_000, 100_000), (1_000, 30_000), (10, 10_000), (100, 50_000), (500, 20_000)])
+def test_bounds_are_inside_of_themselves(bounds):
+    """Over logarithms they come back with another last digit, and a fit that ends at one must be possible."""
+    known = Parameters((Parameter("N", *bounds),))
+    found = Coordinates(known.bounds).decode(np.array([[1.0], [2.0]]))
+    np.testing.assert_array_equal(found, known.bounds.T)
+    assert known.satisfies_constraints(found).all()
+
+
 def test_squared_residuals_are_twice_what_is_lost_of_the_poisson_likelihood():
     observed, expected = np.array([0.0, 3.0, 40.0, 7.0]), np.array([0.5, 5.0, 33.0, 7.0])
     found = deviance_residuals(observed, expected)
@@ -526,6 +535,8 @@ def test_a_fit_that_would_take_long_is_not_begun(fitted):
     _check_time(fit.job, draws, OpinionSettings(20, 0.9, minutes=10), 2)
     with pytest.raises(OpinionError, match=r"it would take about 0 minutes, since one spectrum of this model takes 0"):
         _check_time(fit.job, draws, OpinionSettings(20, 0.9, minutes=1e-6), 2)
+    with pytest.raises(OpinionError, match=r"take about 1\d minutes, .* and one estimate of ours 60.0 s"):
+        _check_time(fit.job, draws, OpinionSettings(20, 0.9, minutes=10, step=60), 2)
 
 
 # --- paired with ours ---------------------------------------------------------------------------------------------
@@ -679,6 +690,12 @@ def test_what_the_model_misses_makes_the_spectrum_the_safer_witness(told):
     verdict = {"verdict": "wrong", "p_value": 0.001, "critic_auc": 0.7, "looks": looks, "left_out": None}
     run = told(opinion({"N1": (7_000, 3.4)}, spectrum_alone={"N1": 7_100}), verdict)
     assert "the model misses haplotypes: then the spectrum is the safer witness" in second_told.explained(run)[0]
+
+
+def test_too_few_blocks_are_told(told):
+    run = told(opinion({"N1": (9_100, None)}, bootstraps=0))
+    assert second_told.sentence(run.result).endswith("or how far the two are apart.")
+    assert "too few blocks" in second_told.sentence(run.result)
 
 
 def test_who_was_not_asked_is_told_why(told):

@@ -65,11 +65,11 @@ def _none_or_ten(value: int) -> int:
 class SecondOpinion(Section):
     """What another program says of the same windows: ``bootstraps`` data sets of both, by which they are compared.
 
-    0 leaves it out. ``minutes``: a fit that would take longer is not begun.
+    0 leaves it out. ``minutes``: what would take longer is not begun.
     """
 
     bootstraps: Annotated[int, Field(ge=0), AfterValidator(_none_or_ten)] = 20
-    minutes: Annotated[float, Field(gt=0)] = 10.0
+    minutes: Annotated[float, Field(gt=0)] = 20.0
 
 
 class CodeFile(Section):

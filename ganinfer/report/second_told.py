@@ -42,6 +42,11 @@ def sentence(result: Mapping[str, Any] | None) -> str:
         return ""
     told = {name: s["difference"] for name, s in found["parameters"].items() if s["difference"] is not None}
     program, number = found["program"], len(told)
+    if not told and not found["bootstraps"]:
+        return (
+            f"{program} fitted the joint spectrum of the same windows; these lie in too few blocks to tell how sure "
+            "its estimates are, or how far the two are apart."
+        )
     if not told:
         return f"{program} fitted the joint spectrum of the same windows; there is nothing to compare the two by."
     far = {name: d for name, d in told.items() if abs(d) > APART}

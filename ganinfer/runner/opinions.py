@@ -38,8 +38,10 @@ def asked(
     source: Source | None,
     workers: Executor,
     told: Callable[[str], None],
+    *,
+    step: float,
 ) -> tuple[dict[str, Any] | None, dict[str, float]]:
-    """The second opinion of result.json and the seconds that it took.
+    """The second opinion of result.json and the seconds that it took; ``step``: seconds that one of the run takes.
 
     Where it can't be had, its key ``why_not`` says why, and where it ``failed``, that key; ``None`` where nobody wants
     one.
@@ -49,7 +51,7 @@ def asked(
     from ganinfer import second_opinion
 
     try:
-        return _asked(experiment, problem, state, info, source, workers, told)
+        return _asked(experiment, problem, state, info, source, workers, told, step)
     except Exception as error:  # whatever goes wrong in another program must not cost a run its answer
         reason = str(error) if isinstance(error, second_opinion.OpinionError) else f"{type(error).__name__} ({error})"
         told(f"No second opinion: {reason}")
@@ -64,6 +66,7 @@ def _asked(
     source: Source,
     workers: Executor,
     told: Callable[[str], None],
+    step: float,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     from ganinfer import second_opinion
 
@@ -79,7 +82,7 @@ def _asked(
     begun = time.monotonic()
     error = np.array([info.metrics.get(f"{EMULATOR_ERROR}{name}", 0.0) for name in problem.parameters.names])
     section = experiment.second_opinion
-    settings = second_opinion.OpinionSettings(section.bootstraps, experiment.level, section.minutes)
+    settings = second_opinion.OpinionSettings(section.bootstraps, experiment.level, section.minutes, step)
     posterior, wrong = info.posterior, isinstance(experiment.data, RealData)
     assert posterior is not None
     found = second_opinion.ask(

@@ -323,7 +323,8 @@ def finish(
     steady, sentences = judging.steady(problem, state, info, told)
     unlinked = judging.unlinked(problem, "Intervals take") if judged else []
     info = replace(info, warnings=(*info.warnings, *sentences, *unlinked))
-    second, asking = opinions.asked(experiment, problem, state, info, source, workers, told)
+    step = float(history[-1]["seconds"].get("move", 0.0))
+    second, asking = opinions.asked(experiment, problem, state, info, source, workers, told, step=step)
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
     said = _write_warnings(info, folder, tracker)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}

@@ -115,6 +115,7 @@ class Coordinates:
     """
 
     def __init__(self, bounds: np.ndarray):
+        self._bounds = bounds
         self._logarithmic = bounds[:, 0] > 0
         ends = self._transformed(bounds.T)
         self._low, self._range = ends[0], ends[1] - ends[0]
@@ -130,7 +131,10 @@ class Coordinates:
 
     def decode(self, x: np.ndarray) -> np.ndarray:
         values = self._low + (x - 1) * self._range
-        return np.where(self._logarithmic, np.exp(np.where(self._logarithmic, values, 0.0)), values)
+        found = np.where(self._logarithmic, np.exp(np.where(self._logarithmic, values, 0.0)), values)
+        # Over the logarithm a bound may come back a little outside of itself, where no model is possible.
+        found = np.where(np.abs(x - 1) < _ROUND_OFF, self._bounds[:, 0], found)
+        return np.where(np.abs(x - 2) < _ROUND_OFF, self._bounds[:, 1], found)
 
 
 def deviance_residuals(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
