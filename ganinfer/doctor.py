@@ -67,13 +67,17 @@ def python() -> Check:
     return Check("python", "ok" if good else "problem", found, "" if good else f"use Python {requires}")
 
 
+#: What extras are good for.
+_EXTRAS = {"zarr": "VCF Zarr and .tsz", "sfs": "a second opinion by moments on every run"}
+
+
 def packages(requirements: Sequence[str] | None = None) -> list[Check]:
     """Installed versions against the ranges that ganinfer is tested with."""
     found = metadata.requires("ganinfer") or [] if requirements is None else requirements
     checks = []
     for requirement in map(Requirement, found):
         extra = _extra(requirement)
-        if extra not in (None, "zarr") or (
+        if extra not in (None, *_EXTRAS) or (
             requirement.marker and not requirement.marker.evaluate({"extra": extra or ""})
         ):
             continue
@@ -94,7 +98,8 @@ def _package(requirement: Requirement, extra: str | None) -> Check:
         name = others[0] if others else name
         installed = version(name)
     if installed is None:
-        remedy = f'pip install "ganinfer[{extra}]" for VCF Zarr and .tsz' if extra else f'pip install "{name}{allowed}"'
+        wanted = f'pip install "ganinfer[{extra}]" for {_EXTRAS[extra]}' if extra else ""
+        remedy = wanted or f'pip install "{name}{allowed}"'
         return Check(name, "note" if extra else "problem", "not installed", remedy)
     if not requirement.specifier.contains(installed, prereleases=True):
         return Check(name, "problem", f"{installed}, tested with {allowed}", f'pip install "{name}{allowed}"')

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,22 +18,27 @@ from threadpoolctl import threadpool_limits
 from ganinfer import randomness
 from ganinfer.inference import InferenceState, Problem, fold_results
 from ganinfer.interfaces import MONTE_CARLO, FoldResult, RoundResult
+from ganinfer.parameters import Parameters
 
 #: Answers further apart than so many standard deviations of what is expected are unstable,
 _APART = 3.5
 #: and halves of the simulations only where it matters: by so many standard deviations of the posterior.
 _MATTERS = 1.0
+#: A peak of the posterior has at least this share of its draws; densities are computed at so many points.
+_OF_A_PEAK, _GRID = 0.05, 256
 
 
 @dataclass(frozen=True)
 class Stability:
     """Differences of two answers by parameter, in standard deviations of the posterior, and which are too large.
 
-    ``halves`` of the simulations, ``folds`` of the genome; ``unstable``: pairs of either word and a parameter's name.
+    ``halves`` of the simulations, ``folds`` of the genome; ``usual``: of either word and each parameter, how large
+    these would be by chance, as a standard deviation; ``unstable``: pairs of either word and a parameter's name.
     """
 
     halves: Mapping[str, float]
     folds: Mapping[str, float]
+    usual: Mapping[str, Mapping[str, float]]
     unstable: tuple[tuple[str, str], ...]
 
 
@@ -63,12 +69,51 @@ def stability(
     error = np.array([metrics.get(f"{MONTE_CARLO}{name}", 0.0) for name in names])
     # An answer from half of the simulations has twice the variance of the Monte Carlo error, one from half of the
     # genome twice that of the posterior; two of them differ by four times that.
-    limits = {"halves": np.maximum(2 * _APART * error, _MATTERS), "folds": np.full(len(names), 2 * _APART)}
+    usual = {"halves": 2 * error, "folds": np.full(len(names), 2.0)}
+    limits = {"halves": np.maximum(_APART * usual["halves"], _MATTERS), "folds": _APART * usual["folds"]}
     unstable = [
         (kind, name) for kind in apart for name, far in zip(names, apart[kind] > limits[kind], strict=True) if far
     ]
-    by_name = {kind: dict(zip(names, values.tolist(), strict=True)) for kind, values in apart.items()}
-    return Stability(by_name["halves"], by_name["folds"], tuple(unstable))
+    by_name, by_chance = (
+        {kind: dict(zip(names, values.tolist(), strict=True)) for kind, values in found.items()}
+        for found in (apart, usual)
+    )
+    return Stability(by_name["halves"], by_name["folds"], by_chance, tuple(unstable))
+
+
+def peaks(parameters: Parameters, posterior: np.ndarray) -> dict[str, list[tuple[float, float]]]:
+    """Of every parameter whose ``posterior`` (n, p) has more than one peak: where each lies, and its share of draws.
+
+    Walkers begin all over the prior; peaks are the places where they ended. Two with less than half of the lower one's
+    density between them count, each with a share of :data:`_OF_A_PEAK` at least.
+    """
+    draws = parameters.to_scale(posterior)
+    found = {}
+    for i, name in enumerate(parameters.names):
+        ends = _peaks(draws[:, i])
+        if len(ends) > 1:
+            values = np.repeat(np.median(draws, axis=0)[None], len(ends), axis=0)
+            values[:, i] = [at for at, _ in ends]
+            natural = parameters.from_scale(values)[:, i]
+            found[name] = [(float(at), share) for at, (_, share) in zip(natural, ends, strict=True)]
+    return found
+
+
+def _peaks(draws: np.ndarray) -> list[tuple[float, float]]:
+    """Of one parameter on its scale: peaks of the density, and the share of ``draws`` (n,) between their valleys."""
+    from scipy.signal import find_peaks, peak_prominences
+    from scipy.stats import gaussian_kde
+
+    if np.ptp(draws) == 0:
+        return [(float(draws[0]), 1.0)]
+    grid = np.linspace(draws.min(), draws.max(), _GRID)
+    density = np.pad(gaussian_kde(draws)(grid), 1)  # a density may be highest at a bound
+    tops = find_peaks(density)[0]
+    tops = tops[peak_prominences(density, tops)[0] > density[tops] / 2]
+    valleys = [grid[a + int(density[a:b].argmin()) - 1] for a, b in pairwise(tops)]
+    shares = np.bincount(np.searchsorted(valleys, draws), minlength=len(tops)) / len(draws)
+    ends = [(float(grid[top - 1]), float(share)) for top, share in zip(tops, shares, strict=True)]
+    return [end for end in ends if end[1] >= _OF_A_PEAK]
 
 
 def _middle(

@@ -126,6 +126,10 @@ class DemesSimulator:
             return None
         return self.model.sizes, rate
 
+    def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
+        """What the options file describes of expressions of parameters, at ``theta``: such as a present size."""
+        return self.model.derived(theta)
+
     def graph(self, theta: Mapping[str, float]) -> demes_module.Graph:
         """The demes graph at ``theta``, in the demes file's own units."""
         return self.model.graph(theta)

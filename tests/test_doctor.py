@@ -30,6 +30,8 @@ def test_versions_are_held_against_the_tested_ranges() -> None:
     assert (gone.status, gone.found, gone.remedy) == ("problem", "not installed", 'pip install "no-such-package>=1"')
     (optional,) = doctor.packages(['no-such-package>=1; extra == "zarr"'])
     assert (optional.status, "ganinfer[zarr]" in optional.remedy) == ("note", True)
+    (second,) = doctor.packages(['no-such-package>=1; extra == "sfs"'])
+    assert second.remedy == 'pip install "ganinfer[sfs]" for a second opinion by moments on every run'
     assert doctor.packages(['pytest>=8; extra == "dev"', 'numpy>=2; python_version < "3"']) == []
 
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from ganinfer import report, storage
-from ganinfer.report import citing, drawing, fit_drawn, page, reading, words
+from ganinfer.report import calibration_told, citing, drawing, fit_drawn, page, reading, words
 from ganinfer.report.reading import Estimate, ReportError
 from ganinfer.report.style import Drawing, applied
 from tests import run_folder
 
+MOMENTS = "10.1534/genetics.117.200493"
 VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
 
 
@@ -215,6 +216,71 @@ def test_one_parameter_of_one_population(tmp_path):
     assert_stands_alone(found)
     assert "Not shown: there is only one parameter." in found.words
     assert "there is one population" in found.words
+
+
+def test_what_follows_from_parameters_and_what_was_given_stand_by_the_estimates(tmp_path):
+    path = run_folder.make(tmp_path / "run")
+    result = json.loads((path / "result.json").read_text())
+    result["derived"] = {"present size": {"estimate": 28_134.0, "interval": [23_690.0, 32_530.0], "level": 0.9}}
+    result["stability"] = {
+        "halves": {"N1": 0.8, "N2": 1.0},
+        "folds": {"N1": 0.1, "N2": 3.0},
+        "usual": {"halves": {"N1": 0.2, "N2": 0.9}, "folds": {"N1": 2.0, "N2": 2.0}},
+        "stable": True,
+        "effective_windows": 3_412.4,
+        "peaks": {"N2": [[4_000.0, 0.3], [6_000.0, 0.7]]},
+    }
+    (path / "result.json").write_text(json.dumps(result))
+    report.write_report(path)
+    words = parsed(path).words
+    assert "present size 28,000 24,000 to 33,000" in words or "present size 28,100 23,700 to 32,500" in words
+    assert "Taken as given: a mutation rate of" in words
+    assert "3,412 effective simulated windows" in words
+    assert "two halves of the simulations differ by 0.8 (N1; 0.2 by chance)" in words
+    assert "two halves of the windows differ by 3.0 (N2; 2.0 by chance), which is within what chance does" in words
+    assert "several peaks: N2 at 4,000 (30 % of the draws) and 6,000 (70 % of the draws)" in words
+    result["stability"] |= {"halves": None, "folds": None, "usual": None, "stable": None, "peaks": {}}
+    (path / "result.json").write_text(json.dumps(result))
+    report.write_report(path)
+    assert "Half of the simulations are too few to be estimated from" in parsed(path).words
+    assert "several peaks" not in parsed(path).words
+
+
+def _cover(held, band=(84, 96)):
+    return {"held": held, "of": 100, "share": held / 100, "band": list(band), "right": band[0] <= held <= band[1]}
+
+
+def test_intervals_that_hold_too_seldom_are_named():
+    said = {
+        "parameters": {
+            name: {"coverage": {"0.9": _cover(held)}} for name, held in (("a", 80), ("b", 90), ("c", 99), ("d", 82))
+        },
+        "adequacy": {"flagged": 1, "judged": 100, "p_uniform": 1e-5, "mean_p": 0.7},
+    }
+    told = calibration_told.missed(said)
+    assert "intervals of a (90%) and d (90%) held less often" in told
+    assert "intervals of c (90%) held more often" in told
+    assert "b" not in told.split("intervals of ")[1].split(" held")[0].replace("(90%)", "")
+    assert "are too large (mean 0.70): the verdict is careful" in calibration_told.alarms(said)
+    for name in "acd":
+        said["parameters"][name]["coverage"]["0.9"] = _cover(90)
+    said["adequacy"]["p_uniform"] = 0.3
+    assert calibration_told.missed(said) == ""
+    assert "mean" not in calibration_told.alarms(said)
+
+
+@pytest.mark.parametrize(("low", "high", "shown"), [(8_900, 9_100, True), (4_000, 14_000, False)])
+def test_a_narrow_interval_is_enlarged(tmp_path, low, high, shown):
+    path = run_folder.make(tmp_path / "run")
+    result = json.loads((path / "result.json").read_text())
+    result["parameters"]["N1"] |= {"interval": [low, high], "estimate": 9_000}
+    for name in result["parameters"].keys() - {"N1"}:
+        del result["parameters"][name]
+    (path / "result.json").write_text(json.dumps(result))
+    drawn = drawing.drawn(reading.load(path))
+    for name in ("trajectory", "prior_to_posterior"):
+        assert ("enlarge" in drawn[name].caption) is shown
+        assert bool([a for a in drawn[name].figure.axes[0].child_axes if a.lines]) is shown
 
 
 def test_what_is_absent_is_said(tmp_path):
@@ -451,7 +517,16 @@ def test_a_simulator_is_cited_by_who_used_it(simulator, works, tmp_path):
     path = run_folder.make(tmp_path / "run", minimal=True)
     text = (path / "experiment.yaml").read_text().replace("simulator: demes", simulator)
     (path / "experiment.yaml").write_text(text)
-    assert {c.doi for c in citing.citations(reading.load(path))} - {""} == works
+    assert {c.doi for c in citing.citations(reading.load(path))} - {"", MOMENTS} == works
+
+
+def test_moments_is_cited_where_it_gave_an_opinion(tmp_path):
+    path = run_folder.make(tmp_path / "run", minimal=True)
+    assert MOMENTS in {c.doi for c in citing.citations(reading.load(path))}
+    result = json.loads((path / "result.json").read_text())
+    result["second_opinion"] = {"program": "moments", "why_not": "samples of A are ancient"}
+    (path / "result.json").write_text(json.dumps(result))
+    assert MOMENTS not in {c.doi for c in citing.citations(reading.load(path))}
 
 
 # How the run went

@@ -122,7 +122,8 @@ def test_the_result_has_every_key(finished):
     assert found["stopped"] in {"converged", "budget"}
     assert 0 < found["simulated_windows"] <= 600
     assert found["seed"] == 1
-    assert found["stability"].keys() == {"halves", "folds", "stable"}
+    keys = {"halves", "folds", "usual", "stable", "effective_windows", "peaks"}
+    assert found["stability"].keys() == keys
     assert 0 < found["parameters"]["Ne"]["monte_carlo"] < 1
     assert found["stability"]["halves"]["Ne"] >= 0
     assert found["adequacy"] is None

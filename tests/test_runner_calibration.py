@@ -13,6 +13,7 @@ from ganinfer import coverage, runner
 from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.runner import assembling, inferring
 from ganinfer.runner.assembling import RunError
+from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.storage import read_table
 from tests.test_runner import JUDGED, tiny
 
@@ -123,7 +124,39 @@ def test_what_cannot_be_calibrated_is_refused(finished, tmp_path):
         runner.calibrate(tiny(), tmp_path / "nothing", sets=1)
     with pytest.raises(RunError, match="training changed"):
         runner.calibrate(tiny("training.epochs=2"), finished, sets=1)
+    with pytest.raises(RunError, match="leave --full out"):
+        runner.calibrate(tiny(), finished, sets=1, around="prior", full=1)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_run_that_was_given_more_and_has_not_ended_is_refused(finished, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "const", ignore=shutil.ignore_patterns("calibration"))
+    richer = tiny("budget.simulated_windows=900")
+    (copy / "experiment.yaml").write_text(dump_yaml(completed(richer)))  # as a run that goes on does first of all
+    with pytest.raises(RunError, match=r"has not ended since it was given more.*--resume"):
+        runner.calibrate(richer, copy, sets=1)
+
+
+def test_the_runs_own_budget_counts_unless_another_is_asked_for(finished):
+    import ganinfer.runner.calibrating as calibrating
+
+    poorer = tiny().model_copy(update={"budget": tiny().budget.model_copy(update={"simulated_windows": 200})})
+    had = tiny().budget.simulated_windows
+    assert calibrating._as_run(poorer, finished, None, None)[0].budget.simulated_windows == had
+    asked = tiny("budget.simulated_windows=200")
+    assert asked.overrides
+    assert calibrating._as_run(asked, finished, None, None)[0].budget.simulated_windows == 200
+
+
+def test_what_is_found_reaches_the_figures_and_mlflow(calibrated, finished):
+    from mlflow import MlflowClient
+
+    known = json.loads((finished / "mlflow.json").read_text())
+    client = MlflowClient(f"sqlite:///{finished.parent / 'mlflow.db'}")
+    assert {"calibration.json", "calibration.parquet"} <= {a.path for a in client.list_artifacts(known["run_id"])}
+    assert client.get_run(known["run_id"]).info.status == "FINISHED"
+    assert (finished / "figures" / "calibration.png").exists()
+    assert len(client.search_logged_models([client.get_run(known["run_id"]).info.experiment_id])) == 1
 
 
 def test_the_runs_own_seed_and_scenario_count(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ganinfer.runner import replicating
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.finished import is_finished
+from ganinfer.storage import read_table
 from tests.test_runner import tiny
 
 pytestmark = pytest.mark.slow
@@ -90,6 +92,49 @@ def test_more_replicates_go_on(twice):
     found = json.loads((twice / "replicates.json").read_text())
     assert found["runs"] == 3
     assert found["parameters"]["Ne"]["estimates"][:2] == before
+
+
+def test_where_it_runs_changes_no_answer(twice):
+    assert is_finished(twice, completed(tiny("execution.workers=1", "tracking.experiment=other")))
+
+
+def test_a_replicate_says_its_seed_and_what_it_is_a_part_of(twice):
+    own, whole = (json.loads((f / "result.json").read_text()) for f in (twice / "replicates" / "02", twice))
+    assert own["seed"] != whole["seed"] == tiny().seed
+    assert f"a part of the run in {twice}" in (twice / "replicates" / "02" / "report.html").read_text()
+    assert "a part of the run" not in (twice / "report.html").read_text()
+    with pytest.raises(RunError, match=r"is a part of the run in .*: go on with that one"):
+        runner.run(tiny(), twice / "replicates" / "02", resume=True)
+
+
+def test_judging_again_keeps_what_replicates_say_and_another_answer_does_not(twice, tmp_path):
+    copy = shutil.copytree(twice, tmp_path / "const")
+    said = json.loads((copy / "replicates.json").read_text())
+    runner.run(tiny("level=0.5"), copy, resume=True)
+    assert json.loads((copy / "replicates.json").read_text()) == said
+    assert "Do replicates agree?" in (copy / "report.html").read_text()
+    found = json.loads((copy / "result.json").read_text())["parameters"]["Ne"]
+    posterior = read_table(copy / "posterior.parquet")["Ne"]
+    assert found["interval"] == pytest.approx(np.quantile(posterior, [0.25, 0.75]))
+    last = {key: value[-1] for key, value in read_table(copy / "trajectory.parquet").items()}
+    assert [last["low"], last["high"]] == pytest.approx(found["interval"])
+    runner.run(tiny("budget.simulated_windows=900", "budget.rounds=4"), copy, resume=True)
+    assert not (copy / "replicates.json").exists()
+
+
+def test_one_that_fails_does_not_hide_the_others(twice, tmp_path, monkeypatch):
+    copy = shutil.copytree(twice, tmp_path / "const")
+    infer = replicating.parts.infer
+
+    def failing(*arguments, **named):
+        if arguments[4].name == "03":
+            raise RuntimeError("no such luck")
+        return infer(*arguments, **named)
+
+    monkeypatch.setattr(replicating.parts, "infer", failing)
+    with pytest.raises(RunError, match=r"03 failed: no such luck. The other 3 are compared in .*--resume tries again"):
+        runner.run(tiny(), copy, resume=True, replicates=4)
+    assert json.loads((copy / "replicates.json").read_text())["runs"] == 3
 
 
 def test_a_run_that_was_given_more_and_stopped_has_not_finished(twice):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,17 @@ def test_sizes_and_a_free_mutation_rate_are_known_by_their_product() -> None:
     assert simulator.known_by_product == (("N1", "N2", "N_anc"), "mu")
     assert make().known_by_product is None
     assert make(parameters=text(free, "mu.yaml"), mutation_rate="mu", fixed={"mu": 1e-8}).known_by_product is None
+
+
+def test_described_expressions_have_values() -> None:
+    files = [{"file": f"exp.{kind}.yaml", "text": (EXPERIMENTS / f"exp.{kind}.yaml").read_text()} for kind in _FILES]
+    simulator = DemesSimulator(model=files[0], parameters=files[1], mutation_rate=1e-8, recombination_rate=1e-8)
+    theta = {"N1": 9000.0, "N2": 5000.0, "T1": 2000.0, "T2": 350.0, "growth": 0.005}
+    assert simulator.derived(theta) == {"present size": pytest.approx(5000 * math.exp(0.005 * 350))}
+    assert make().derived(IM) == {}  # expressions without a description are how the file is written
+
+
+_FILES = ("demes", "options")
 
 
 def test_the_neutral_model_has_what_a_spectrum_follows_from() -> None:

@@ -125,3 +125,31 @@ def test_other_numbers_of_folds_are_left_alone(monkeypatch, number):
     rng = np.random.default_rng(6)
     monkeypatch.setattr(stability, "fold_results", lambda *_: tuple(fold(rng, 20) for _ in range(number)))
     assert stability.stability(SimpleNamespace(), SimpleNamespace(), np.zeros((5, 2)), {}) is None
+
+
+def test_several_peaks_are_found_and_one_is_not():
+    rng = np.random.default_rng(9)
+    names = Parameters((Parameter("N", 10.0, 100_000.0, "log"), Parameter("pulse", -0.2, 0.2)))
+    size = np.exp(rng.normal(np.log(5_000), 0.3, 4_000))
+    pulse = np.where(rng.random(4_000) < 0.3, -0.06, 0.05) + 0.01 * rng.standard_normal(4_000)
+    found = stability.peaks(names, np.stack([size, pulse], axis=1))
+    assert found.keys() == {"pulse"}
+    (low, share), (high, rest) = found["pulse"]
+    assert (low, high) == pytest.approx((-0.06, 0.05), abs=0.005)
+    assert (share, rest) == pytest.approx((0.3, 0.7), abs=0.03)
+    size[:1200] *= 8  # on the logarithm, where 8 is seven standard deviations
+    assert stability.peaks(names, np.stack([size, pulse], axis=1)).keys() == {"N", "pulse"}
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform", "exponential", "shoulder", "few strays", "constant"])
+def test_one_peak_of_any_shape_is_one(kind):
+    rng = np.random.default_rng(10)
+    draws = {
+        "normal": rng.standard_normal(1_000),
+        "uniform": rng.uniform(-1, 1, 1_000),
+        "exponential": rng.exponential(0.5, 1_000) - 1,
+        "shoulder": np.concatenate([rng.standard_normal(700), rng.normal(1.8, 1, 300)]) / 3,
+        "few strays": np.concatenate([rng.normal(0, 0.2, 980), rng.normal(4, 0.1, 20)]),
+        "constant": np.full(1_000, 0.5),
+    }[kind]
+    assert stability.peaks(Parameters((Parameter("a", -5.0, 5.0),)), draws[:, None]) == {}

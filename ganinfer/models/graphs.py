@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,17 @@ class DemesModel:
         """Values of all parameters, free and fixed; raises :class:`ModelError` for missing or unknown names."""
         return self._held.complete(theta, self.file)
 
+    def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
+        """What described expressions of the options file come to at ``theta``, by description.
+
+        Raises :class:`ModelError` where one has no value.
+        """
+        values = self.values(theta)
+        try:
+            return {d.description: d.expression.value(values) for d, _ in self._drivers if d.description}
+        except ExpressionError as error:
+            raise ModelError(str(error)) from None
+
     def graph(self, theta: Mapping[str, float]) -> demes.Graph:
         """The graph at ``theta``, in the demes file's units; raises :class:`ModelError` where it is impossible.
 
@@ -178,6 +190,16 @@ class DemesModel:
                 raise self.options.place.at("parameters", i).error(
                     f"parameter {p.name!r} changes nothing: give it values, use it in expressions, or make it a rate"
                 )
+
+
+def without_idle_pulses(graph: demes.Graph) -> demes.Graph:
+    """The same model less the pulses that move nobody, as one of two opposite ones at a time does."""
+    moving = [pulse for pulse in graph.pulses if any(pulse.proportions)]
+    if len(moving) == len(graph.pulses):
+        return graph
+    same = copy(graph)
+    same.pulses = moving
+    return same
 
 
 def _scaled_fields(data: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:

@@ -53,11 +53,15 @@ FILE_KEYS = ("parameters", "constraints", "expressions", *IGNORED_KEYS)
 
 @dataclass(frozen=True)
 class Driver:
-    """What one parameter or expression drives: its ``values`` list as written, ``None`` without one, and its place."""
+    """What one parameter or expression drives: its ``values`` list as written, ``None`` without one, and its place.
+
+    ``description``: what an expression is, where the file says so.
+    """
 
     expression: Expression
     values: Any
     place: Place
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,4 +246,4 @@ def _expression(item: Any, names: Sequence[str], place: Place) -> Driver:
         expression = parse(text, names)
     except ExpressionError as error:
         raise place.at("expression").error(str(error)) from None
-    return Driver(expression, item["values"], place.at("values"))
+    return Driver(expression, item["values"], place.at("values"), str(item.get("description") or ""))

@@ -7,6 +7,8 @@ from typing import Any
 
 from ganinfer.report import words
 
+#: p-values that are as uneven as this by chance less often are uneven (Kolmogorov and Smirnov).
+_UNEVEN = 0.01
 #: Kinds of data sets, in the order in which they are told.
 KINDS = {
     "posterior": "around the solution, inferred with the simulations of the run",
@@ -46,13 +48,43 @@ def rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     return out
 
 
+def missed(said: Mapping[str, Any]) -> str:
+    """Which intervals held less, or more, often than chance allows; empty where none did."""
+    told = []
+    for less, what in ((True, "too narrow"), (False, "wider than they need be")):
+        names = [
+            f"{name} ({', '.join(f'{float(level):.0%}' for level in levels)})"
+            for name, found in said["parameters"].items()
+            if (levels := [k for k, c in found["coverage"].items() if not c["right"] and less == _short(c)])
+        ]
+        if names:
+            held = "less" if less else "more"
+            told.append(
+                f"Marked with !: intervals of {words.listing(names)} held {held} often than chance allows, so "
+                f"they are {what} for data like these."
+            )
+    return " ".join(told)
+
+
+def _short(cover: Mapping[str, Any]) -> bool:
+    return bool(cover["held"] < cover["band"][0])
+
+
 def alarms(said: Mapping[str, Any]) -> str:
     """How often the model, which is the true one of these data sets, was rejected."""
     found = said.get("adequacy")
     if not found:
         return ""
     share = words.percent(found["flagged"] / found["judged"])
-    return f"The true model was rejected in {found['flagged']} of {found['judged']} data sets ({share}; 5 % expected)."
+    told = f"The true model was rejected in {found['flagged']} of {found['judged']} data sets ({share}; 5 % expected)."
+    if found["p_uniform"] < _UNEVEN and "mean_p" in found:
+        careful = found["mean_p"] > 0.5
+        told += (
+            f" p-values, which should be spread evenly between 0 and 1, are too {'large' if careful else 'small'} "
+            f"(mean {found['mean_p']:.2f}): the verdict {'is careful and' if careful else 'rejects too often, and'} "
+            f"{'overlooks some wrong models' if careful else 'a model that it rejects may be right'}."
+        )
+    return told
 
 
 def beside(said: Mapping[str, Any]) -> list[dict[str, Any]]:

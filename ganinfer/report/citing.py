@@ -32,6 +32,11 @@ _STDPOPSIM = Citation(
     "eLife 9: e54967.",
     "10.7554/eLife.54967",
 )
+_MOMENTS = Citation(
+    "Jouganous J, Long W, Ragsdale AP, Gravel S. 2017. Inferring the joint demographic history of multiple "
+    "populations: beyond the diffusion approximation. Genetics 206: 1549-1567.",
+    "10.1534/genetics.117.200493",
+)
 #: Simulators that are msprime underneath. Every installation has msprime, so its version says nothing.
 _COALESCENT = ("demes", "msprime")
 _DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"'<>;,]+[^\s\"'<>;,.)]")
@@ -48,6 +53,8 @@ def citations(run: Run) -> list[Citation]:
         found.append(_STDPOPSIM)
     if run.graph is not None:
         found.append(_DEMES)
+    if "parameters" in ((run.result or {}).get("second_opinion") or {}):
+        found.append(_MOMENTS)
     for doi in _graph_dois(run):
         found.append(Citation("The demographic model names this source.", doi))
     for doi in _data_dois(run):

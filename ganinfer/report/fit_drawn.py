@@ -103,7 +103,8 @@ def spectrum(run: Run) -> Drawing | str:
         grid[2 * row + 1, 0].set_ylabel("real /\nsimulated")
     caption = (
         f"Variable sites by {_allele(run)} in the sample, averages over the windows. Below: the ratio, 1 where the "
-        "model is right. Counts that hardly any site has are left out."
+        "model is right; bars are two standard errors of as many independent sites, and linked ones scatter somewhat "
+        "more; triangles lie beyond the axis. Counts that hardly any site has are left out."
     )
     return Drawing(figure, "Site frequency spectra. " + " ".join(sentences), caption)
 
@@ -136,7 +137,9 @@ def _spectrum_panel(run: Run, top: Any, bottom: Any, name: str, real: np.ndarray
     top.set_title(name)
     ratio = real / simulated
     bottom.axhline(1, color=BLUE, lw=1.2)
-    bottom.plot(counts, ratio, **marker)
+    if run.num_compared:  # as if sites were independent, which they are not quite
+        bars = 2 * ratio / np.sqrt(np.maximum(real * run.num_compared, 1.0))
+        bottom.errorbar(counts, ratio, yerr=bars, color=GREY, ls="none", lw=0.8)
     bottom.set_xlabel(_allele(run))
     parameter_axis(top.yaxis, True)
     if len(counts) > 50:
@@ -147,7 +150,12 @@ def _spectrum_panel(run: Run, top: Any, bottom: Any, name: str, real: np.ndarray
     if not len(counts):
         return f"{name}: no count has enough sites."
     reach = max(np.quantile(np.abs(ratio - 1), 0.97) * 1.25, 0.1)
-    bottom.set_ylim(max(1 - reach, 0), 1 + reach)
+    low, high = max(1 - reach, 0), 1 + reach
+    bottom.set_ylim(low, high)
+    bottom.plot(counts, ratio, **marker)
+    for mark, end, beyond in (("v", low, ratio < low), ("^", high, ratio > high)):
+        if beyond.any():
+            bottom.plot(counts[beyond], np.full(beyond.sum(), end), **{**marker, "marker": mark, "clip_on": False})
     worst = int(np.argmax(np.abs(np.log(ratio)) * np.sqrt(simulated)))
     return (
         f"{name}: most off at count {counts[worst]}, where the real sites are {ratio[worst]:.2f} times the simulated."
@@ -165,7 +173,7 @@ def joint_spectrum(run: Run) -> Drawing | str:
     """Joint spectra of pairs of populations: real, simulated, and their ratio."""
     joint = {s: pair for s, pair in _spectra(run).items() if pair[0].ndim == 2}
     if not joint:
-        return _NO_FIT if run.fit is None else "there is one population, or no joint spectrum in fit.npz"
+        return _NO_FIT if run.fit is None else "there is one population, or no two were counted together"
     figure = canvas(2.9 * len(joint))
     grid = figure.subplots(len(joint), 3, squeeze=False)
     for row, (suffix, (real, simulated)) in zip(grid, joint.items(), strict=True):
@@ -316,7 +324,8 @@ def residual_plot(run: Run) -> Drawing | str:
     beyond = int((np.abs(found.z) > 2).sum())
     caption = (
         f"Every summary statistic of the windows. If the model is right about 5 % lie outside the grey band; here "
-        f"{beyond} of {total} do ({100 * beyond / total:.0f} %). The numbered ones are described in the text."
+        f"{beyond} of {total} do ({100 * beyond / total:.0f} %)."
+        f"{' The numbered ones are described in the text.' if np.abs(found.z).max() > REMARKABLE else ''}"
     )
     return Drawing(figure, f"Residuals of {total} statistics; {beyond} beyond two standard errors.", caption)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ganinfer.models.graphs import without_idle_pulses
 from ganinfer.report import words
 from ganinfer.report.reading import Run
 from ganinfer.report.style import GREY, POPULATIONS, Drawing, canvas, parameter_axis
@@ -19,7 +20,7 @@ def model(run: Run) -> Drawing | str:
         return run.absent.get("best.demes.yaml", "the simulator has no demographic graph to draw")
     import demesdraw
 
-    graph = run.graph
+    graph = without_idle_pulses(run.graph)
     figure = canvas(5.2)
     ax = figure.subplots()
     log_time = span(graph) >= LOG_TIME
@@ -31,7 +32,8 @@ def model(run: Run) -> Drawing | str:
     _second_axis(run, ax, log_time)
     caption = (
         "The model at the estimates, present at the bottom. A tube is as wide as the population is large (diploid "
-        "individuals; the bar is the scale), thick lines are splits, thin arrows migration, dashed ones admixture."
+        "individuals; the bar is the scale), populations split where tubes meet or arrows join their ends, "
+        f"thin arrows are migration, dashed ones admixture.{pulses(graph)}"
     )
     return Drawing(figure, described(graph), caption)
 
@@ -75,6 +77,18 @@ def span(graph: Any) -> float:
     """How much older the oldest event is than the youngest."""
     times = events(graph)
     return times[-1] / times[0] if times else 1.0
+
+
+def pulses(graph: Any) -> str:
+    """Admixture, whose share no arrow shows, in sentences."""
+    return "".join(
+        f" {words.number(pulse.time, pulse.time / 100)} {graph.time_units} ago {pulse.dest} had "
+        + words.listing(
+            [f"{words.percent(p)} of {name}" for p, name in zip(pulse.proportions, pulse.sources, strict=True)]
+        )
+        + " in it."
+        for pulse in graph.pulses
+    )
 
 
 def described(graph: Any) -> str:

@@ -133,6 +133,9 @@ def render(run: Run, figures: Mapping[str, Drawing | str]) -> str:
         findings=findings(run),
         warnings=run.warnings,
         adequacy=adequacy(run),
+        banner=words.verdict(run.result),
+        rates=rates(run),
+        derived=derived(run),
         steady=words.stability(run.result),
         replicates=words.replicates(run.replicates),
         looks=adequacy_told.looks(run),
@@ -244,6 +247,39 @@ def whose(run: Run) -> str:
     )
 
 
+def derived(run: Run) -> list[dict[str, str]]:
+    """What parameters come to together, such as a present size, with intervals."""
+    rows = []
+    for name, found in ((run.result or {}).get("derived") or {}).items():
+        e = Estimate(name, found["estimate"], tuple(found["interval"]), found["level"])
+        rows.append({"derived from them": name, "estimate": words.point(e), "interval": words.interval(e)})
+    return rows
+
+
+def rates(run: Run) -> str:
+    """The rates that were taken as given, on which sizes and times hang; empty where none was."""
+    scenario = (run.experiment.get("scenarios") or {}).get(run.scenario) or {}
+    told = []
+    for key, what, unit in _RATES:
+        value = scenario.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            told.append(f"{what} of {words.short(float(value))}{unit}")
+        elif value == "map":
+            told.append(f"{what} of the map")
+    if not told:
+        return ""
+    scaled = isinstance(scenario.get("mutation_rate"), int | float)
+    ends = ": with another mutation rate sizes and times would be others" if scaled else ""
+    return f"Taken as given: {words.listing(told)}{ends}."
+
+
+_RATES = (
+    ("mutation_rate", "a mutation rate", " per base and generation"),
+    ("recombination_rate", "a recombination rate", " per base and generation"),
+    ("generation_time", "a generation", " years"),
+)
+
+
 def findings(run: Run) -> list[str]:
     """What a reader must know of the estimates beside the numbers."""
     found = []
@@ -256,6 +292,8 @@ def findings(run: Run) -> list[str]:
             f"{more}, another model) may be able to tell."
         )
     if told := words.product(run.result):
+        found.append(told)
+    if told := words.peaks(run.result):
         found.append(told)
     for e in run.estimates:
         sides = [] if e.informative is False or e.prior is None else words.edges(e)

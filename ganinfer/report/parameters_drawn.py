@@ -26,6 +26,8 @@ from ganinfer.report.style import (
 #: So many parameters fit a full grid of pairs; of more, the strongest pairs are drawn.
 _FULL_GRID = 6
 _POINTS = 1500
+#: An interval that takes a smaller share of the prior is shown larger beside itself.
+_NARROW = 0.08
 _DASHES = (0, (4, 2))
 _DOTS = (0, (1, 1.5))
 #: What stands in the place of a band where the generator gives no posterior.
@@ -52,8 +54,15 @@ def trajectory(run: Run) -> Drawing | str:
         ax.set_xlabel("round")
     known = np.isfinite(run.trajectory["low"]).any()
     caption = "The estimate after each round (line) and the interval it was known to (band)." if known else _SEARCH
-    caption += " The grey background is the prior: what was allowed before any genome was seen." + _of_truth(run)
+    caption += " The grey background is the prior: what was allowed before any genome was seen." + _enlarged(run)
+    caption += _of_truth(run)
     return Drawing(figure, "Trajectory of each parameter. " + " ".join(sentences), caption)
+
+
+def _enlarged(run: Run) -> str:
+    places = [words.share_of_prior(e) for e in run.estimates if e.interval is not None]
+    narrow = any(place is not None and 0 < place[2] - place[0] < _NARROW for place in places)
+    return " The small pictures enlarge intervals too narrow to be seen." if narrow else ""
 
 
 def _of_truth(run: Run) -> str:
@@ -81,11 +90,45 @@ def _trajectory_panel(ax: Any, table: dict[str, np.ndarray], estimate: Estimate)
         if len(rounds) == 1:
             ax.vlines(rounds, low, high, color=BLUE, alpha=0.4, lw=4)
         rounds_axis(ax, rounds.tolist())
+    if len(rounds) > 2 and (inset := _close_up(ax, estimate, upright=True)) is not None:
+        late = rounds >= rounds[len(rounds) // 2]
+        inset.fill_between(rounds[late], low[late], high[late], color=BLUE, alpha=0.25, lw=0)
+        inset.plot(rounds[late], values[late], color=BLUE, marker="o", ms=2.5, lw=1.1)
+        inset.set_ylim(*_middle_of(np.append(low[late], high[late])))
+        _finished_inset(inset, inset.yaxis, estimate)
+        rounds_axis(inset, rounds[late].tolist())
+        if estimate.truth is not None:
+            inset.axhline(estimate.truth, color=VERMILLION, lw=1.1, ls=_DASHES)
     heading(ax, estimate)
     if not len(rounds):
         return f"{estimate.name} has no trajectory."
     first, last = words.number(values[0]), words.number(values[-1])
     return f"{estimate.name} moves from {first} in round {rounds[0]} to {last} in round {rounds[-1]}."
+
+
+def _close_up(ax: Any, estimate: Estimate, *, upright: bool) -> Any:
+    """Axes within ``ax``, away from the estimate, for an interval that is too narrow to be seen there; else ``None``.
+
+    ``upright``: the parameter is on the vertical axis.
+    """
+    place = words.share_of_prior(estimate)
+    if place is None or estimate.interval is None or not 0 < place[2] - place[0] < _NARROW:
+        return None
+    if upright:
+        return ax.inset_axes([0.42, 0.14 if place[1] > 0.5 else 0.56, 0.54, 0.36])
+    return ax.inset_axes([0.08 if place[1] > 0.5 else 0.56, 0.42, 0.38, 0.5])
+
+
+def _middle_of(values: Any, margin: float = 0.15) -> tuple[float, float]:
+    """What ``values`` span and a ``margin`` of that to each side."""
+    low, high = float(np.min(values)), float(np.max(values))
+    return low - margin * (high - low), high + margin * (high - low)
+
+
+def _finished_inset(inset: Any, axis: Any, estimate: Estimate) -> None:
+    parameter_axis(axis, estimate.logarithmic, 3)
+    inset.tick_params(labelsize=7)
+    inset.patch.set_alpha(0.9)
 
 
 def _padded(estimate: Estimate) -> tuple[float, float]:
@@ -118,7 +161,8 @@ def prior_to_posterior(run: Run) -> Drawing | str:
         "Blue: what is believed after seeing the genomes; the line is the estimate, the bar below its interval. Grey: "
         "the prior's range. A narrow peak means that the genomes say much about a parameter, a blue shape as wide as "
         "the grey one that they say nothing."
-    ) + _of_truth(run)
+    ) + _enlarged(run)
+    caption += _of_truth(run)
     alternative = "Share of the prior's range that each interval takes: " + ", ".join(shares) + "."
     return Drawing(figure, alternative, caption)
 
@@ -139,6 +183,13 @@ def _density_panel(ax: Any, estimate: Estimate, draws: np.ndarray | None) -> Non
         edges = np.arange(spread(inside).min() - step, spread(inside).max() + 2 * step, step)
         counts, edges = np.histogram(spread(inside), edges)
         ax.stairs(counts / max(counts.max(), 1), back(edges), color=BLUE, fill=True, alpha=0.55, lw=0)
+        if (inset := _close_up(ax, estimate, upright=False)) is not None:
+            inset.hist(inside, 24, range=_middle_of(estimate.interval, 1.0), color=BLUE, alpha=0.55)
+            inset.axvline(estimate.estimate, color=INK, lw=1)
+            inset.set_yticks([])
+            _finished_inset(inset, inset.xaxis, estimate)
+            if estimate.truth is not None:
+                inset.axvline(estimate.truth, color=VERMILLION, lw=1.1, ls=_DASHES)
     if estimate.interval is not None:
         ax.hlines(-0.09, *estimate.interval, color=BLUE, lw=3)
     ax.vlines(estimate.estimate, 0, 1.05, color=INK, lw=1)

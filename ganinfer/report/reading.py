@@ -75,6 +75,7 @@ class Run:
     replicates: Mapping[str, Any] | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     pictured: dict[str, np.ndarray] | None = None
+    part_of: str | None = None
     graphs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -218,6 +219,7 @@ def load(folder: Path) -> Run:
         calibration=_json(folder / CALIBRATION / "calibration.json", absent),
         replicates=_json(folder / "replicates.json", absent),
         calibrated=_table(folder / CALIBRATION / "calibration.parquet", absent),
+        part_of=(_json(folder / "wanted.json", {}) or {}).get("part_of"),
         absent=absent,
         **_compared(folder, result, absent),
     )

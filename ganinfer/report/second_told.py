@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -101,19 +102,23 @@ def rows(run: Run) -> list[dict[str, str]]:
                 "parameter": e.name,
                 "ours": f"{words.point(e)} ({words.interval(e)})",
                 program: f"{words.point(theirs)} ({words.interval(theirs)})" if second["seen"] else "not in a spectrum",
-                "by": _by(second),
+                "by": _by(second, e),
                 "difference": "" if second["difference"] is None else f"{second['difference']:+.1f}".replace("-", "−"),
             }
         )
     return table
 
 
-def _by(second: Mapping[str, Any]) -> str:
+def _by(second: Mapping[str, Any], ours: Estimate) -> str:
     if second["at_bound"]:
         return "at a bound"
     if second.get("leans_on"):
         return f"{second['leans_on']} at a bound"
-    return _METHODS.get(second["method"] or "", "")
+    method = _METHODS.get(second["method"] or "", "")
+    if second["interval"] is None or ours.prior is None:
+        return method
+    ends = zip(second["interval"], ours.prior, strict=True)
+    return f"{method}, to a bound" if any(math.isclose(end, bound, rel_tol=1e-9) for end, bound in ends) else method
 
 
 def _as_estimate(ours: Estimate, second: Mapping[str, Any]) -> Estimate:

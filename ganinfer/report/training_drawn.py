@@ -181,6 +181,7 @@ _PARTS = {
     "move": "estimation",
     "judge": "verdict",
     "compare": "comparison",
+    "second_opinion": "second opinion",
 }
 
 
@@ -192,7 +193,8 @@ def timing(run: Run) -> Drawing | str:
         return "the run has not finished"
     spent = [(_PARTS.get(key, key), float(value or 0)) for key, value in seconds.items() if key != "total"]
     spent.append((_REST, max(total - sum(value for _, value in spent), 0.0)))
-    colours = [*[BLUE, GREEN, POPULATIONS[4], *POPULATIONS[3:]][: len(spent) - 1], "#b9b9b5"]
+    distinct = [BLUE, GREEN, *(c for c in POPULATIONS[::-1] if c not in (BLUE, GREEN))]
+    colours = [*distinct[: len(spent) - 1], "#b9b9b5"]
     parts = [(name, value, c) for (name, value), c in zip(spent, colours, strict=False) if value > 0.005 * total]
     figure = canvas(1.3)
     ax = figure.subplots()

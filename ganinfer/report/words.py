@@ -171,24 +171,29 @@ def stopped(reason: str | None, generator: str | None = None) -> str:
 
 
 _VERDICTS = {
-    "adequate": "The fitted model is adequate: data simulated under it could not be told from the real genomes.",
+    "adequate": "The fitted model is adequate: data simulated under it could not be told from the real genomes. "
+    "Other models may be adequate, too.",
     "strained": "The fitted model is strained: real and simulated genomes differ detectably, but the difference is "
-    "small and does not move the estimates. The report says in what.",
+    "small and moves no estimate by more than its own uncertainty. The report says in what.",
     "wrong": "The fitted model is wrong: no values of its parameters make data like the real genomes. "
     "Do not interpret the estimates before the model has been changed; the report says where it fails.",
 }
 
 
-def adequacy(result: Mapping[str, Any] | None) -> str:
-    """The verdict of result.json in a sentence, and what it rests on."""
+def verdict(result: Mapping[str, Any] | None) -> str:
+    """The verdict of result.json in a sentence or two."""
     values = (result or {}).get("adequacy")
     if not values:
         return (
             "Whether the fitted model could have made these genomes was not tested in this run: "
             "compare real and simulated statistics before trusting the estimates."
         )
-    sentence = _VERDICTS.get(str(values.get("verdict")), f"Adequacy: {values.get('verdict')}.")
-    details = []
+    return _VERDICTS.get(str(values.get("verdict")), f"Adequacy: {values.get('verdict')}.")
+
+
+def adequacy(result: Mapping[str, Any] | None) -> str:
+    """The verdict, and what it rests on."""
+    sentence, values, details = verdict(result), (result or {}).get("adequacy") or {}, []
     if values.get("data_sets"):
         details.append(f"compared with {values['data_sets']:,} simulated data sets of the same size")
     if values.get("p_value") is not None:
@@ -197,7 +202,9 @@ def adequacy(result: Mapping[str, Any] | None) -> str:
     if values.get("critic_auc") is not None:
         auc = f"{values['critic_auc']:.3f}"
         details.append(f"the discriminator's AUC is {auc}, where 0.5 means that it only guesses")
-    return f"{sentence} ({'; '.join(details)})" if details else sentence
+    if details and details[0].startswith("compared"):
+        details[0] = f"It was {details[0]}"
+    return f"{sentence} {'; '.join(details)}." if details else sentence
 
 
 def product(result: Mapping[str, Any] | None) -> str:
@@ -213,17 +220,56 @@ def product(result: Mapping[str, Any] | None) -> str:
 
 
 def stability(result: Mapping[str, Any] | None) -> str:
-    """How far halves of the simulations, and of the genome, answer alike; empty where it was not looked at."""
+    """What the answer rests on: effective simulations, the error that these leave, and whether halves answer alike."""
     found = (result or {}).get("stability")
     if not found:
         return ""
     told = []
+    if found.get("effective_windows"):
+        told.append(
+            f"The answer rests on {found['effective_windows']:,.0f} effective simulated windows: those near the "
+            "solution count most."
+        )
+    errors = {name: p.get("monte_carlo") for name, p in ((result or {}).get("parameters") or {}).items()}
+    known = {name: error for name, error in errors.items() if error is not None}
+    if known:
+        name = max(known, key=lambda key: known[key])
+        told.append(
+            "Other simulations of as many windows would move estimates by up to "
+            f"{known[name]:.2f} posterior standard deviations ({name})"
+            f"{_MORE if (result or {}).get('stopped') == 'budget' else ''}."
+        )
+    return " ".join([*told, _halves(found)])
+
+
+_MORE = "; a larger budget.simulated_windows with --resume makes that less"
+
+
+def _halves(found: Mapping[str, Any]) -> str:
+    if not found.get("halves"):
+        return "Half of the simulations are too few to be estimated from, so nobody knows whether halves answer alike."
+    told, usual = [], found.get("usual")
     for kind, what in (("halves", "of the simulations"), ("folds", "of the windows")):
-        name, most = max(found[kind].items(), key=lambda item: item[1])
-        told.append(f"two halves {what} give estimates up to {most:.2f} apart ({name})")
+        values = found[kind]
+        name = max(values, key=lambda key: values[key] / max(usual[kind][key], 1e-9) if usual else values[key])
+        chance = f"; {usual[kind][name]:.1f} by chance" if usual else ""
+        told.append(f"two halves {what} differ by {values[name]:.1f} ({name}{chance})")
+    ends = "which is within what chance does" if found.get("stable") else "which is more than chance does: see Warnings"
+    return f"In the same unit estimates from {listing(told)}, {ends}."
+
+
+def peaks(result: Mapping[str, Any] | None) -> str:
+    """Which parameters the walkers, from all over the prior, leave at several places; empty where all met at one."""
+    several = ((result or {}).get("stability") or {}).get("peaks") or {}
+    told = []
+    for name, ends in several.items():
+        where = [f"{short(float(format(at, '.3g')))} ({percent(share)} of the draws)" for at, share in ends]
+        told.append(f"{name} at {listing(where)}")
+    if not told:
+        return ""
     return (
-        f"In posterior standard deviations, {listing(told)}. Halves of the windows differ by 2 or less in most cases, "
-        "those of the simulations by little once there are enough."
+        f"The posterior has several peaks: {listing(told)}. Walkers from all over the prior did not meet in one place, "
+        "and an estimate between peaks is none of them: look at the draws."
     )
 
 

@@ -14,20 +14,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ganinfer import randomness, report, storage
+from ganinfer import randomness, storage
 from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, inferring, parts, rounds, summing_up
+from ganinfer.runner import assembling, inferring, parts, recording, rounds, summing_up
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
-from ganinfer.runner.finished import EXPERIMENT
+from ganinfer.runner.finished import EXPERIMENT, has_ended
 from ganinfer.runner.refusing import check_gives_posterior, refuse
 from ganinfer.runner.summing_up import ABOUT, FULL, POOL, PRIOR, SHARED
 
 #: Of data sets: those made by another are made anew.
 _METHOD = 3
+#: What data sets are to have as the run had it.
+_OF_THE_RUN = ("seed", "budget")
 #: Where runs of their own are until they are recorded.
 _RUNS = "runs"
 
@@ -49,12 +51,14 @@ def calibrate(
     """Infer ``sets`` data sets whose truth is known, and write what came of it to ``output``/calibration.
 
     ``around`` the posterior of the finished run in ``output``, the first ``full`` of them by runs of their own as well;
-    or around the prior, each by a run of its own. ``seed`` and ``scenario`` are the run's, where there is one. What is
-    there from before counts; more data sets go on from it.
+    or around the prior, each by a run of its own. Seed, scenario and budget are the run's, where there is one and
+    nobody overrides them. What is there from before counts; more data sets go on from it.
 
     Raises ``ValueError`` kinds for anything wrong with the experiment, its data or the folder.
     """
     events = progress or Silent()
+    if full and around == "prior":
+        raise RunError("around the prior every data set has a run of its own: leave --full out")
     experiment, scenario = _as_run(experiment, output, seed, scenario)
     assembling.import_training(experiment)
     if around == "posterior":
@@ -75,7 +79,8 @@ def calibrate(
         storage.remove(folder.path / "cache")
         path = summing_up.written(folder, output, experiment.level)
         if (output / "result.json").exists():
-            report.write_report(output)
+            for sentence in recording.send_again(experiment, folder.beside(output)):
+                events.message(sentence)
     return path
 
 
@@ -92,15 +97,19 @@ class _Task:
 
 
 def _as_run(experiment: Experiment, output: Path, seed: int | None, scenario: str | None) -> tuple[Experiment, str]:
-    """The experiment with the seed of the run in ``output``, and that run's scenario, where there is one."""
+    """The experiment with what the run in ``output`` had of it, and that run's scenario, where there is one.
+
+    That is its seed and its budget: a run may have been given more than its file says.
+    """
     if experiment.kind != "windows":
         raise RunError("calibrate is for windows; a comparison of tables of SNPs is calibrated as it is made")
     check_gives_posterior(experiment, "whose coverage could be found; take matching")
-    made = (output / EXPERIMENT).exists()
-    if seed is None and made:
-        seed = loads((output / EXPERIMENT).read_text(), output, EXPERIMENT).seed
-    if seed is not None:
-        experiment = experiment.model_copy(update={"seed": seed})
+    had: dict[str, Any] = {}
+    if (output / EXPERIMENT).exists():
+        made = loads((output / EXPERIMENT).read_text(), output, EXPERIMENT)
+        set_anew = {override.partition("=")[0].partition(".")[0].strip() for override in experiment.overrides}
+        had = {key: getattr(made, key) for key in _OF_THE_RUN if key not in set_anew}
+    experiment = experiment.model_copy(update={**had, **({} if seed is None else {"seed": seed})})
     if (output / parts.WANTED).exists():
         asked = storage.read_json(output / parts.WANTED)["scenario"]
         if asked is None:
@@ -119,6 +128,11 @@ def _check_run(experiment: Experiment, output: Path) -> None:
 
     if not (output / "result.json").exists():
         raise RunError(f"{output} holds no finished run: make it first (ganinfer run), or give --around prior")
+    if not has_ended(output):
+        raise RunError(
+            f"the run in {output} has not ended since it was given more, or is an older version's: ganinfer run with "
+            "--resume ends it"
+        )
     if not (output / "posterior.parquet").exists():
         raise RunError(f"the run in {output} gave no posterior, so there are no intervals to find the coverage of")
     check_same(experiment, output, "a calibration is of the run's own experiment")
@@ -236,7 +250,8 @@ def _digest(experiment: Experiment) -> str:
     """Of all that the answer depends on."""
     from ganinfer.runner.running import MAY_CHANGE
 
-    kept = {k: v for k, v in completed(experiment).items() if k not in MAY_CHANGE or k in ("budget", "adequacy")}
+    counts = ("budget", "level", "adequacy")
+    kept = {k: v for k, v in completed(experiment).items() if k not in MAY_CHANGE or k in counts}
     return hashlib.sha256(dump_yaml(kept).encode()).hexdigest()
 
 

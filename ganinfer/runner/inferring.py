@@ -77,6 +77,7 @@ def infer(
     from ganinfer import inference
 
     state, history = rounds.read(problem, folder)
+    history = recording.at_level(folder, problem.parameters, history, experiment.level)
     clock.go_on(folder, history)
     if history:  # what a killed run had not written or sent; points that MLflow has are skipped
         recording.write_tables(folder, problem, state, history)

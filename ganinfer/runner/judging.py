@@ -53,16 +53,18 @@ def steady(
     """Whether halves of the simulations and of the genome answer alike, as JSON values, and what to warn of."""
     if info.posterior is None or not problem.freezes:
         return None, []
-    from ganinfer.stability import stability
+    from ganinfer.stability import peaks, stability
 
     told("Estimating once more from halves of the simulations")
     found = stability(problem, state, info.posterior, info.metrics)
+    several = {name: [list(p) for p in ends] for name, ends in peaks(problem.parameters, info.posterior).items()}
+    known = {"effective_windows": info.metrics.get("effective_windows"), "peaks": several}
     if found is None:
-        return None, []
+        return {**known, "halves": None, "folds": None, "usual": None, "stable": None}, []
     by_kind = {"halves": found.halves, "folds": found.folds}
     warnings = [_UNSTABLE[kind].format(name=name, apart=by_kind[kind][name]) for kind, name in found.unstable]
-    told_of = {kind: dict(values) for kind, values in by_kind.items()}
-    return {**told_of, "stable": not warnings}, warnings
+    told_of = {kind: dict(values) for kind, values in (by_kind | {"usual": found.usual}).items()}
+    return {**known, **told_of, "stable": not warnings}, warnings
 
 
 _UNSTABLE = {

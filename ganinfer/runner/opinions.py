@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganinfer import observed
+from ganinfer import observed, storage
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, RealData
 from ganinfer.interfaces import EMULATOR_ERROR, Info
 from ganinfer.observed import RealWindows
 
 _SECONDS = "second_opinion"
+#: How the sentence begins that says that the other program is not there.
+_MISSING = "moments is not installed"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,15 @@ class Source:
     def chosen(self) -> np.ndarray:
         """Indices of the windows in use."""
         return observed.chosen_windows(self.real, self.experiment.windows.maximum, self.experiment.seed)
+
+
+def may_be_had_now(path: Path) -> bool:
+    """Whether the run in ``path`` lacks an opinion because nobody could be asked then, who can be now."""
+    from ganinfer import second_opinion
+
+    result = storage.read_json(path / "result.json") if (path / "result.json").exists() else {}
+    lacking = (result.get("second_opinion") or {}).get("why_not", "").startswith(_MISSING)
+    return bool(lacking and second_opinion.installed())
 
 
 def asked(
@@ -72,10 +84,7 @@ def _asked(
 
     why = second_opinion.why_not(problem)
     if why is None and not second_opinion.installed():
-        why = (
-            f"{second_opinion.PROGRAM} is not installed; pip install 'ganinfer[{second_opinion.EXTRA}]', then "
-            "ganinfer run with --resume asks it"
-        )
+        why = f"{_MISSING}; pip install 'ganinfer[{second_opinion.EXTRA}]', then ganinfer run with --resume asks it"
         told(f"No second opinion: {why}")
     if why is not None:
         return {"program": second_opinion.PROGRAM, "why_not": why}, {}

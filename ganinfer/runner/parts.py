@@ -16,7 +16,8 @@ from ganinfer.runner import inferring, recording
 from ganinfer.runner.completing import dump_yaml
 from ganinfer.runner.finished import EXPERIMENT
 
-#: Which scenario a run on windows was asked for (``null``: all of them).
+#: Which scenario a run on windows was asked for (``null``: all of them), and the folder of the run that it is a part
+#: of, where it cannot go on without that.
 WANTED = "wanted.json"
 
 
@@ -40,10 +41,13 @@ def infer(
     before = recording.tracked(path)
     with storage.RunFolder.create(path, resume=(path / "rounds").exists()) as folder:
         folder.write_text(EXPERIMENT, dump_yaml(complete))
-        folder.write_json(WANTED, {"scenario": problem.scenario})
+        # Of another seed than the experiment's, by which the windows and their folds are chosen, it is only a part.
+        own = {"part_of": str(parent)} if problem.seed != experiment.seed else {}
+        folder.write_json(WANTED, {"scenario": problem.scenario, **own})
         folder.write_json("data.json", summary)
         title = problem.setup.title
-        tracker = recording.start_tracking(experiment, complete, summary, folder, title, before, parent=parent)
+        seeded = {**complete, "seed": problem.seed}
+        tracker = recording.start_tracking(experiment, seeded, summary, folder, title, before, parent=parent)
         with recording.ended(tracker):
             inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock(), judged=judged)
     return path

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import storage, tracking
+from ganinfer import report, storage, tracking
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
@@ -40,8 +40,12 @@ _ARTIFACTS = (
     "adequacy.npz",
     "windows.parquet",
     "replicates.json",
+    f"{storage.CALIBRATION}/{summing_up.JSON}",
+    f"{storage.CALIBRATION}/{summing_up.TABLE}",
     "best.demes.yaml",
 )
+#: What replicates of a run are told in: how they agree, the ``posterior`` they are beside, and ``warnings``.
+REPLICATES = "replicates.json"
 
 
 class Clock:
@@ -65,14 +69,10 @@ class Clock:
 def entry(problem: Any, state: Any, step: Any, history: History, level: float, elapsed: float) -> dict[str, Any]:
     """What is remembered of a round, as JSON values; ``elapsed`` seconds of the run's clock."""
     info: Info = step.info
-    low = high = [None] * len(problem.parameters)
-    if info.posterior is not None:
-        low, high = np.quantile(info.posterior, [(1 - level) / 2, (1 + level) / 2], axis=0).tolist()
     return {
         "round": state.index - 1,
         "estimate": dict(zip(problem.parameters.names, info.estimate.tolist(), strict=True)),
-        "low": dict(zip(problem.parameters.names, low, strict=True)),
-        "high": dict(zip(problem.parameters.names, high, strict=True)),
+        **_intervals(problem.parameters, info.posterior, level),
         "spread": dict(zip(problem.parameters.names, info.spread.tolist(), strict=True)),
         "num_windows": step.num_windows,
         "total_windows": step.num_windows + (history[-1]["total_windows"] if history else 0),
@@ -83,6 +83,21 @@ def entry(problem: Any, state: Any, step: Any, history: History, level: float, e
         "converged": info.converged,
         "budget": {"simulated_windows": problem.budget.simulated_windows, "rounds": problem.budget.rounds},
         "warnings": list(info.warnings),
+    }
+
+
+def at_level(folder: storage.RunFolder, parameters: Parameters, history: History, level: float) -> History:
+    """Rounds as remembered, with intervals of ``level``, which a run that goes on may have been given anew."""
+    return [{**h, **_intervals(parameters, rounds.last_info(folder, h["round"]).posterior, level)} for h in history]
+
+
+def _intervals(parameters: Parameters, posterior: np.ndarray | None, level: float) -> dict[str, dict[str, Any]]:
+    low = high = [None] * len(parameters)
+    if posterior is not None:
+        low, high = np.quantile(posterior, [(1 - level) / 2, (1 + level) / 2], axis=0).tolist()
+    return {
+        "low": dict(zip(parameters.names, low, strict=True)),
+        "high": dict(zip(parameters.names, high, strict=True)),
     }
 
 
@@ -199,6 +214,7 @@ def start_tracking(
         _params(complete),
         {
             **_tags(experiment, data, folder.path, simulators),
+            "ganinfer.seed": complete["seed"],
             **({_PARENT: above} if above else {}),
         },
         run_id,
@@ -245,6 +261,35 @@ def record_training(
         return [f"the bundle is not recorded: {error}"]
     tracker.metrics(measured, 0)
     tracker.bundle(bundle, registered_name(experiment))
+    tracker.finish()
+    return tracker.warnings
+
+
+def send_again(experiment: Experiment, folder: storage.RunFolder) -> list[str]:
+    """The report once more, and all that MLflow is given, after something was added to what a finished run says.
+
+    Returns what went wrong in MLflow, in sentences.
+    """
+    page, figures = report.write_all(folder.path)
+    if tracked(folder.path) is None:
+        return []
+    known = folder.read_json(_TRACKED)
+    try:
+        tracker = tracking.open_tracker(
+            experiment.tracking.uri or known["uri"],
+            folder.path.parent,
+            experiment.tracking.experiment,
+            folder.path.name,
+            {},
+            {},
+            known["run_id"],
+            run_folder=folder.path,
+        )
+    except tracking.TrackingError as error:
+        return [f"MLflow's record lacks what is new: {error}"]
+    _send(folder, page, figures, tracker)
+    if (folder.path / "bundle").exists():
+        tracker.artifact(folder.path / "bundle")
     tracker.finish()
     return tracker.warnings
 
@@ -309,10 +354,10 @@ def finish(
     info = rounds.last_info(folder, history[-1]["round"])
     names = problem.parameters.names
     posterior = info.posterior if info.posterior is not None else info.estimate[None, :]
+    storage.remove(folder.path / finished.JSON)
     if info.posterior is not None:
         folder.write_table("posterior.parquet", {name: posterior[:, i] for i, name in enumerate(names)})
-    for name in ("replicates.json", finished.JSON):  # of the answer before, where there was one
-        storage.remove(folder.path / name)
+    _forget_replicates(folder, posterior)
     summing_up.forget(folder, posterior, experiment.level)
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
@@ -326,6 +371,8 @@ def finish(
     step = float(history[-1]["seconds"].get("move", 0.0))
     second, asking = opinions.asked(experiment, problem, state, info, source, workers, told, step=step)
     write_best_model(experiment, problem.scenario, problem.parameters, info, folder)
+    plugin = simulator(experiment, problem.scenario)
+    of_all = getattr(plugin, "derived", None)
     said = _write_warnings(info, folder, tracker)
     parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
     folder.write_json(
@@ -336,11 +383,12 @@ def finish(
             adequacy=adequacy,
             stability=steady,
             second_opinion=second,
-            known_by_product=getattr(simulator(experiment, problem.scenario), "known_by_product", None),
+            known_by_product=getattr(plugin, "known_by_product", None),
+            derived=results.derived(of_all, problem.parameters, info, experiment.level) if of_all else None,
             simulated_windows=history[-1]["total_windows"],
             stopped=stopped,
             seconds={**parts, **spent, **asking, "total": clock.seconds()},
-            seed=experiment.seed,
+            seed=problem.seed,
             versions=assembling.versions(),
         ),
     )
@@ -352,9 +400,18 @@ def finish(
     finished.mark(folder)
 
 
+def _forget_replicates(folder: storage.RunFolder, posterior: np.ndarray) -> None:
+    """Take out how replicates agreed with another answer than ``posterior`` (n, p)."""
+    path = folder.path / REPLICATES
+    if path.exists() and storage.read_json(path).get("posterior") != summing_up.digest(posterior):
+        storage.remove(path)
+
+
 def _write_warnings(info: Info, folder: storage.RunFolder, tracker: tracking.Tracker) -> int:
-    """Of the method and of MLflow; returns how many are of MLflow."""
-    folder.write_json("warnings.json", {"warnings": [*info.warnings, *tracker.warnings]})
+    """Of replicates, the method and MLflow; returns how many are of MLflow."""
+    path = folder.path / REPLICATES
+    apart = storage.read_json(path)["warnings"] if path.exists() else []
+    folder.write_json("warnings.json", {"warnings": [*apart, *info.warnings, *tracker.warnings]})
     return len(tracker.warnings)
 
 
@@ -368,6 +425,8 @@ def write_best_model(
         return
     import demes
 
+    from ganinfer.models.graphs import without_idle_pulses
+
     # Two opposite pulses at one time, of which one is zero, are how a signed pulse is written.
     warnings.filterwarnings("ignore", message="Multiple pulses")
     try:
@@ -379,7 +438,7 @@ def write_best_model(
         scale = np.maximum(info.posterior.std(axis=0), 1e-300)
         closest = np.argmin((((info.posterior - info.estimate) / scale) ** 2).sum(axis=1))
         best = graph(parameters.named(info.posterior[closest]))
-    folder.write_text("best.demes.yaml", demes.dumps(best))
+    folder.write_text("best.demes.yaml", demes.dumps(without_idle_pulses(best)))
 
 
 def write_bundle(experiment: Experiment, problem: Any, state: Any, folder: storage.RunFolder) -> None:
@@ -418,15 +477,7 @@ def write_report(folder: storage.RunFolder, tracker: tracking.Tracker, register:
 
     ``register`` is the model of MLflow's registry of which the bundle becomes a version.
     """
-    from ganinfer import report
-
-    page, figures = report.write_all(folder.path)
-    for name in _ARTIFACTS:
-        if (folder.path / name).exists():
-            tracker.artifact(folder.path / name)
-    tracker.artifact(page)
-    for figure in figures.values():
-        tracker.artifact(figure, "figures")
+    _send(folder, *report.write_all(folder.path), tracker)
     if not (folder.path / "bundle").exists():
         pass  # a comparison alone has none
     elif register is None:
@@ -437,3 +488,13 @@ def write_report(folder: storage.RunFolder, tracker: tracking.Tracker, register:
     if trunks:
         tracker.keras_model(trunks[0], folder.read_json("bundle/bundle.json")["discriminator"]["name"])
     tracker.finish()
+
+
+def _send(folder: storage.RunFolder, page: Path, figures: Mapping[str, Path], tracker: tracking.Tracker) -> None:
+    """The files of a run, the report's ``page`` and its figures."""
+    for name in _ARTIFACTS:
+        if (folder.path / name).exists():
+            tracker.artifact(folder.path / name)
+    tracker.artifact(page)
+    for figure in figures.values():
+        tracker.artifact(figure, "figures")

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import randomness, report, storage
+from ganinfer import randomness, storage
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.parameters import Parameters
 from ganinfer.progress import Progress
-from ganinfer.runner import parts
+from ganinfer.runner import parts, recording, summing_up
+from ganinfer.runner.assembling import RunError
 from ganinfer.runner.finished import is_finished
+from ganinfer.runner.recording import REPLICATES
 
-JSON, FOLDER = "replicates.json", "replicates"
+FOLDER = "replicates"
 #: Estimates further apart than this, in standard deviations of their posteriors, disagree,
 _APART = 1.0
 #: where their Monte Carlo errors explain that less often than once in a thousand times.
@@ -38,21 +40,40 @@ def replicate(
 ) -> dict[str, Any]:
     """Infer ``problem`` until there are ``number`` runs of it, the one in ``folder`` counted; how they agree.
 
-    Seeds are derived from the run's own: networks, proposals and simulations are others, the windows the same.
+    Seeds are derived from the run's own: networks, proposals and simulations are others, the windows the same. Where
+    one fails the others are made and compared all the same; then :class:`RunError` says which failed.
     """
-    paths = [folder.path]
+    paths, failed = [folder.path], []
     for k in range(2, number + 1):
         path = folder.path / FOLDER / f"{k:02d}"
-        paths.append(path)
         if not is_finished(path, complete):
             events.message(f"Replicate {k} of {number}")
             own = replace(problem, seed=randomness.simulator_seed(problem.seed, "replicate", k))
-            parts.infer(experiment, complete, own, summary, path, folder.path, workers, events)
-    found, before = agreement(problem.parameters, paths), folder.read_json("warnings.json")["warnings"]
-    past = warned(folder.read_json(JSON)) if (folder.path / JSON).exists() else []
-    folder.write_json("warnings.json", {"warnings": [*warned(found), *(s for s in before if s not in past)]})
-    folder.write_json(JSON, found)
-    report.write_report(folder.path)
+            try:
+                parts.infer(experiment, complete, own, summary, path, folder.path, workers, events)
+            except Exception as error:  # of one, whatever it is, must not hide what the others say
+                failed.append(f"{path} failed: {error}")
+                events.message(failed[-1])
+                continue
+        paths.append(path)
+    found = _told(experiment, problem, folder, paths, events) if len(paths) > 1 else {}
+    if failed:
+        compared = f"The other {len(paths)} are compared in {folder.path}. " if len(paths) > 1 else ""
+        raise RunError(f"{'; '.join(failed)}. {compared}The same command with --resume tries again.")
+    return found
+
+
+def _told(
+    experiment: Experiment, problem: Any, folder: storage.RunFolder, paths: Sequence[Path], events: Progress
+) -> dict[str, Any]:
+    """How the runs in ``paths`` agree, the first of which is in ``folder``: written there, in the report and MLflow."""
+    found = agreement(problem.parameters, paths)
+    past = folder.read_json(REPLICATES)["warnings"] if (folder.path / REPLICATES).exists() else []
+    rest = [s for s in folder.read_json("warnings.json")["warnings"] if s not in past]
+    folder.write_json("warnings.json", {"warnings": [*found["warnings"], *rest]})
+    folder.write_json(REPLICATES, {**found, "posterior": summing_up.digest(parts.posterior(folder.path))})
+    for sentence in recording.send_again(experiment, folder):
+        events.message(sentence)
     return found
 
 
@@ -65,12 +86,13 @@ def agreement(parameters: Parameters, folders: Sequence[Path]) -> dict[str, Any]
         middle, sd = (np.array([f(d[:, i]) for d in draws]) for f in (np.median, np.std))
         sampled = [t["parameters"][name].get("monte_carlo") for t in told]
         rows[name] = _row(middle, sd, [t["parameters"][name]["estimate"] for t in told], sampled)
-    return {
+    found = {
         "runs": len(folders),
         "stopped": [t["stopped"] for t in told],
         "parameters": rows,
         "disagree": [name for name, row in rows.items() if not row["agree"]],
     }
+    return {**found, "warnings": warned(found)}
 
 
 def _row(

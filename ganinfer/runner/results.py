@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from ganinfer.parameters import Parameters
 
 #: A parameter is informative when its posterior is this much narrower than its prior, on its own scale.
 INFORMATIVE = 0.8
+#: Draws that derived quantities are computed of, about.
+_DRAWS = 2000
 
 
 def parameter_results(parameters: Parameters, info: Info, level: float) -> dict[str, Any]:
@@ -39,6 +41,27 @@ def parameter_results(parameters: Parameters, info: Info, level: float) -> dict[
     return results
 
 
+def derived(
+    of: Callable[[Mapping[str, float]], Mapping[str, float]], parameters: Parameters, info: Info, level: float
+) -> dict[str, Any]:
+    """Medians and intervals of what parameters come to together, by name; ``of`` says it of one vector.
+
+    Empty where there is no posterior, or a draw has no such value.
+    """
+    if info.posterior is None:
+        return {}
+    draws = info.posterior[:: max(len(info.posterior) // _DRAWS, 1)]
+    try:
+        found = [of(parameters.named(draw)) for draw in draws]
+    except ValueError:
+        return {}
+    told = {}
+    for name in found[0]:
+        low, middle, high = np.quantile([f[name] for f in found], [(1 - level) / 2, 0.5, (1 + level) / 2])
+        told[name] = {"estimate": float(middle), "interval": [float(low), float(high)], "level": level}
+    return told
+
+
 def result(
     scenario: str,
     parameters: Mapping[str, Any],
@@ -47,6 +70,7 @@ def result(
     stability: Mapping[str, Any] | None = None,
     second_opinion: Mapping[str, Any] | None = None,
     known_by_product: tuple[Sequence[str], str] | None = None,
+    derived: Mapping[str, Any] | None = None,
     simulated_windows: int,
     stopped: str,
     seconds: Mapping[str, float],
@@ -64,6 +88,7 @@ def result(
         "stability": None if stability is None else dict(stability),
         "second_opinion": None if second_opinion is None else dict(second_opinion),
         "known_by_product": _product(known_by_product),
+        "derived": dict(derived or {}),
         "comparison": None,
         "simulated_windows": simulated_windows,
         "stopped": stopped,

@@ -71,7 +71,8 @@ def run(
         folder.write_json("data.json", summary)
         title = problem.setup.title
         # Of a run that has finished as it is asked now, more replicates may be wanted.
-        if replicates == 1 or not is_finished(folder.path, begun.complete):
+        done = is_finished(folder.path, begun.complete) and not opinions.may_be_had_now(folder.path)
+        if replicates == 1 or not done:
             tracker = recording.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
             with recording.ended(tracker):
                 source = opinions.Source(real, experiment)
@@ -165,8 +166,8 @@ def _windows(experiment: Experiment, begun: _Begun) -> RealWindows:
 
 # --- the experiment -----------------------------------------------------------------------------------------------
 
-#: What may differ between a run and its resumption: how much it may spend, and where it runs.
-MAY_CHANGE = ("budget", "comparison", "adequacy", "second_opinion", "execution", "tracking", "name")
+#: What may differ between a run and its resumption: how much it may spend, what is told of it, and where it runs.
+MAY_CHANGE = ("budget", "level", "comparison", "adequacy", "second_opinion", "execution", "tracking", "name")
 
 
 def check_same(
@@ -194,7 +195,12 @@ def check_wanted(scenario: str | None, folder: Path) -> None:
     path = folder / WANTED
     if not path.exists():
         return
-    before = storage.read_json(path)["scenario"]
+    wanted = storage.read_json(path)
+    if wanted.get("part_of"):
+        raise RunError(
+            f"{folder} is a part of the run in {wanted['part_of']}, with a seed of its own: go on with that one"
+        )
+    before = wanted["scenario"]
     if before != scenario:
         told = [f"scenario {name}" if name else "all scenarios" for name in (before, scenario)]
         option = f"give --scenario {before}" if before else "leave --scenario out"

@@ -151,7 +151,12 @@ def _false_alarms(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] |
     p_values = np.array([f["p_value"] for f in found if f is not None])
     if len(p_values) == 0:
         return None
-    return {"judged": len(p_values), "flagged": int((p_values < _FLAGGED).sum()), "p_uniform": uniform_p(p_values)}
+    return {
+        "judged": len(p_values),
+        "flagged": int((p_values < _FLAGGED).sum()),
+        "p_uniform": uniform_p(p_values),
+        "mean_p": float(p_values.mean()),
+    }
 
 
 def _beside(full: Mapping[int, Mapping[str, Any]], shared: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -178,8 +178,7 @@ def _check_time(job: Job, draws: np.ndarray, settings: OpinionSettings, num_work
     rounds = -(-_STARTS // num_workers)
     searches = taken[0] * _STEPS_OF_A_SEARCH * slopes * rounds
     rest = fits * taken[1] * (3 * slopes + _STEPS_OF_A_REFINEMENT * settings.bootstraps / num_workers)
-    own = settings.step * settings.bootstraps / num_workers
-    minutes = (searches + rest + own) / 60
+    minutes = (searches + rest + settings.step * settings.bootstraps / num_workers) / 60
     if minutes > settings.minutes:
         raise OpinionError(
             f"it would take about {minutes:.0f} minutes, since one spectrum of this model takes {taken[1]:.1f} s and "

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import demes
 import numpy as np
 
 from ganinfer.interfaces import NeutralModel
+from ganinfer.models.graphs import without_idle_pulses
 from ganinfer.parameters import Parameters
 from ganinfer.second_opinion.spectra import Spectra
 from ganinfer.simulation import Setup, simulator
@@ -154,16 +153,6 @@ def deviance_slopes(observed: np.ndarray, expected: np.ndarray, residuals: np.nd
     return np.where(close, -1 / np.sqrt(expected), (1 - observed / expected) / np.where(close, 1.0, residuals))
 
 
-def without_idle_pulses(graph: demes.Graph) -> demes.Graph:
-    """The same model less the pulses that move nobody, each of which takes moments as long as one that does."""
-    moving = [pulse for pulse in graph.pulses if any(pulse.proportions)]
-    if len(moving) == len(graph.pulses):
-        return graph
-    same = copy(graph)
-    same.pulses = moving
-    return same
-
-
 class Likelihood:
     """Of one spectrum, at points (p,) of its :class:`Coordinates`; raises what the simulator or moments raises."""
 
@@ -207,6 +196,7 @@ class Likelihood:
             warnings.simplefilter("ignore")
             model: NeutralModel = self._simulator.neutral_model(self.parameters.named(vector[:size]))
             sampled = [model.demes.get(name, name) for name in job.populations]
+            # A pulse that moves nobody takes moments as long as one that does.
             graph, rate = without_idle_pulses(model.graph), model.mutation_rate * job.length
             found = moments.Demes.SFS(graph, sampled, computed, unsampled_n=least, u=rate).project(self._sizes)
             wrong = vector[size] if job.misidentified else model.misidentified
