@@ -246,11 +246,17 @@ def fold_results(problem: Problem, state: InferenceState) -> tuple[FoldResult, .
 def tasks(problem: Problem, theta: np.ndarray, num_windows: int, *key: str | int) -> Iterator[Task]:
     """One task a proposal, its seed keyed by the run's seed, ``key``, the scenario and the proposal's number."""
     templates = problem.observed.templates
-    for i, vector in enumerate(theta):
+    for i, (vector, chosen) in enumerate(zip(theta, resembled(problem, len(theta), num_windows, *key), strict=True)):
         seed = randomness.simulator_seed(problem.seed, *key, problem.scenario, i)
-        chosen = choose_templates(seed, len(templates), num_windows)
         values = problem.parameters.named(vector)
         yield Task(problem.setup, values, tuple(templates[t] for t in chosen), seed, problem.label)
+
+
+def resembled(problem: Problem, number: int, num_windows: int, *key: str | int) -> Iterator[np.ndarray]:
+    """The real windows (num_windows,) whose templates the windows of each of ``number`` such tasks have."""
+    for i in range(number):
+        seed = randomness.simulator_seed(problem.seed, *key, problem.scenario, i)
+        yield choose_templates(seed, len(problem.observed.templates), num_windows)
 
 
 # --- parts of a round ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ganinfer import randomness
 from ganinfer.adequacy import AdequacySettings
 from ganinfer.evidence import JUDGE, widened
 from ganinfer.execution import Executor
-from ganinfer.inference import CLASSICAL, Problem, tasks
+from ganinfer.inference import CLASSICAL, Problem, resembled, tasks
 from ganinfer.simulation import simulate
 from ganinfer.training import FoldNetwork, embed
 
@@ -25,10 +25,12 @@ class Fresh:
     """Windows simulated at ``theta`` (k, p), w of each.
 
     ``classical`` (k, w, d); of each fold's network the ``embedding`` (k, w, width) and the critic's ``logits`` (k, w).
-    ``whole``: every proposal is a draw of the posterior, and its windows are a data set as large as the real one.
+    ``template`` (k, w): the real window that each resembles. ``whole``: every proposal is a draw of the posterior, and
+    its windows are a data set as large as the real one.
     """
 
     theta: np.ndarray
+    template: np.ndarray
     classical: np.ndarray
     embedding: tuple[np.ndarray, ...]
     logits: tuple[np.ndarray, ...]
@@ -63,4 +65,5 @@ def simulated(
         found = [np.asarray(arrays[CLASSICAL], dtype=float), *(x for n in networks for x in embed(n, arrays))]
         parts.append([part.reshape(len(some), num_windows, *part.shape[1:]) for part in found])
     classical, *seen = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Fresh(theta, classical, tuple(seen[::2]), tuple(seen[1::2]), whole)
+    template = np.stack(list(resembled(problem, len(theta), num_windows, "verdict")))
+    return Fresh(theta, template, classical, tuple(seen[::2]), tuple(seen[1::2]), whole)

@@ -13,6 +13,9 @@ from ganinfer.inference import EMBEDDING, InferenceState, Problem, fold_results
 from ganinfer.interfaces import FoldResult, RoundResult
 from ganinfer.verdict.looking import CRITIC
 
+#: Families with smaller p-values, all of them considered, are left out.
+_LEVEL = 0.05
+
 
 @dataclass(frozen=True)
 class Without:
@@ -28,10 +31,9 @@ class Without:
 def without(
     problem: Problem, state: InferenceState, posterior: np.ndarray, families: Sequence[str], verdict: Verdict
 ) -> Without:
-    """Leave out the family that looks oddest, and what networks add: an embedding mixes all kinds of statistics."""
+    """Leave out the families that look odd, and what networks add: an embedding mixes all kinds of statistics."""
     results = fold_results(problem, state)
-    worst = oddest(verdict, families)
-    left = (worst, EMBEDDING) if worst in results[0].families else (EMBEDDING,)
+    left = (*(family for family in odd(verdict, families) if family in results[0].families), EMBEDDING)
     kept = np.array([family not in left for family in results[0].families])
     if not kept.any():
         return Without(left, {})
@@ -48,12 +50,17 @@ def without(
     return Without(left, dict(zip(problem.parameters.names, moved.tolist(), strict=True)))
 
 
-def oddest(verdict: Verdict, families: Sequence[str]) -> str:
-    """The classical family whose largest residual is oddest, by its p-value and where these are equal by its size."""
+def odd(verdict: Verdict, families: Sequence[str]) -> tuple[str, ...]:
+    """Classical families whose largest residuals are odd by themselves, the oddest first, and in any case that one.
+
+    By p-values, and where these are equal by the residual's size. Of so many families one is odd by chance the more
+    often: that is allowed for (Bonferroni).
+    """
     looks = {k.removeprefix(f"{LARGEST}: "): p for k, p in verdict.parts.items() if k.startswith(f"{LARGEST}: ")}
     classical = [family for family in looks if family.split(" ")[0] not in (EMBEDDING, CRITIC)]
     largest = {family: float(np.abs(verdict.z[np.array(families) == family]).max()) for family in classical}
-    return min(classical, key=lambda family: (looks[family], -largest[family]))
+    ordered = sorted(classical, key=lambda family: (looks[family], -largest[family]))
+    return tuple(f for i, f in enumerate(ordered) if i == 0 or looks[f] < _LEVEL / len(classical))
 
 
 def reduced(result: FoldResult, kept: np.ndarray) -> FoldResult:
