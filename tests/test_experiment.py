@@ -222,6 +222,7 @@ def test_messages_say_what_where_and_what_is_right(tmp_path: Path, old: str, new
         ("budget.rounds=[", r"the value is not valid YAML"),
         ("name.x=1", r"--set name\.x=1: name is 'im' and holds no 'x'"),
         ("budget.round=2", r"--set budget\.round=2: budget\.round: unknown key; did you mean rounds\?"),
+        ("scenarios.im.fixed={N1: 5}", r"truth\.N1: is fixed at 5 in the scenario: leave it out here"),
         ("data.simulate.truth.N3=2", r"truth\.N3: unknown parameter; did you mean N2\? allowed: N1, N2, N_anc"),
         ("data.simulate.truth={N1: 9000}", r"truth: values missing for N2, N_anc, T_split, pulse"),
         ("data.simulate.scenario=in", r"scenario: no scenario named 'in'; did you mean im\? allowed: im"),

@@ -566,6 +566,12 @@ def test_check_says_what_a_run_would_cost(name):
     json.dumps(found)
 
 
+def test_check_tells_a_truth_that_no_estimate_can_reach():
+    experiment = load(EXPERIMENTS / "const.yaml", ["execution.executor=serial", "data.simulate.truth.Ne=99_000"])
+    (warning,) = runner.check(experiment)["warnings"]
+    assert "truth.Ne: 99000 lies outside of the prior, 1000 to 30000" in warning
+
+
 #: More than the SNP matrix takes in most windows.
 DENSE = "scenarios.const.mutation_rate=4e-7"
 

@@ -184,8 +184,14 @@ def _check_truth(experiment: Experiment, document: Document) -> list[str]:
         allowed = problems.closest(study.scenario, experiment.scenarios)
         return [document.problem((*location, "scenario"), f"no scenario named {study.scenario!r}; {allowed}")]
     parameters = simulator(experiment, study.scenario).parameters
+    fixed = experiment.scenarios[study.scenario].options.get("fixed") or {}
     found = [
-        document.problem((*location, "truth", name), f"unknown parameter; {problems.closest(name, parameters.names)}")
+        document.problem(
+            (*location, "truth", name),
+            f"is fixed at {fixed[name]} in the scenario: leave it out here"
+            if name in fixed
+            else f"unknown parameter; {problems.closest(name, parameters.names)}",
+        )
         for name in study.truth
         if name not in parameters.names
     ]

@@ -72,7 +72,12 @@ def check(
         "pipeline": vars(pipeline_settings(experiment, real.phased)),
         **(_of_one(looks[0]) if len(looks) == 1 else {"scenarios": {look.scenario: _in_short(look) for look in looks}}),
         "warnings": [
-            line for look in looks for line in look.tried.warnings(experiment.place("scenarios", look.scenario))
+            line
+            for look in looks
+            for line in (
+                *look.tried.warnings(experiment.place("scenarios", look.scenario)),
+                *_out_of_reach(experiment, look),
+            )
         ],
         "execution": _where(experiment),
         "cost": _cost(experiment, looks, num_real),
@@ -117,6 +122,19 @@ def _told_of(experiment: Experiment, real: RealWindows, chosen: np.ndarray) -> d
     if individuals:
         return {"individuals": {name: len(members) for name, members in individuals.items()}, **summary}
     return summary
+
+
+def _out_of_reach(experiment: Experiment, look: _Look) -> list[str]:
+    """Values of a study's truth that no estimate can reach, since they lie outside of the prior."""
+    study = experiment.data.simulate if isinstance(experiment.data, SimulatedData) else None
+    if study is None or study.scenario != look.scenario:
+        return []
+    return [
+        f"{experiment.place('data', 'simulate', 'truth', p.name)}: {study.truth[p.name]:g} lies outside of the prior, "
+        f"{p.lower:g} to {p.upper:g}, so no estimate can reach it"
+        for p in look.parameters
+        if p.name in study.truth and not p.lower <= study.truth[p.name] <= p.upper
+    ]
 
 
 def _of_one(look: _Look) -> dict[str, Any]:
@@ -272,6 +290,7 @@ def _cost(experiment: Experiment, looks: Sequence[_Look], num_real: int) -> dict
         "core_minutes_of_simulation": seconds / 60,
         "workers": workers or "as many as the cluster has",
         "estimated_minutes": (seconds / workers + once) / 60 if workers else None,
+        **({} if compared or not experiment.second_opinion.bootstraps else {"not_counted": "a second opinion"}),
     }
 
 

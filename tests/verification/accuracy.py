@@ -223,9 +223,10 @@ def _cost(case: str, fits: Sequence[dict[str, Any]]) -> str:
 _HEAD = (
     "# Verification",
     "",
-    "Simulated data sets of known truth, one run each with the shipped settings, made by `make verify`: 2,000 windows",
-    "of 50 kb. Beside them moments' fits of the joint site frequency spectrum of the same windows, from three starts",
-    "each (`python -m tests.verification.yardstick`). Errors are per cent of the true value, root mean squares over",
+    "Simulated data sets of known truth, one run each, made by `make verify`: 2,000 windows of 50 kb. The second table",
+    "says how many windows were simulated, which is what the shipped experiments had then. Beside them moments' fits of",
+    "the joint site frequency spectrum of the same windows, from three starts each",
+    "(`python -m tests.verification.yardstick`). Errors are per cent of the true value, root mean squares over",
     "data sets; *ratio* is ours over moments', with a 90 % bootstrap interval over data sets; *posterior* the median",
     "standard deviation of our posterior; *limit* the sampling standard deviation of the composite likelihood at the",
     "truth; *furthest* the largest error of a run in units of the limit; *held* counts the 90 % intervals that contain",
