@@ -224,8 +224,9 @@ def _write(
         versions=assembling.versions(),
     )
     windows = sum(f["simulated_windows"] for f in found) + outcome.num_windows
-    stopped = found[names.index(best)]["stopped"]
-    folder.write_json("result.json", {**result, "simulated_windows": windows, "stopped": stopped})
+    of_best = found[names.index(best)]
+    more = {"stopped": of_best["stopped"]} | ({} if wanted.compare_only else {"derived": of_best["derived"]})
+    folder.write_json("result.json", {**result, "simulated_windows": windows, **more})
     _track(said, tracker, windows)
     recording.write_report(folder, tracker)
     if tracker.warnings:
