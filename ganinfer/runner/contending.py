@@ -225,7 +225,7 @@ def _write(
     )
     windows = sum(f["simulated_windows"] for f in found) + outcome.num_windows
     of_best = found[names.index(best)]
-    more = {"stopped": of_best["stopped"]} | ({} if wanted.compare_only else {"derived": of_best["derived"]})
+    more = {"stopped": of_best["stopped"]} | ({} if wanted.compare_only else {"derived": of_best.get("derived", {})})
     folder.write_json("result.json", {**result, "simulated_windows": windows, **more})
     _track(said, tracker, windows)
     recording.write_report(folder, tracker)
