@@ -127,14 +127,14 @@ def test_one_that_fails_does_not_hide_the_others(twice, tmp_path, monkeypatch):
     infer = replicating.parts.infer
 
     def failing(*arguments, **named):
-        if arguments[4].name == "03":
+        if arguments[4].name == "04":
             raise RuntimeError("no such luck")
         return infer(*arguments, **named)
 
     monkeypatch.setattr(replicating.parts, "infer", failing)
-    with pytest.raises(RunError, match=r"03 failed: no such luck. The other 3 are compared in .*--resume tries again"):
-        runner.run(tiny(), copy, resume=True, replicates=4)
-    assert json.loads((copy / "replicates.json").read_text())["runs"] == 3
+    with pytest.raises(RunError, match=r"04 failed: no such luck. The other 4 are compared in .*--resume tries again"):
+        runner.run(tiny(), copy, resume=True, replicates=5)
+    assert json.loads((copy / "replicates.json").read_text())["runs"] == 4
 
 
 def test_a_run_that_was_given_more_and_stopped_has_not_finished(twice):
