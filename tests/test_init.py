@@ -258,6 +258,8 @@ def test_the_command_says_what_it_found_and_what_comes_next(
         (["-g", "gone.vcf"], "gone.vcf: no such file"),
         (["-g", "gone.vcf", "--name", "a/b"], "--name 'a/b': must be letters, digits, '.', '_' and '-', beginning"),
         (["-g", "x.vcf", "--populations", "YRI=many"], "--populations YRI=many: must be NAME or NAME=INDIVIDUALS"),
+        (["-g", "x.vcf", "--populations", "YRI:2"], "--populations YRI:2: must be NAME or NAME=INDIVIDUALS"),
+        (["--table", "x.vcf.gz"], "--table x.vcf.gz: a VCF is no text table; give it as --genotypes x.vcf.gz"),
         (["--example", "nothing"], "no shipped experiment named 'nothing'"),
     ],
 )
@@ -269,6 +271,13 @@ def test_mistakes_of_the_command_line(
     assert (done.exit_code, done.stdout) == (2, "")
     assert sentence in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_is_named_as_it_was_typed(genomes: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["init", "-g", str(genomes / "some.vcf"), "-o", str(tmp_path / "new")])
+    assert done.exit_code == 2
+    assert "--samples" in done.stderr
+    assert "data.samples" not in done.stderr
 
 
 def test_editors_get_a_schema_of_every_section() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -156,12 +157,36 @@ def _check_options(option: str, given: Mapping[str, object]) -> None:
         fail(f"{', '.join(there)}: only with {option}", USAGE)
 
 
+#: Keys of an experiment that options of ``init`` stand for.
+_KEYS = {
+    "data.samples": "--samples", "data.populations": "--populations", "data.genotypes": "--genotypes",
+    "data.regions": "--regions", "data.accessible": "--accessible", "data.recombination_map": "--map",
+    "windows.length": "--window-length", "data.table.delimiter": "--delimiter", "data.table.coding": "--coding",
+}  # fmt: skip
+
+
+@contextmanager
+def _told_as_options() -> Iterator[None]:
+    """What is wrong is named as it was typed, not as the experiment that is being written would call it."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for key, option in _KEYS.items():
+            text = text.replace(key, option)
+        error.args = (text,)
+        raise
+
+
 def _write_table(wish: TableWish, output: Path) -> None:
     from ganinfer import starting
     from ganinfer.cli import show
     from ganinfer.runner.assembling import cache_folder
 
-    made = starting.write_table_experiment(wish, output, cache_folder())
+    if any(suffix in (".vcf", ".bcf") for suffix in wish.table.suffixes):
+        fail(f"--table {wish.table}: a VCF is no text table; give it as --genotypes {wish.table}", USAGE)
+    with _told_as_options():
+        made = starting.write_table_experiment(wish, output, cache_folder())
     show.report(made.found, as_json=False)
     show.written(made.files)
 
@@ -172,6 +197,7 @@ def _write(wish: Wish, output: Path) -> None:
     from ganinfer.runner.assembling import cache_folder
 
     typer.echo("reading the genomes ...", err=True)
-    made = starting.write_experiment(wish, output, cache_folder())
+    with _told_as_options():
+        made = starting.write_experiment(wish, output, cache_folder())
     show.report(made.found, as_json=False)
     show.written(made.files)

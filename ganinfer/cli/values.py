@@ -104,7 +104,7 @@ def populations(given: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in (part.strip() for text in given for part in text.split(",")):
         name, equals, number = item.partition("=")
-        if not name or (equals and not number.isdigit() and number != "all"):
+        if not name or ":" in name or (equals and not number.isdigit() and number != "all"):
             raise OptionError(f"--populations {item}: must be NAME or NAME=INDIVIDUALS, for example YRI=20,CEU")
         found[name] = int(number) if number.isdigit() else "all"
     return found
