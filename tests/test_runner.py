@@ -106,6 +106,7 @@ def test_the_result_has_every_key(finished):
         "stability",
         "second_opinion",
         "known_by_product",
+        "derived",
         "comparison",
         "simulated_windows",
         "stopped",
@@ -129,6 +130,7 @@ def test_the_result_has_every_key(finished):
     assert found["adequacy"] is None
     assert found["second_opinion"] is None
     assert found["known_by_product"] is None
+    assert found["derived"] == {}
 
 
 @pytest.fixture(scope="module")
