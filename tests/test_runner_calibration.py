@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ganinfer import coverage, runner
+from ganinfer.experiment import loads
 from ganinfer.generators.linkage import linkage_inflation
 from ganinfer.runner import assembling, inferring
 from ganinfer.runner.assembling import RunError
@@ -140,8 +141,10 @@ def test_a_run_that_was_given_more_and_has_not_ended_is_refused(finished, tmp_pa
 def test_the_runs_own_budget_counts_unless_another_is_asked_for(finished):
     import ganinfer.runner.calibrating as calibrating
 
-    poorer = tiny().model_copy(update={"budget": tiny().budget.model_copy(update={"simulated_windows": 200})})
+    written = completed(tiny())
+    poorer = loads(dump_yaml({**written, "budget": {"simulated_windows": 200}}), finished, "const.yaml")
     had = tiny().budget.simulated_windows
+    assert poorer.budget.simulated_windows == 200
     assert calibrating._as_run(poorer, finished, None, None)[0].budget.simulated_windows == had
     asked = tiny("budget.simulated_windows=200")
     assert asked.overrides
