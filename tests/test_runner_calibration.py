@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,14 +152,15 @@ def test_the_runs_own_budget_counts_unless_another_is_asked_for(finished):
     assert calibrating._as_run(asked, finished, None, None)[0].budget.simulated_windows == 200
 
 
-def test_what_is_found_reaches_the_figures_and_mlflow(calibrated, finished):
+def test_what_is_found_reaches_mlflow(calibrated, finished, tmp_path):
     from mlflow import MlflowClient
 
     known = json.loads((finished / "mlflow.json").read_text())
     client = MlflowClient(f"sqlite:///{finished.parent / 'mlflow.db'}")
     assert {"calibration.json", "calibration.parquet"} <= {a.path for a in client.list_artifacts(known["run_id"])}
     assert client.get_run(known["run_id"]).info.status == "FINISHED"
-    assert (finished / "figures" / "calibration.png").exists()
+    page = client.download_artifacts(known["run_id"], "report.html", str(tmp_path))
+    assert "In 3 simulated data sets with truths around the solution" in Path(page).read_text()
     assert len(client.search_logged_models([client.get_run(known["run_id"]).info.experiment_id])) == 1
 
 
