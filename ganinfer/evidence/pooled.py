@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,6 @@ def genomes(
     plain: Sequence[Plain],
     size: int,
     rng: np.random.Generator,
-    guide: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Genomes:
     """``size`` genomes as large as the real one under draws of a scenario's posterior.
 
@@ -56,10 +55,6 @@ def genomes(
     as many of them as it has real ones, and inflated by what linkage does to the real means. ``looked``: what
     :func:`look` made of the blocks, with this scenario's ``judge`` only; ``plain``: other statistics of the same
     windows.
-
-    ``guide``: what ``means`` (n, J) say of the parameters, (n, p). Where genomes are looked at beside what others of
-    the same guide have, an error of slopes counts at the parameters that the guide tells, not at the true ones: what it
-    does between the two is in the emulator's slopes already.
     """
     x = contender.coordinates.encode(contender.judge)
     parts = [*(Plain(part.judge[0], part.share, part.fold) for part in looked), *plain]
@@ -68,9 +63,7 @@ def genomes(
     residual = (values - emulator(x)[:, None]).reshape(-1, values.shape[-1])
     residual -= residual.mean(axis=0)
     drawn = contender.coordinates.encode(contender.posterior[rng.choice(len(contender.posterior), size)])
-    out = emulator(drawn)
-    if guide is None:
-        out += emulator.errors(drawn, rng)
+    out = emulator(drawn) + emulator.errors(drawn, rng)
     edges = np.cumsum([0, *(part.values.shape[-1] for part in parts)])
     # The whole is made of folds; where there are none it is one.
     numbers = {part.fold: part.windows for part in looked if part.fold is not None} or {0: looked[0].windows}
@@ -81,15 +74,7 @@ def genomes(
             used = [part.fold] if part.fold is not None else list(numbers)
             total, number = sum(noise[f][:, left:right] for f in used), sum(numbers[f] for f in used)
             out[rows, left:right] += total * np.sqrt(part.share / number)
-    if guide is not None:
-        out += emulator.errors(_told(guide(out[:, : edges[len(looked)]]), drawn), rng)
     return Genomes(out[:, : edges[len(looked)]], out[:, edges[len(looked)] :])
-
-
-def _told(guide: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """(n, p) what is expected of coordinates ``drawn`` (n, p) where the guide (n, g) is known."""
-    design = np.concatenate([np.ones((len(guide), 1)), guide], axis=1)
-    return np.asarray(design @ np.linalg.lstsq(design, drawn, rcond=None)[0])
 
 
 def _summed(residual: np.ndarray, number: int, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -79,9 +79,7 @@ class Judge:
             self._likelihood = judges([self.seen.contender], self.seen.looked, problem.seed).likelihoods[0]
             rng = randomness.stream(problem.seed, "verdict", "data sets", problem.scenario)
             parts = self.seen.contender, self.seen.looked, self.seen.plain
-            self.drawn = (
-                data_sets(problem, self.seen, fresh) if fresh.whole else genomes(*parts, num_sets, rng, self.guide)
-            )
+            self.drawn = data_sets(problem, self.seen, fresh) if fresh.whole else genomes(*parts, num_sets, rng)
             self.reference = Reference(self.drawn.statistics, self.guide(self.drawn.means), self.seen.families)
 
     def guide(self, means: np.ndarray) -> np.ndarray:
