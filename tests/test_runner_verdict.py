@@ -55,7 +55,9 @@ def test_a_model_that_is_wrong_is_rejected(name, tmp_path):
 def test_data_sets_that_share_a_runs_simulations_are_judged_as_the_verification_does(right):
     folder, _ = right
     changes = ["execution.executor=serial", "execution.threads=1", "windows.length=50000"]
-    found = adequacy.summed(adequacy.shared(load(folder.with_suffix(".yaml"), changes), folder, 4))
+    found = adequacy.summed(
+        adequacy.shared(load(folder.with_suffix(".yaml"), changes), folder, 4, around_solution=True)
+    )
     assert found["flagged"] <= 1
     assert 0 <= found["p_uniform"] <= 1
     page = adequacy.page([{"kind": "true", "strength": 1.0, "windows": WINDOWS, "sets": 4, **found}])

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ganinfer import coverage, ranks, runner, storage, verdict
+from ganinfer import coverage, randomness, ranks, runner, storage, verdict
 from ganinfer.adequacy import AdequacySettings
 from ganinfer.experiment import Experiment, loads
 from ganinfer.runner import assembling, inferring, rounds
@@ -102,7 +102,8 @@ def examined(name: str, strength: float | None, windows: int, sets: int, full: i
         told = loads(written(kind, key["strength"], windows), FOLDER, "adequacy")
         if not (folder / "result.json").exists():
             runner.run(told, folder, scenario="fitted", resume=(folder / "rounds").exists())
-        row |= {"sets": sets, **summed(shared(told, folder, sets)), "versions": versions()}
+        found = shared(told, folder, sets, around_solution=name == RIGHT)
+        row |= {"sets": sets, **summed(found), "versions": versions()}
     if row.get("full", {"sets": 0})["sets"] < full:
         own = [flagged_alone(kind, key["strength"], windows, 2 + i, folder) for i in range(full)]
         row["full"] = {"sets": full, "flagged": sum(own)}
@@ -119,8 +120,12 @@ def passed(row: Mapping[str, Any]) -> bool | None:
     return share >= LEAST
 
 
-def shared(told: Experiment, folder: Path, sets: int) -> list[dict[str, Any]]:
-    """p-value, AUC and looks of ``sets`` data sets judged with the run's simulations."""
+def shared(told: Experiment, folder: Path, sets: int, *, around_solution: bool = False) -> list[dict[str, Any]]:
+    """p-value, AUC and looks of ``sets`` data sets judged with the run's simulations.
+
+    Their size is that of the run's own data set; ``around_solution`` it is drawn from the run's posterior instead. The
+    right model's p-values are uniform only so: the solution lies about the truth as one data set would have it.
+    """
     assembling.import_training(told)
     with assembling.executor(told) as workers, tempfile.TemporaryDirectory() as cache:
         real = assembling.open_data(told, workers, Path(cache))
@@ -135,7 +140,10 @@ def shared(told: Experiment, folder: Path, sets: int) -> list[dict[str, Any]]:
         fresh = verdict.simulated(problem, state.networks, posterior, settings, workers)
         judge = verdict.Judge(problem, state, posterior, fresh, settings.data_sets)
         out = []
-        truth = np.full((sets, 1), float(SIZE))
+        rng = randomness.stream(problem.seed, "truths of data sets")
+        truth = (
+            posterior[rng.integers(len(posterior), size=sets)] if around_solution else np.full((sets, 1), float(SIZE))
+        )
         for data in coverage.data_sets(population, truth, range(sets), workers):
             seen = coverage.seen_by(problem, state, data)
             said = judge.verdict(*seen)
@@ -177,9 +185,10 @@ def page(rows: list[Mapping[str, Any]]) -> str:
         "",
         "Made by `python -m tests.verification.adequacy`. A model is fitted to data of a population that it does not "
         "describe, or in the first row does; other data sets of that population are then judged with the simulations "
-        "of the run. 10 individuals a population, windows of 50 kb. Flagged: strained or wrong, p < .05; of the right "
-        "model that should be one in twenty. Critic's AUC: how well the network tells real from simulated windows, 0.5 "
-        "for not at all. Shown first by: the look with the smallest p-value in most of the flagged.",
+        "of the run. Those of the right model have sizes drawn from the run's posterior. 10 individuals a population, "
+        "windows of 50 kb. Flagged: strained or wrong, p < .05; of the right model that should be one in twenty. "
+        "Critic's AUC: how well the network tells real from simulated windows, 0.5 for not at all. Shown first by: the "
+        "look with the smallest p-value in most of the flagged.",
         "",
         f"| {' | '.join(_columns(rows))} |",
         f"|{'---|' * len(_columns(rows))}",
