@@ -31,23 +31,37 @@ class Without:
 def without(
     problem: Problem, state: InferenceState, posterior: np.ndarray, families: Sequence[str], verdict: Verdict
 ) -> Without:
-    """Leave out the families that look odd, and what networks add: an embedding mixes all kinds of statistics."""
+    """Leave out the families that look odd, and what networks add: an embedding mixes all kinds of statistics.
+
+    Where that leaves too little to estimate from, as many of the oddest as can be spared.
+    """
+    matched = fold_results(problem, state)[0].families
+    worst = [family for family in odd(verdict, families) if family in matched]
+    moved: Mapping[str, float] = {}
+    for number in range(len(worst), min(len(worst), 1) - 1, -1):
+        left = (*worst[:number], EMBEDDING)
+        if moved := _moved(problem, state, posterior, left):
+            break
+    return Without(left, moved)
+
+
+def _moved(problem: Problem, state: InferenceState, posterior: np.ndarray, left: Sequence[str]) -> Mapping[str, float]:
+    """How far estimates move without families ``left``, by name; empty where nothing can be estimated."""
     results = fold_results(problem, state)
-    left = (*(family for family in odd(verdict, families) if family in results[0].families), EMBEDDING)
     kept = np.array([family not in left for family in results[0].families])
     if not kept.any():
-        return Without(left, {})
+        return {}
     rng = randomness.stream(problem.seed, "verdict", "without", problem.scenario)
     fewer = RoundResult(state.index - 1, tuple(reduced(result, kept) for result in results))
     try:
         _, info = problem.generator.step(state.generator, fewer, rng)
     except (ArithmeticError, np.linalg.LinAlgError):  # what is left is too little to estimate from
-        return Without(left, {})
+        return {}
     if info.posterior is None:
-        return Without(left, {})
+        return {}
     before, after = (problem.parameters.to_scale(draws) for draws in (posterior, info.posterior))
     moved = np.abs(np.median(after, axis=0) - np.median(before, axis=0)) / np.maximum(before.std(axis=0), 1e-300)
-    return Without(left, dict(zip(problem.parameters.names, moved.tolist(), strict=True)))
+    return dict(zip(problem.parameters.names, moved.tolist(), strict=True))
 
 
 def odd(verdict: Verdict, families: Sequence[str]) -> tuple[str, ...]:
