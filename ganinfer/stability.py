@@ -84,8 +84,8 @@ def stability(
 def peaks(parameters: Parameters, posterior: np.ndarray) -> dict[str, list[tuple[float, float]]]:
     """Of every parameter whose ``posterior`` (n, p) has more than one peak: where each lies, and its share of draws.
 
-    Walkers begin all over the prior; peaks are the places where they ended. Two with less than half of the lower one's
-    density between them count, each with a share of :data:`_OF_A_PEAK` at least.
+    The cloud of proposals begins all over the prior; peaks are the places where it ended. Two with less than half of
+    the lower one's density between them count, each with a share of :data:`_OF_A_PEAK` at least.
     """
     draws = parameters.to_scale(posterior)
     found = {}

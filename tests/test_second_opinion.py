@@ -20,6 +20,7 @@ from ganinfer.interfaces import FoldResult, State, WindowTemplate
 from ganinfer.parameters import Parameter, Parameters
 from ganinfer.pipeline import PipelineSettings
 from ganinfer.report import reading, second_told
+from ganinfer.runner import opinions
 from ganinfer.second_opinion import ours
 from ganinfer.second_opinion import spectra as counting
 from ganinfer.second_opinion.asking import OpinionSettings, _apart, _check_time
@@ -708,3 +709,14 @@ def test_who_was_not_asked_is_told_why(told):
 def test_a_failure_is_told_as_one(told):
     run = told({"program": "moments", "failed": "RuntimeError (no such luck)"})
     assert second_told.why_not(run.result) == "moments gave no second opinion: RuntimeError (no such luck)."
+
+
+def test_who_was_not_installed_may_be_asked_once_it_is(tmp_path, monkeypatch):
+    assert not opinions.may_be_had_now(tmp_path / "gone")
+    answers = (f"{opinions._MISSING}; pip install it", "samples of A are ancient", None)
+    for there in (False, True):
+        monkeypatch.setattr("ganinfer.second_opinion.installed", lambda there=there: there)
+        for why in answers:
+            second = None if why is None else {"program": "moments", "why_not": why}
+            (tmp_path / "result.json").write_text(json.dumps({"schema_version": 1, "second_opinion": second}))
+            assert opinions.may_be_had_now(tmp_path) is (there and why == answers[0])

@@ -259,7 +259,7 @@ def _halves(found: Mapping[str, Any]) -> str:
 
 
 def peaks(result: Mapping[str, Any] | None) -> str:
-    """Which parameters the walkers, from all over the prior, leave at several places; empty where all met at one."""
+    """Which parameters the search, which began all over the prior, left at several places; empty where at one."""
     several = ((result or {}).get("stability") or {}).get("peaks") or {}
     told = []
     for name, ends in several.items():
@@ -268,8 +268,8 @@ def peaks(result: Mapping[str, Any] | None) -> str:
     if not told:
         return ""
     return (
-        f"The posterior has several peaks: {listing(told)}. Walkers from all over the prior did not meet in one place, "
-        "and an estimate between peaks is none of them: look at the draws."
+        f"The posterior has several peaks: {listing(told)}. The search, which began all over the prior, did not end "
+        "in one place, and an estimate between peaks is none of them: look at the draws."
     )
 
 

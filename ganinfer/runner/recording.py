@@ -23,6 +23,8 @@ History = list[dict[str, Any]]
 _TRACKED = "mlflow.json"
 #: The tag by which MLflow shows a run under another.
 _PARENT = "mlflow.parentRunId"
+#: What replicates of a run are told in: how they agree, the ``posterior`` they are beside, and ``warnings``.
+REPLICATES = "replicates.json"
 #: Files of a run that MLflow is given, beside the report, its figures and the networks.
 _ARTIFACTS = (
     "result.json",
@@ -39,13 +41,11 @@ _ARTIFACTS = (
     "fit.json",
     "adequacy.npz",
     "windows.parquet",
-    "replicates.json",
+    REPLICATES,
     f"{storage.CALIBRATION}/{summing_up.JSON}",
     f"{storage.CALIBRATION}/{summing_up.TABLE}",
     "best.demes.yaml",
 )
-#: What replicates of a run are told in: how they agree, the ``posterior`` they are beside, and ``warnings``.
-REPLICATES = "replicates.json"
 
 
 class Clock:

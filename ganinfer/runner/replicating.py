@@ -68,7 +68,7 @@ def _told(
 ) -> dict[str, Any]:
     """How the runs in ``paths`` agree, the first of which is in ``folder``: written there, in the report and MLflow."""
     found = agreement(problem.parameters, paths)
-    past = folder.read_json(REPLICATES)["warnings"] if (folder.path / REPLICATES).exists() else []
+    past = folder.read_json(REPLICATES).get("warnings", []) if (folder.path / REPLICATES).exists() else []
     rest = [s for s in folder.read_json("warnings.json")["warnings"] if s not in past]
     folder.write_json("warnings.json", {"warnings": [*found["warnings"], *rest]})
     folder.write_json(REPLICATES, {**found, "posterior": summing_up.digest(parts.posterior(folder.path))})
