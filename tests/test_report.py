@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -281,6 +282,18 @@ def test_a_narrow_interval_is_enlarged(tmp_path, low, high, shown):
     for name in ("trajectory", "prior_to_posterior"):
         assert ("enlarge" in drawn[name].caption) is shown
         assert bool([a for a in drawn[name].figure.axes[0].child_axes if a.lines]) is shown
+
+
+def test_only_admixture_that_moved_somebody_is_drawn_and_its_share_is_told(folder):
+    import demes
+
+    builder = demes.Builder()
+    builder.add_deme("A", epochs=[{"start_size": 1_000}])
+    builder.add_deme("B", ancestors=["A"], start_time=900, epochs=[{"start_size": 500}])
+    builder.add_pulse(sources=["A"], dest="B", time=400, proportions=[0.25])
+    builder.add_pulse(sources=["B"], dest="A", time=400, proportions=[0.0])
+    drawn = drawing.FIGURES["model"](replace(reading.load(folder), graph=builder.resolve()))
+    assert drawn.caption.endswith("dashed ones admixture. 400.0 generations ago B had 25 % of A in it.")
 
 
 def test_what_is_absent_is_said(tmp_path):
