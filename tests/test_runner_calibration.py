@@ -27,6 +27,11 @@ def finished(tmp_path_factory):
     return runner.run(tiny(), tmp_path_factory.mktemp("runs") / "const")
 
 
+def copied(finished, to, *without):
+    """A copy to work on; its record in MLflow stays behind, where it would be the original's that is written to."""
+    return shutil.copytree(finished, to / "const", ignore=shutil.ignore_patterns("mlflow.json", *without))
+
+
 @pytest.fixture(scope="module")
 def calibrated(finished):
     path = runner.calibrate(tiny(JUDGED), finished, sets=3)
@@ -57,7 +62,7 @@ def test_truths_are_draws_of_the_posterior(calibrated, finished):
 
 
 def test_more_data_sets_go_on_and_lost_ones_come_back_the_same(calibrated, finished, tmp_path):
-    copy = shutil.copytree(finished, tmp_path / "const")
+    copy = copied(finished, tmp_path)
     records = copy / "calibration" / "posterior"
     before = {path.name: path.read_text() for path in records.glob("0*.json")}
     (records / "0001.json").unlink()
@@ -67,7 +72,7 @@ def test_more_data_sets_go_on_and_lost_ones_come_back_the_same(calibrated, finis
 
 
 def test_a_run_that_went_on_is_calibrated_anew(calibrated, finished, tmp_path):
-    copy = shutil.copytree(finished, tmp_path / "const")
+    copy = copied(finished, tmp_path)
     more = tiny("budget.simulated_windows=900", "budget.rounds=4")
     runner.run(more, copy, resume=True)
     # What was found around the old solution is told no longer, nor is it counted.
@@ -78,7 +83,7 @@ def test_a_run_that_went_on_is_calibrated_anew(calibrated, finished, tmp_path):
 
 
 def test_data_sets_are_also_inferred_by_runs_of_their_own(calibrated, finished, tmp_path):
-    copy = shutil.copytree(finished, tmp_path / "const")
+    copy = copied(finished, tmp_path)
     said = json.loads(runner.calibrate(tiny(JUDGED), copy, sets=3, full=1).read_text())
     assert said["full"]["sets"] == 1
     assert said["full"]["adequacy"]["judged"] == 1
@@ -97,7 +102,7 @@ def test_where_the_model_misses_something_data_sets_share_more_simulations(calib
     with np.load(finished / "calibration" / "pool.npz") as arrays:
         assert len(arrays["proposal"]) == pytest.approx(tiny().budget.simulated_windows, abs=20)
         assert np.ptp(arrays["theta"]) > 0
-    copy = shutil.copytree(finished, tmp_path / "const")
+    copy = copied(finished, tmp_path)
     last["values"]["entry"]["metrics"]["misfit"] = 1.0
     (max((copy / "rounds").iterdir()) / "round.json").write_text(json.dumps(last))
     shutil.rmtree(copy / "calibration")
@@ -132,7 +137,7 @@ def test_what_cannot_be_calibrated_is_refused(finished, tmp_path):
 
 
 def test_a_run_that_was_given_more_and_has_not_ended_is_refused(finished, tmp_path):
-    copy = shutil.copytree(finished, tmp_path / "const", ignore=shutil.ignore_patterns("calibration"))
+    copy = copied(finished, tmp_path, "calibration")
     richer = tiny("budget.simulated_windows=900")
     (copy / "experiment.yaml").write_text(dump_yaml(completed(richer)))  # as a run that goes on does first of all
     with pytest.raises(RunError, match=r"has not ended since it was given more.*--resume"):
