@@ -270,6 +270,32 @@ def test_intervals_that_hold_too_seldom_are_named():
     assert "mean" not in calibration_told.alarms(said)
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_crosses_are_the_truths_that_intervals_do_not_hold(tmp_path, scale):
+    run = reading.load(run_folder.make(tmp_path / "run"))
+    name = run.estimates[0].name
+    log = scale == "log"
+    middle, half = 5_000.0, np.array([100.0, 200.0, 400.0, 800.0])
+    truth = middle + np.array([90.0, -210.0, 390.0, 900.0])
+    ends = (middle - half, middle + half) if not log else (middle * np.exp(-half / middle), middle * np.exp(half / middle))
+    calibrated = {
+        "kind": np.array(["posterior"] * 4, object),
+        "parameter": np.array([name] * 4, object),
+        "truth": truth if not log else middle * np.exp((truth - middle) / middle),
+        "low": ends[0],
+        "high": ends[1],
+    }
+    result = json.loads(json.dumps(run.result))
+    result["parameters"][name]["scale"] = scale
+    drawn = drawing.FIGURES["widths"](replace(run, result=result, calibrated=calibrated))
+    ax = drawn.figure.axes[0]
+    held, missed = (c.get_offsets().data for c in ax.collections[:2])
+    unit = middle if log else 1.0
+    np.testing.assert_allclose(held * unit, [[200, 90], [800, 390]])
+    np.testing.assert_allclose(missed * unit, [[400, -210], [1600, 900]])
+    assert all(t.get_text().startswith("×") == log for t in ax.get_xticklabels())
+
+
 @pytest.mark.parametrize(("low", "high", "shown"), [(8_900, 9_100, True), (4_000, 14_000, False)])
 def test_a_narrow_interval_is_enlarged(tmp_path, low, high, shown):
     path = run_folder.make(tmp_path / "run")

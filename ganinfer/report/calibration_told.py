@@ -29,7 +29,8 @@ def sentence(kind: str, said: Mapping[str, Any]) -> str:
         f"({words.percent(found['held'] / found['of'])})"
         for level, found in said["pooled"].items()
     ]
-    return f"In {said['sets']:,} simulated data sets with truths {KINDS[kind]}, {words.listing(parts)}."
+    sets = "1 simulated data set" if said["sets"] == 1 else f"{said['sets']:,} simulated data sets"
+    return f"In {sets} with truths {KINDS[kind]}, {words.listing(parts)}."
 
 
 def rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ FIGURES: dict[str, Callable[[Run], Drawing | str]] = {
     "pairs": parameters_drawn.pairs,
     "second_opinion": second_drawn.second_opinion,
     "calibration": calibration_drawn.calibration,
+    "widths": calibration_drawn.widths,
     "spectrum": fit_drawn.spectrum,
     "joint_spectrum": fit_drawn.joint_spectrum,
     "linkage": fit_drawn.linkage,
@@ -79,7 +80,8 @@ def figures_of(run: Run) -> dict[str, Callable[[Run], Drawing | str]]:
 
     Who has not asked for a calibration is not told that there is none; why there is no second opinion stands elsewhere.
     """
-    there = {"calibration": run.calibration, "second_opinion": second_told.answered(run.result)}
+    calibrated = dict.fromkeys(("calibration", "widths"), run.calibration)
+    there = {**calibrated, "second_opinion": second_told.answered(run.result)}
     missing = {name for name, found in there.items() if not found}
     return {name: draw for name, draw in _figures_of(run).items() if name not in missing}
 

@@ -63,7 +63,10 @@ SECTIONS = {
         "pairs": "Which parameters depend on each other",
         "second_opinion": "A second opinion",
     },
-    "Calibration": {"calibration": "Where truths lie among posterior draws"},
+    "Calibration": {
+        "calibration": "Where truths lie among posterior draws",
+        "widths": "How wide intervals are, and how far off",
+    },
     "Real against simulated": {
         "residuals": "All statistics at once",
         "spectrum": "Site frequency spectrum",
