@@ -277,7 +277,9 @@ def test_crosses_are_the_truths_that_intervals_do_not_hold(tmp_path, scale):
     log = scale == "log"
     middle, half = 5_000.0, np.array([100.0, 200.0, 400.0, 800.0])
     truth = middle + np.array([90.0, -210.0, 390.0, 900.0])
-    ends = (middle - half, middle + half) if not log else (middle * np.exp(-half / middle), middle * np.exp(half / middle))
+    ends = (
+        (middle - half, middle + half) if not log else (middle * np.exp(-half / middle), middle * np.exp(half / middle))
+    )
     calibrated = {
         "kind": np.array(["posterior"] * 4, object),
         "parameter": np.array([name] * 4, object),

@@ -19,7 +19,7 @@ from ganinfer import runner
 from ganinfer.experiment import budget, load
 from ganinfer.parameters import ParameterError
 from ganinfer.progress import Silent
-from ganinfer.runner import assembling, recording
+from ganinfer.runner import assembling, ending, recording
 from ganinfer.storage import RunFolder, completed_rounds
 from tests.verification.processes import Program
 
@@ -304,7 +304,7 @@ KILLS = (
     (RunFolder, "drop_arrays"),  # the round that freezes is written, the inputs of earlier ones are still there
     (Path, "unlink", 1, ".npy"),  # their record has changed, the files are still there
     (recording, "write_tables", 2),  # the last round is written, the tables do not have it
-    (recording, "write_bundle"),  # the answer is written, its networks are not
+    (ending, "write_bundle"),  # the answer is written, its networks are not
 )
 
 

@@ -97,7 +97,7 @@ def widths(run: Run) -> Drawing | str:
         "Every mark is a simulated data set: how far the truth is from the middle of its interval, against the width "
         "of that interval. Within the grey wedge the interval holds the truth; crosses lie outside. Where widths mean "
         "what they say, errors are larger where intervals are wider, and crosses are as rare among narrow intervals "
-        "as among wide ones. Numbers with × are factors: the upper end over the lower one, and the truth over the middle."
+        "as among wide ones. Numbers with × are factors: upper end over lower one, and truth over middle."
     )
     return Drawing(figure, f"Errors against the widths of intervals of {len(names)} parameters.", caption)
 
@@ -127,5 +127,5 @@ def _plain(ax: Any, logarithmic: bool) -> None:
             continue
         low, high = axis.get_view_interval()
         factors = [f for f in even.tick_values(np.exp(low), np.exp(high)) if f > 0 and low <= np.log(f) <= high]
-        axis.set_major_locator(FixedLocator(np.log(factors)))
+        axis.set_major_locator(FixedLocator([float(np.log(f)) for f in factors]))
         axis.set_major_formatter(FixedFormatter([f"× {words.short(f)}" for f in factors]))

@@ -19,7 +19,7 @@ from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, inferring, parts, recording, rounds, summing_up
+from ganinfer.runner import assembling, inferring, parts, rounds, sending, summing_up
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.finished import EXPERIMENT, has_ended
@@ -79,7 +79,7 @@ def calibrate(
         storage.remove(folder.path / "cache")
         path = summing_up.written(folder, output, experiment.level)
         if (output / "result.json").exists():
-            for sentence in recording.send_again(experiment, folder.beside(output)):
+            for sentence in sending.send_again(experiment, folder.beside(output)):
                 events.message(sentence)
     return path
 

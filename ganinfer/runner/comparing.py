@@ -20,7 +20,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, bundling, recording, results, scoring
+from ganinfer.runner import assembling, bundling, ending, recording, results, scoring, sending
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.planning import Plan, dropped, open_table, planned
 from ganinfer.storage import SIMULATIONS, SimulationStore
@@ -250,7 +250,7 @@ def _write(
         info, mine = answer.info[answer.chosen], parameters[answer.chosen]
         assert info.posterior is not None
         folder.write_table("posterior.parquet", {n: info.posterior[:, j] for j, n in enumerate(mine.names)})
-        recording.write_best_model(experiment, answer.chosen, mine, info, folder)
+        ending.write_best_model(experiment, answer.chosen, mine, info, folder)
     folder.write_table("training.parquet", {k: np.array([r[k] for r in rows]) for k in rows[0]})
     folder.write_arrays("comparison.npz", answer.arrays)
     _write_models(plan, folder)
@@ -268,7 +268,7 @@ def _write(
     )
     folder.write_json("result.json", result)
     _track(answer, tracker)
-    recording.write_report(folder, tracker, recording.registered_name(experiment))
+    sending.write_report(folder, tracker, sending.registered_name(experiment))
 
 
 def _track(answer: Answer, tracker: tracking.Tracker) -> None:

@@ -19,7 +19,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, inferring, judging, parts, recording, results, scoring
+from ganinfer.runner import assembling, inferring, judging, parts, recording, results, scoring, sending
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.comparing import FITS, Wanted
 
@@ -64,8 +64,8 @@ def contend(
     for sentence in unseen:
         events.message(sentence)
     titles = ", ".join(dict.fromkeys(problem.setup.title for problem in problems))
-    tracker = recording.start_tracking(experiment, complete, summary, folder, titles, before)
-    with recording.ended(tracker):
+    tracker = sending.start_tracking(experiment, complete, summary, folder, titles, before)
+    with sending.ended(tracker):
         made = []
         for problem in problems:
             events.message(f"Scenario {problem.scenario}")
@@ -228,7 +228,7 @@ def _write(
     more = {"stopped": of_best["stopped"]} | ({} if wanted.compare_only else {"derived": of_best.get("derived", {})})
     folder.write_json("result.json", {**result, "simulated_windows": windows, **more})
     _track(said, tracker, windows)
-    recording.write_report(folder, tracker)
+    sending.write_report(folder, tracker)
     if tracker.warnings:
         folder.write_json("warnings.json", {"warnings": [*told, *tracker.warnings]})
 

@@ -13,7 +13,7 @@ from ganinfer.experiment import Experiment, budget, training_settings
 from ganinfer.interfaces import Budget
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, opinions, recording, rounds
+from ganinfer.runner import assembling, ending, opinions, recording, rounds, sending
 
 
 def problem_of(
@@ -82,7 +82,7 @@ def infer(
     if history:  # what a killed run had not written or sent; points that MLflow has are skipped
         recording.write_tables(folder, problem, state, history)
     for entry in history:
-        recording.track(tracker, entry)
+        sending.track(tracker, entry)
     stopped = _why_stop(problem, state, history)
     if stopped is not None:
         events.message(_nothing_left(problem, stopped))
@@ -95,11 +95,11 @@ def infer(
         state = rounds.write(folder, state, moved, info, entry)
         history.append(entry)
         recording.write_tables(folder, problem, state, history)
-        recording.track(tracker, entry)
+        sending.track(tracker, entry)
         events.round_finished(index, recording.shown(entry))
         stopped = _why_stop(problem, state, history)
     events.message("Comparing the fitted model with the data")
-    recording.finish(
+    ending.finish(
         experiment,
         problem,
         state,

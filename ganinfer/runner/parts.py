@@ -12,7 +12,7 @@ from ganinfer import storage
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.progress import Progress
-from ganinfer.runner import inferring, recording
+from ganinfer.runner import inferring, recording, sending
 from ganinfer.runner.completing import dump_yaml
 from ganinfer.runner.finished import EXPERIMENT
 
@@ -38,7 +38,7 @@ def infer(
     ``complete`` is the experiment with every default, ``summary`` what data.json is to say; ``judged``: whether a
     verdict on its model is wanted.
     """
-    before = recording.tracked(path)
+    before = sending.tracked(path)
     with storage.RunFolder.create(path, resume=(path / "rounds").exists()) as folder:
         folder.write_text(EXPERIMENT, dump_yaml(complete))
         # Of another seed than the experiment's, by which the windows and their folds are chosen, it is only a part.
@@ -47,8 +47,8 @@ def infer(
         folder.write_json("data.json", summary)
         title = problem.setup.title
         seeded = {**complete, "seed": problem.seed}
-        tracker = recording.start_tracking(experiment, seeded, summary, folder, title, before, parent=parent)
-        with recording.ended(tracker):
+        tracker = sending.start_tracking(experiment, seeded, summary, folder, title, before, parent=parent)
+        with sending.ended(tracker):
             inferring.infer(experiment, problem, folder, tracker, workers, events, recording.Clock(), judged=judged)
     return path
 

@@ -16,7 +16,7 @@ from ganinfer.genomes import PreparedTable, RealTable, prepared
 from ganinfer.haplotypes import Haplotypes
 from ganinfer.interfaces import Info, LociTemplate
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, bundling, comparing, planning, recording, results, scoring
+from ganinfer.runner import assembling, bundling, comparing, planning, results, scoring, sending
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.bundling import Asked, Bundle, BundleError
 from ganinfer.runner.comparing import FITS
@@ -59,7 +59,7 @@ def train(
         bundling.write(output, plan, simulated, trained, tested)
     titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
     numbers = comparing.scores(tested)
-    for sentence in recording.record_training(experiment, completed(experiment), plan.summary, output, titles, numbers):
+    for sentence in sending.record_training(experiment, completed(experiment), plan.summary, output, titles, numbers):
         events.message(sentence)
     return output
 

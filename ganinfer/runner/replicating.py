@@ -14,10 +14,9 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.parameters import Parameters
 from ganinfer.progress import Progress
-from ganinfer.runner import parts, recording, summing_up
+from ganinfer.runner import parts, sending, summing_up
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.finished import is_finished
-from ganinfer.runner.recording import REPLICATES
 
 FOLDER = "replicates"
 #: Estimates further apart than this, in standard deviations of their posteriors, disagree,
@@ -68,11 +67,12 @@ def _told(
 ) -> dict[str, Any]:
     """How the runs in ``paths`` agree, the first of which is in ``folder``: written there, in the report and MLflow."""
     found = agreement(problem.parameters, paths)
-    past = folder.read_json(REPLICATES).get("warnings", []) if (folder.path / REPLICATES).exists() else []
+    before = folder.path / storage.REPLICATES
+    past = storage.read_json(before).get("warnings", []) if before.exists() else []
     rest = [s for s in folder.read_json("warnings.json")["warnings"] if s not in past]
     folder.write_json("warnings.json", {"warnings": [*found["warnings"], *rest]})
-    folder.write_json(REPLICATES, {**found, "posterior": summing_up.digest(parts.posterior(folder.path))})
-    for sentence in recording.send_again(experiment, folder):
+    folder.write_json(storage.REPLICATES, {**found, "posterior": summing_up.digest(parts.posterior(folder.path))})
+    for sentence in sending.send_again(experiment, folder):
         events.message(sentence)
     return found
 

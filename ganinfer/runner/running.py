@@ -14,7 +14,17 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, comparing, contending, inferring, opinions, planning, recording, replicating
+from ganinfer.runner import (
+    assembling,
+    comparing,
+    contending,
+    inferring,
+    opinions,
+    planning,
+    recording,
+    replicating,
+    sending,
+)
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.finished import EXPERIMENT, is_finished
@@ -73,8 +83,8 @@ def run(
         # Of a run that has finished as it is asked now, more replicates may be wanted.
         done = is_finished(folder.path, begun.complete) and not opinions.may_be_had_now(folder.path)
         if replicates == 1 or not done:
-            tracker = recording.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
-            with recording.ended(tracker):
+            tracker = sending.start_tracking(experiment, begun.complete, summary, folder, title, begun.before)
+            with sending.ended(tracker):
                 source = opinions.Source(real, experiment)
                 inferring.infer(experiment, problem, folder, tracker, begun.workers, events, clock, source=source)
         if replicates > 1:
@@ -101,8 +111,8 @@ def _compared(
         plan = planning.planned(experiment, planning.open_table(experiment))
         folder.write_json("data.json", plan.summary)
         titles = ", ".join(dict.fromkeys(s.setup.title for s in plan.scenarios))
-        tracker = recording.start_tracking(experiment, begun.complete, plan.summary, folder, titles, begun.before)
-        with recording.ended(tracker):
+        tracker = sending.start_tracking(experiment, begun.complete, plan.summary, folder, titles, begun.before)
+        with sending.ended(tracker):
             comparing.compare(plan, wanted, folder, begun.workers, tracker, events, clock)
     return folder.path
 
@@ -142,7 +152,7 @@ def _begun(
     experiment: Experiment, output: Path, events: Progress, *, resume: bool, scenario: str | None = None
 ) -> Iterator[_Begun]:
     """Begin a run, or go on with one, of ``scenario`` or of all: refuse what is wrong, and start the workers."""
-    before, windows = recording.tracked(output), experiment.kind == "windows"
+    before, windows = sending.tracked(output), experiment.kind == "windows"
     with ExitStack() as stack:
         folder = stack.enter_context(storage.RunFolder.create(output, resume=resume))
         if resume:

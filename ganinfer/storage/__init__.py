@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ganinfer.storage.folder import (
     CALIBRATION,
+    REPLICATES,
     SCENARIOS,
     SIMULATIONS,
     RunFolder,
@@ -23,6 +24,7 @@ from ganinfer.storage.simulations import SimulationStore
 __all__ = [
     "CALIBRATION",
     "FORMAT_VERSION",
+    "REPLICATES",
     "RESULT_SCHEMA_VERSION",
     "SCENARIOS",
     "SIMULATIONS",

@@ -31,6 +31,8 @@ SIMULATIONS = "simulations"
 SCENARIOS = "scenarios"
 #: What is known of how far a run's answer can be believed; it may be found before the run is made.
 CALIBRATION = "calibration"
+#: What replicates of a run are told in: how they agree, the ``posterior`` they are beside, and ``warnings``.
+REPLICATES = "replicates.json"
 _ROUND = re.compile(r"[0-9]{4,}")
 _TEMPORARY = re.compile(r"\..*\.tmp")
 #: What a run that completed no round may leave; anything else in a folder belongs to somebody.
