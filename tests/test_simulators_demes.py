@@ -362,6 +362,14 @@ def test_described_expressions_have_values() -> None:
     assert simulator.derived(theta) == {"present size": pytest.approx(5000 * math.exp(0.005 * 350))}
     assert make().derived(IM) == {}  # expressions without a description are how the file is written
 
+    # Two that share a description are told apart.
+    changes = "  values: [{demes: {A: {epochs: {1: start_size}}}}]"
+    both = files[1]["text"].replace("{1: start_size, 2: start_size}", "{2: start_size}")
+    both = {**files[1], "text": f"{both}- expression: 2 * N2\n  description: present size\n{changes}\n"}
+    said = DemesSimulator(model=files[0], parameters=both, mutation_rate=1e-8, recombination_rate=1e-8).derived(theta)
+    assert said.keys() == {"present size (N2 * exp(growth * T2))", "present size (2 * N2)"}
+    assert said["present size (2 * N2)"] == 10_000
+
 
 _FILES = ("demes", "options")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import replace
@@ -109,11 +110,14 @@ class DemesModel:
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
         """What described expressions of the options file come to at ``theta``, by description.
 
-        Raises :class:`ModelError` where one has no value.
+        Where several share a description, each has its text beside it. Raises :class:`ModelError` where one has no
+        value.
         """
         values = self.values(theta)
+        described = [(d.description, d.expression) for d, _ in self._drivers if d.description]
+        times = Counter(description for description, _ in described)
         try:
-            return {d.description: d.expression.value(values) for d, _ in self._drivers if d.description}
+            return {f"{n} ({e.text})" if times[n] > 1 else n: e.value(values) for n, e in described}
         except ExpressionError as error:
             raise ModelError(str(error)) from None
 
