@@ -19,7 +19,7 @@ from ganinfer.coalescent import (
 )
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design, NeutralModel, Observation
-from ganinfer.models import DemesModel, ModelError, catalogue_model, file_text
+from ganinfer.models import DemesModel, Known, ModelError, catalogue_model, file_text
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class DemesSimulator:
         _check_simulable(self.model)
         self.demes = read_labels(demes)
         self.ploidy = read_ploidy(ploidy)
+        self._plain = Known()
 
     @property
     def parameters(self) -> Parameters:
@@ -151,7 +152,13 @@ class DemesSimulator:
 
     def sampling_problem(self, theta: Mapping[str, float], samples: Sequence[SampleSet]) -> str | None:
         """Why the possible model at ``theta`` cannot be sampled so, as a sentence; ``None`` where it can."""
+        times = tuple(s.time for s in samples)
+        known = self.model.pattern(theta, times), tuple((s.population, s.time) for s in samples)
+        if known in self._plain:
+            return None
         if _plainly_sampled(self.graph(theta), samples, self.demes):
+            if known[0] is not None:
+                self._plain.add(known)
             return None
         return sampling_problem(samples, self.demes, self.demography(theta), self.model.file)
 
@@ -175,7 +182,9 @@ class DemesSimulator:
 
 def _plainly_sampled(graph: demes_module.Graph, samples: Sequence[SampleSet], demes: Mapping[str, str]) -> bool:
     """Whether ``samples`` are of living demes with one ancestor: most are, and msprime takes long to say so."""
-    if graph.time_units != "generations" or sum(not deme.ancestors for deme in graph.demes) > 1:
+    if sum(not deme.ancestors for deme in graph.demes) > 1:
+        return False
+    if graph.time_units != "generations" and any(s.time for s in samples):
         return False
     lives = {deme.name: deme for deme in graph.demes}
     found = [(s.time, lives.get(demes.get(s.population, s.population))) for s in samples]

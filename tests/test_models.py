@@ -242,6 +242,88 @@ def test_constraints_with_a_fixed_parameter_hold() -> None:
 # --- impossible vectors -----------------------------------------------------------------------------------------
 
 
+#: Every construct once more, with bounds in which most vectors are impossible, and no constraint to say so.
+LOOSE = (
+    OPTIONS.replace("lower_bound: 41000", "lower_bound: 50")
+    .replace("lower_bound: 100\n", "lower_bound: -100\n")
+    .replace("upper_bound: 15000", "upper_bound: 60000")
+    .replace("upper_bound: 10000", "upper_bound: 60000")
+    .replace("upper_bound: 0.4", "lower_bound: -0.1\n  upper_bound: 1.1")
+    .replace("upper_bound: 1\n", "lower_bound: -0.2\n  upper_bound: 0.2\n")
+    .replace("upper_bound: 0.9", "lower_bound: -0.05\n  upper_bound: 1")
+    .partition("constraints:")[0]
+)
+
+
+def islands() -> DemesModel:
+    options = "parameters: [{name: m, values: [{migrations: {0: rate}}], lower_bound: -1.5, upper_bound: 1.5}]"
+    return DemesModel(ISLANDS, options)
+
+
+def one_change() -> DemesModel:
+    """A size before all times may not change, and there is no time after today."""
+    epochs = "[{start_size: 9, end_size: 9, end_time: 1}, {start_size: 5}]"
+    options = """
+    parameters:
+    - {name: N, values: [{demes: {A: {epochs: {0: start_size}}}}], lower_bound: 5, upper_bound: 13}
+    - {name: T, values: [{demes: {A: {epochs: {0: end_time}}}}], lower_bound: -1, upper_bound: 3}
+    """
+    return DemesModel(f"time_units: generations\ndemes: [{{name: A, epochs: {epochs}}}]", options)
+
+
+def free(name: str) -> DemesModel:
+    """A shipped model without its constraints."""
+    texts = [(EXPERIMENTS / f"{name}.{kind}.yaml").read_text() for kind in ("demes", "options")]
+    before, _, after = texts[1].partition("constraints:")
+    rest = after[after.index("expressions:") :] if "expressions:" in after else ""
+    return DemesModel(texts[0], before + rest)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DemesModel(MODEL, LOOSE),
+        lambda: free("exp"),
+        lambda: free("ooa3"),
+        lambda: free("ooa2"),
+        islands,
+        one_change,
+    ],
+    ids=["every construct", "exp", "ooa3", "ooa2", "islands", "one change"],
+)
+def test_a_vector_is_possible_where_its_graph_can_be_built(make: Any) -> None:
+    """What is remembered of other vectors changes no answer, on edges and where times coincide neither."""
+    model, rng = make(), _rng()
+    bounds = model.parameters.bounds
+    unit = rng.random((1500, len(bounds)))
+    edges = rng.random(unit.shape) < 0.2
+    unit[edges] = rng.choice([0.0, 0.25, 0.5, 1.0], edges.sum())
+    answers = []
+    for vector in bounds[:, 0] + unit * (bounds[:, 1] - bounds[:, 0]):
+        theta = model.parameters.named(vector)
+        why = None
+        try:
+            model.graph(theta)
+        except ModelError as error:
+            why = str(error)
+        assert model.problem(theta) == why
+        answers.append(why is None)
+    assert 0.01 < np.mean(answers) < 0.999
+
+
+def test_few_graphs_are_built_to_find_possible_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganinfer.models import graphs
+
+    built, build = [], graphs._build
+    model = shipped("yri-ceu")
+    monkeypatch.setattr(graphs, "_build", lambda *told: built.append(1) or build(*told))
+    drawn = model.parameters.from_unit(_rng().random((500, len(model.parameters))))
+    drawn = drawn[model.parameters.satisfies_constraints(drawn)]
+    assert model.parameters.possible(drawn).all()
+    assert len(drawn) > 100
+    assert len(built) < 10
+
+
 def test_impossible_graphs_are_sentences() -> None:
     options = """
     parameters:

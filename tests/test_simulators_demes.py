@@ -160,6 +160,30 @@ def test_samples_that_the_model_cannot_give(sample: SampleSet, message: str) -> 
     assert ghosts().sampling_problem({}, (SampleSet("B", 1, time=1999),)) is None
 
 
+@pytest.mark.parametrize("time", [0.0, 1500.0, 2500.0])
+def test_what_is_known_of_other_vectors_says_nothing_wrong_of_samples(time: float) -> None:
+    """Of A, which began at T_split: whether a sample of 2,500 generations ago can be taken changes with it."""
+    samples = (SampleSet("A", 1, time=time), SampleSet("B", 1))
+    used = make()
+    drawn = used.parameters.sample(np.random.default_rng(1), 60)
+    for theta in map(used.parameters.named, drawn):
+        can = time < theta["T_split"]
+        for _ in range(2):  # known by the second time, where it can
+            assert (used.sampling_problem(theta, samples) is None) == can
+    assert {t > 2500 for t in drawn[:, used.parameters.names.index("T_split")]} == {True, False}
+
+
+def test_samples_of_a_model_in_years() -> None:
+    """Today is today in years as well; 600 generations are 15,000 years, when N and X lived and B did not."""
+    years = GHOSTS.replace("time_units: generations", "time_units: years\ngeneration_time: 25")
+    simulator = ghosts(model=text(years.replace("5000}", "50000}").replace("end_time: 1000", "end_time: 10000")))
+    for _ in range(2):
+        assert simulator.sampling_problem({}, AB) is None
+        assert "'N'" in (simulator.sampling_problem({}, (SampleSet("N", 1),)) or "")
+        assert simulator.sampling_problem({}, (SampleSet("N", 1, time=600),)) is None
+        assert "'B'" in (simulator.sampling_problem({}, (SampleSet("B", 1, time=600),)) or "")
+
+
 def test_free_rates() -> None:
     simulator = make("recombination", recombination_rate="recombination_rate")
     assert simulator.parameters.names == ("Ne", "recombination_rate")

@@ -4,12 +4,14 @@ from ganinfer.models.catalogue import CatalogueModel, catalogue_model
 from ganinfer.models.files import file_text
 from ganinfer.models.graphs import DemesModel, check_generation_parameter, read_generation_time
 from ganinfer.models.options import Held, Options, finite_number, hold, read_options
+from ganinfer.models.patterns import Known
 from ganinfer.models.places import ModelError, closest
 
 __all__ = [
     "CatalogueModel",
     "DemesModel",
     "Held",
+    "Known",
     "ModelError",
     "Options",
     "catalogue_model",

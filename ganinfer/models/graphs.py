@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ganinfer.models.expressions import ExpressionError
 from ganinfer.models.fields import Field, read_values
 from ganinfer.models.options import Driver, Held, Options, finite_number, hold, read_options
+from ganinfer.models.patterns import Known, Patterns
 from ganinfer.models.places import ModelError, Place, closest, read_yaml
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class DemesModel:
         self.written = _build(self._data, model_file)
         self.options: Options | None = None if options is None else read_options(options_file, options)
         self._last: tuple[Mapping[str, float], demes.Graph] | None = None
+        self._patterns = Patterns(self._data)
+        self._possible = Known()
         self._held = hold(self.options, fixed)
         self._generation_parameter = named
         if named is not None:
@@ -132,6 +135,10 @@ class DemesModel:
         return self._last[1]
 
     def _built(self, values: Mapping[str, float]) -> demes.Graph:
+        return _build(self._set(values), self.file)
+
+    def _set(self, values: Mapping[str, float]) -> dict[str, Any]:
+        """The demes dictionary at values of all parameters."""
         data = self._data
         if self._generation_parameter is not None and data.get("time_units", "generations") != "generations":
             data["generation_time"] = values[self._generation_parameter]
@@ -143,17 +150,33 @@ class DemesModel:
             for field in fields:
                 # In place: building a graph copies the data, and every call sets the same fields.
                 field.set(data, value)
-        return _build(data, self.file)
+        return data
+
+    def pattern(self, theta: Mapping[str, float], times: Sequence[float] = ()) -> Hashable | None:
+        """What the model at ``theta`` has in common with all that are possible, or impossible, for the same reasons.
+
+        Further ``times`` are compared with its own. ``None`` where only building the graph can tell.
+        """
+        try:
+            return self._patterns.of(self._set(self.values(theta)), times)
+        except ModelError:
+            return None
 
     def problem(self, theta: Mapping[str, float]) -> str | None:
         """Why the model is impossible at ``theta``, as a sentence; ``None`` where it is possible."""
         broken = self._held.broken_constraint(self.values(theta))
         if broken:
             return broken
+        # Asked of thousands of draws, nearly all of which are possible in one of a few ways.
+        pattern = self.pattern(theta)
+        if pattern in self._possible:
+            return None
         try:
             self.graph(theta)
         except ModelError as error:
             return str(error)
+        if pattern is not None:
+            self._possible.add(pattern)
         return None
 
     def _bind(self, drivers: tuple[Driver, ...]) -> tuple[tuple[Driver, tuple[Field, ...]], ...]:
