@@ -148,7 +148,7 @@ def test_data_sets_that_were_judged_are_not_judged_again(monkeypatch, tmp_path):
     monkeypatch.setattr(adequacy, "RECORD", tmp_path / "adequacy.json")
     monkeypatch.setattr(adequacy, "PAGE", tmp_path / "page.md")
     monkeypatch.setattr(adequacy, "FOLDER", tmp_path)
-    row = {"kind": "errors", "strength": None, "windows": 1_000, "sets": 50, "flagged": 50, "auc": 0.8, "oddest": {}}
+    row = {"kind": "errors", "strength": None, "windows": 1_000, "sets": 50, "flagged": 50, "auc": 0.8}
     adequacy.keep({**row, "full": {"sets": 2, "flagged": 2}})
     adequacy.keep({**row, "kind": "true", "strength": 1.0, "flagged": 2})
     monkeypatch.setattr(adequacy, "runner", None)  # anything that is made would need it

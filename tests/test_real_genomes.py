@@ -17,6 +17,12 @@ def record(seed, factor, residuals):
         "windows": 20_000,
         "stopped": "converged",
         "seconds": {"total": 120.0},
+        "adequacy": {
+            "verdict": "wrong",
+            "p_value": 0.001,
+            "critic_auc": 0.775,
+            "left_out": {"families": ["haplotypes", "embedding"], "moved": {"N_anc": 0.16, "T_split": -0.54}},
+        },
     }
 
 
@@ -47,4 +53,6 @@ def test_what_is_furthest_off_in_all_runs_comes_first():
         ["c", "-4.0, -8.0"],
     ]
     assert page.index("| c |") < page.index("| b |") < page.index("| a |")
-    assert "Seed 2: 20,000 simulated windows, 2.0 min, converged.\nWarning: *Something is missed.*" in page
+    assert "Seed 2: 20,000 simulated windows, 2.0 min, converged.\nThe verdict is *wrong* (p 0.001, critic's" in page
+    assert "Without haplotypes and embedding no estimate moves by more than 0.54 posterior standard deviations" in page
+    assert "deviations (T_split).\nWarning: *Something is missed.*" in page

@@ -124,7 +124,14 @@ def rows(point: data.Point, train_windows: int) -> list[Row]:
         embedding, training, embedding_time = embedded(point, held_out, name, options, overrides, train_windows)
         made.append(row(label, embedding, training, embedding_time))
         if label == "exchangeable":
-            made.append(row("exchangeable and classical", np.concatenate([embedding, classical], axis=1), training))
+            made.append(
+                row(
+                    "exchangeable and classical",
+                    np.concatenate([embedding, classical], axis=1),
+                    training,
+                    embedding_time,
+                )
+            )
     return made
 
 

@@ -236,6 +236,9 @@ _HEAD = (
     "simulated windows; `-500w` and `-8000w` with so many real ones; `-embedding` matched on the network's embedding",
     "alone, without classical statistics.",
     "",
+    "A run is not made anew when the method changes. All but `-500w` and `-8000w` are from before linkage was",
+    "measured statistic by statistic; how often intervals of today's code hold is in [How far to believe it](trust.md).",
+    "",
     "| case | parameter | data sets | error | moments | ratio | posterior | limit | furthest | held |",
     "|---|---|---|---|---|---|---|---|---|---|",
 )

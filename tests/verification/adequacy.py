@@ -121,7 +121,7 @@ def passed(row: Mapping[str, Any]) -> bool | None:
 
 
 def shared(told: Experiment, folder: Path, sets: int, *, around_solution: bool = False) -> list[dict[str, Any]]:
-    """p-value, AUC and looks of ``sets`` data sets judged with the run's simulations.
+    """p-value and AUC of ``sets`` data sets judged with the run's simulations.
 
     Their size is that of the run's own data set; ``around_solution`` it is drawn from the run's posterior instead. The
     right model's p-values are uniform only so: the solution lies about the truth as one data set would have it.
@@ -147,7 +147,7 @@ def shared(told: Experiment, folder: Path, sets: int, *, around_solution: bool =
         for data in coverage.data_sets(population, truth, range(sets), workers):
             seen = coverage.seen_by(problem, state, data)
             said = judge.verdict(*seen)
-            out.append({"p": said.p_value, "auc": verdict.critic_auc(*seen, fresh), "looks": said.parts})
+            out.append({"p": said.p_value, "auc": verdict.critic_auc(*seen, fresh)})
     return out
 
 
@@ -167,14 +167,11 @@ def flagged_alone(kind: Kind, strength: float | None, windows: int, seed: int, f
 
 def summed(found: list[dict[str, Any]]) -> dict[str, Any]:
     p_values = np.array([f["p"] for f in found])
-    flagged = p_values < LEVEL
-    oddest = [min(f["looks"], key=f["looks"].get) for f, bad in zip(found, flagged, strict=True) if bad]
     return {
-        "flagged": int(flagged.sum()),
+        "flagged": int((p_values < LEVEL).sum()),
         "p_uniform": ranks.uniform_p(p_values),
         "median_p": float(np.median(p_values)),
         "auc": float(np.median([f["auc"] for f in found])),
-        "oddest": {look: oddest.count(look) for look in sorted(set(oddest), key=oddest.count, reverse=True)},
     }
 
 
@@ -187,15 +184,13 @@ def page(rows: list[Mapping[str, Any]]) -> str:
         "describe, or in the first row does; other data sets of that population are then judged with the simulations "
         "of the run. Those of the right model have sizes drawn from the run's posterior. 10 individuals a population, "
         "windows of 50 kb. Flagged: strained or wrong, p < .05; of the right model that should be one in twenty. "
-        "Critic's AUC: how well the network tells real from simulated windows, 0.5 for not at all. Shown first by: the "
-        "look with the smallest p-value in most of the flagged.",
+        "Critic's AUC: how well the network tells real from simulated windows, 0.5 for not at all.",
         "",
         f"| {' | '.join(_columns(rows))} |",
         f"|{'---|' * len(_columns(rows))}",
     ]
     for row in rows:
         alone = f"{row['full']['flagged']} of {row['full']['sets']}" if row.get("full") else "–"
-        oddest = next(iter(row["oddest"]), "–").removeprefix("largest residual: ")
         strength = "–" if row["strength"] is None else f"{row['strength']:g}"
         cells = {
             _FITTED: KINDS[row["kind"]].told,
@@ -204,7 +199,6 @@ def page(rows: list[Mapping[str, Any]]) -> str:
             "flagged": f"{row['flagged']} of {row['sets']}",
             _ALONE: alone,
             "critic's AUC": f"{row['auc']:.3f}",
-            "shown first by": oddest,
         }
         lines.append(f"| {' | '.join(cells[name] for name in _columns(rows))} |")
     return "\n".join(lines) + "\n"
@@ -217,7 +211,7 @@ def _columns(rows: list[Mapping[str, Any]]) -> list[str]:
     """Headings of what rows have: strengths where one has another than its kind's own, runs where some were made."""
     weaker = any(row["strength"] != KINDS[row["kind"]].strength for row in rows)
     alone = any(row.get("full") for row in rows)
-    return [_FITTED, *[_STRENGTH] * weaker, "windows", "flagged", *[_ALONE] * alone, "critic's AUC", "shown first by"]
+    return [_FITTED, *[_STRENGTH] * weaker, "windows", "flagged", *[_ALONE] * alone, "critic's AUC"]
 
 
 def main() -> None:
