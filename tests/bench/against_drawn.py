@@ -161,8 +161,9 @@ def write(records: Sequence[Record]) -> None:
         paragraph(
             "The error is the root mean square over parameters of the distance from the truth in units of the",
             "prior's width. The default plans its rounds from its budget of simulated windows: every dot is a",
-            "run with another budget, and a limit is answered by the largest that ended in time; where a row is missing,",
-            "even the smallest took longer. pg-gan's rule plans its cooling from the number of rounds: a line is a run with as many as fit into the limit.",
+            "run with another budget, and a limit is answered by the largest that ended in time; where a row is",
+            "missing, even the smallest took longer. pg-gan's rule plans its cooling from the number of rounds: a",
+            "line is a run with as many as fit into the limit.",
             f"The dotted line is the beginning of the published schedule of {against.PUBLISHED_ROUNDS} rounds,",
             "which takes hours.",
         ),
