@@ -251,6 +251,16 @@ def _cover(held, band=(84, 96)):
     return {"held": held, "of": 100, "share": held / 100, "band": list(band), "right": band[0] <= held <= band[1]}
 
 
+@pytest.mark.parametrize(
+    ("sets", "told"), [(1, "In 1 simulated data set with"), (1200, "In 1,200 simulated data sets with")]
+)
+def test_data_sets_of_a_calibration_are_counted(sets, told):
+    said = {"sets": sets, "pooled": {"0.9": {"held": 3, "of": 4}}}
+    sentence = calibration_told.sentence("posterior", said)
+    assert sentence.startswith(told)
+    assert "90% intervals held the truth in 3 of 4 cases" in sentence
+
+
 def test_intervals_that_hold_too_seldom_are_named():
     said = {
         "parameters": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,7 @@ def calibration(run: Run) -> Drawing | str:
         ax.set_title(name)
         ax.set(xlim=(0, 1), xticks=(0, 0.5, 1))
         ax.yaxis.label.set_color(INK)
-    for ax in axes[:: min(3, len(axes))]:
-        ax.set_ylabel("share of truths below\nless expected")
-    axes[0].figure.supxlabel("quantile of the posterior", fontsize=9.5)
-    if len(kinds) > 1:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=1)
+    _label(figure, axes, "quantile of the posterior", "share of truths below\nless expected", kinds)
     caption = (
         "If intervals mean what they say, lines stay within the grey band in about 95 % of all places. A line that "
         "rises above zero on the left and falls below it on the right: intervals are too narrow. The reverse: too "
@@ -87,12 +83,7 @@ def widths(run: Run) -> Drawing | str:
             ax.set_title(name)
         else:
             heading(ax, estimate)
-    for ax in axes[:: min(3, len(axes))]:
-        ax.set_ylabel("truth, from the\ninterval's middle")
-    figure.supxlabel("width of the interval", fontsize=9.5)
-    if len(kinds) > 1:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=1)
+    _label(figure, axes, "width of the interval", "truth, from the\ninterval's middle", kinds)
     caption = (
         "Every mark is a simulated data set: how far the truth is from the middle of its interval, against the width "
         "of that interval. Within the grey wedge the interval holds the truth; crosses lie outside. Where widths mean "
@@ -100,6 +91,16 @@ def widths(run: Run) -> Drawing | str:
         "as among wide ones. Numbers with × are factors: upper end over lower one, and truth over middle."
     )
     return Drawing(figure, f"Errors against the widths of intervals of {len(names)} parameters.", caption)
+
+
+def _label(figure: Any, axes: Sequence[Any], across: str, up: str, kinds: Sequence[str]) -> None:
+    """Axes named once a row and once below, and which colour is which kind, where there are several."""
+    for ax in axes[:: min(3, len(axes))]:
+        ax.set_ylabel(up)
+    figure.supxlabel(across, fontsize=9.5)
+    if len(kinds) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=1)
 
 
 def _on_scale(values: np.ndarray, logarithmic: bool) -> np.ndarray:
