@@ -188,7 +188,7 @@ def test_other_runs_are_not_told_of_scenarios(tmp_path: Path) -> None:
     path = run_folder.make(tmp_path / "run", minimal=True)
     report.write_report(path)
     assert "Scenarios" not in parsed(path).words
-    assert drawing.figures_of(reading.load(path)).keys() == drawing.FIGURES.keys() - {"calibration"}
+    assert drawing.figures_of(reading.load(path)).keys() == drawing.FIGURES.keys() - {"calibration", "widths"}
 
 
 def test_reader_and_writer_agree_on_what_fits() -> None:
@@ -223,7 +223,9 @@ def test_a_comparison_on_windows_has_its_own_figures_and_those_of_the_best(windo
     assert list(reading.load(windows).experiment["scenarios"]) == list(contended_folder.NAMES)
     shown = {name for section in page.CONTENDED.values() for name in section}
     assert shown == set(drawing.CONTENDED)
-    assert len(found.images) == len(drawing.CONTENDED) - 3  # not calibrated, not judged, no second opinion
+    missing = {"calibration", "widths", "places", "second_opinion"}  # not calibrated, not judged, no second opinion
+    assert drawing.figures_of(reading.load(windows)).keys() == drawing.CONTENDED.keys() - missing
+    assert len(found.images) == len(drawing.CONTENDED) - len(missing)
     for part in ("What tells the scenarios apart", "How the estimates were reached", "Linkage disequilibrium"):
         assert part in found.words
     for part in ("Not shown", "SNP", "data set", "prior-predictive"):
