@@ -24,7 +24,6 @@ import numpy as np
 from ganinfer import experiment, ranks, runner, storage
 from ganinfer.experiment import Experiment
 from ganinfer.runner import parts, summing_up
-from ganinfer.runner.assembling import versions
 from tests.verification import intervals, records
 
 FOLDER = records.ROOT / ".bench" / "verification" / "coverage"
@@ -117,7 +116,7 @@ def beside_runs(name: str, sets: int) -> list[dict[str, Any]]:
             number = sum(r["solution"] == solution for r in records.read(path))
             runner.calibrate(told(name), folder, sets=number + 1, full=number + 1)
             both = {kind: summing_up.records(calibration, kind)[number] for kind in (FULL, POSTERIOR)}
-            made = {"seed": count, "solution": solution, "number": number, **both, "versions": versions()}
+            made = {"seed": count, "solution": solution, "number": number, **both}
             records.add(path, name, made)
             print(name, number, _apart([made]), flush=True)
     return records.read(path)[:sets]
@@ -136,7 +135,7 @@ def around_prior(name: str, sets: int) -> list[dict[str, Any]]:
         for number in range(len(records.read(path)), sets):
             runner.calibrate(told(name), folder, around="prior", sets=number + 1)
             row = summing_up.records(calibration, PRIOR)[number]
-            records.add(path, name, {"seed": number, "about": about, PRIOR: row, "versions": versions()})
+            records.add(path, name, {"seed": number, "about": about, PRIOR: row})
             print(name, number, {n: round(v["rank"], 3) for n, v in row["parameters"].items()}, flush=True)
     return records.read(path)[:sets]
 

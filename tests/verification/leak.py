@@ -97,6 +97,7 @@ def examine(name: str, strength: float, seed: int) -> dict[str, Any]:
         "blocks": len(np.unique(sides.observed.block)),
         **asdict(verdict),
         "cpu_seconds": round(time.process_time() - begun, 1),
+        "versions": assembling.versions(),
     }
 
 

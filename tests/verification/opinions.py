@@ -100,7 +100,10 @@ def _one(
 
 
 def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Differences beyond :data:`APART`, their root mean square, and how often the other intervals held the truth."""
+    """Differences beyond :data:`APART`, their root mean square, and how often the other intervals held the truth.
+
+    ``error_ratio`` is our root mean square error over moments' (geometric mean over parameters).
+    """
     differences = np.array([d for r in rows for d in r["differences"].values() if d is not None])
     held = [
         r["intervals"][n][0] <= r["truth"][n] <= r["intervals"][n][1]
@@ -116,8 +119,14 @@ def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "root_mean_square": float(np.sqrt(np.mean(differences**2))),
         "their_intervals_held": sum(held),
         "their_intervals": len(held),
+        "error_ratio": float(np.exp(np.mean(np.log(_errors(rows, "ours") / _errors(rows, "theirs"))))),
         "passed": len(differences) > 0 and beyond <= ALLOWED * len(differences),
     }
+
+
+def _errors(rows: list[dict[str, Any]], whose: str) -> np.ndarray:
+    """Root mean square error of each parameter."""
+    return np.sqrt(np.mean([[(r[whose][n] - truth) ** 2 for n, truth in r["truth"].items()] for r in rows], axis=0))
 
 
 def main() -> None:

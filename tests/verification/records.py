@@ -40,9 +40,12 @@ def content(path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def add(path: Path, case: str, record: dict[str, Any]) -> None:
-    """Put a record among those of its case, in the place of one of the same seed; the file is whole at any moment."""
+    """Put a record among those of its case, in the place of one of the same seed; the file is whole at any moment.
+
+    A record that does not say by which ``versions`` it was made is by those of now.
+    """
     kept = [r for r in read(path) if r["seed"] != record["seed"]]
-    fits = sorted([*kept, record], key=lambda r: r["seed"])
+    fits = sorted([*kept, {"versions": versions(), **record}], key=lambda r: r["seed"])
     write(path, json.dumps({"schema_version": SCHEMA_VERSION, "case": case, "fits": fits}, indent=1) + "\n")
 
 

@@ -28,7 +28,6 @@ from ganinfer.experiment import Experiment
 from ganinfer.inference import InferenceState, Problem
 from ganinfer.observed import RealWindows
 from ganinfer.runner import assembling, inferring, parts, rounds, summing_up
-from ganinfer.runner.assembling import versions
 from tests.verification import accuracy, bottlenecks, intervals, records
 
 NAME = bottlenecks.NAME
@@ -114,7 +113,7 @@ def main() -> None:
             run = finished(Path(name))
             for number in missing:
                 made = inferred(run, number)
-                records.add(RECORD, NAME, {**made, "versions": versions()})
+                records.add(RECORD, NAME, made)
                 shown = {n: round(p["error"] / p["sd"], 2) for n, p in made["parameters"].items()}
                 print(f"sequence {number}: errors in standard deviations {shown}", flush=True)
     found = judged([r for r in records.read(RECORD) if r["seed"] <= arguments.sets])
