@@ -114,4 +114,4 @@ def _disk_full(error: BaseException | None) -> bool:
 def _while_running(error: Exception) -> bool:
     """Whether an error came up in the middle of a run rather than in what the user gave."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"SimulationError", "WorkerError"})
+    return bool(names & {"SimulationError", "WorkerError", "FailedError"})

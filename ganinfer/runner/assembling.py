@@ -67,6 +67,10 @@ class RunError(ValueError):
     """An experiment cannot be run as it is."""
 
 
+class FailedError(RunError):
+    """A part of what was asked for failed on the way; the rest is done."""
+
+
 def executor(experiment: Experiment) -> Executor:
     section = experiment.execution
     return execution.make(section.executor, section.workers, address=section.address, timeout=section.timeout)

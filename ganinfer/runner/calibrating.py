@@ -1,13 +1,12 @@
 """How far a run's answer can be believed: data sets like the real one whose truth is known, inferred as it was.
 
 Truths are draws of the run's posterior, and data sets share the run's simulations; or they are draws of the prior, and
-each is a run of its own. Every data set is on disk before the next begins.
+each is a run of its own. Every data set is on disk before the next begins; one that fails is left out, and told of.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,19 +18,17 @@ from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, inferring, parts, rounds, sending, summing_up
+from ganinfer.runner import assembling, belonging, inferring, parts, rounds, sending, summing_up
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.belonging import FULL, POOL, PRIOR, RUNS, SHARED
+from ganinfer.runner.completing import completed
 from ganinfer.runner.finished import EXPERIMENT, has_ended
 from ganinfer.runner.refusing import check_gives_posterior, refuse
-from ganinfer.runner.summing_up import ABOUT, FULL, POOL, PRIOR, SHARED
+from ganinfer.runner.trying import Tries
+from ganinfer.simulation import SimulationError
 
-#: Of data sets: those made by another are made anew.
-_METHOD = 3
 #: What data sets are to have as the run had it.
-_OF_THE_RUN = ("seed", "budget")
-#: Where runs of their own are until they are recorded.
-_RUNS = "runs"
+_OF_THE_RUN = ("seed", "budget", "level")
 
 Around = Literal["posterior", "prior"]
 Told = Callable[[str], None]
@@ -54,13 +51,15 @@ def calibrate(
     or around the prior, each by a run of its own. Seed, scenario and budget are the run's, where there is one and
     nobody overrides them. What is there from before counts; more data sets go on from it.
 
-    Raises ``ValueError`` kinds for anything wrong with the experiment, its data or the folder.
+    Raises ``ValueError`` kinds for anything wrong with the experiment, its data or the folder, and
+    :class:`ganinfer.runner.assembling.FailedError` at the end where data sets failed; the others are told of.
     """
     events = progress or Silent()
     if full and around == "prior":
         raise RunError("around the prior every data set has a run of its own: leave --full out")
     experiment, scenario = _as_run(experiment, output, seed, scenario)
     assembling.import_training(experiment)
+    output = output.absolute()
     if around == "posterior":
         _check_run(experiment, output)
     with storage.RunFolder.of_calibration(output) as folder:
@@ -70,18 +69,22 @@ def calibrate(
             events.message("Reading the data")
             real = assembling.open_data(experiment, workers, assembling.cache_folder(output))
             problem, _ = inferring.problem_of(experiment, scenario, real, folder.path / "cache")
-            task = _Task(experiment, problem, output, folder, workers, events.message)
-            if around == "posterior":
-                _around_posterior(task, sets, full)
-            else:
-                _keep_or_forget(folder, {"method": _METHOD, "experiment": _digest(experiment)}, PRIOR)
-                _full(task, PRIOR, _Truths(problem, PRIOR), sets)
-        storage.remove(folder.path / "cache")
-        path = summing_up.written(folder, output, experiment.level)
-        if (output / "result.json").exists():
+            task = _Task(experiment, problem, output, folder, workers, events.message, Tries(events.message))
+            if around == "prior":
+                belonging.keep_or_refuse(folder, belonging.around_prior(experiment, scenario))
+            try:
+                if around == "posterior":
+                    _around_posterior(task, sets, full)
+                else:
+                    _full(task, PRIOR, _Truths(problem, PRIOR), sets)
+            finally:  # what there is counts, however this ends
+                storage.remove(folder.path / "cache")
+                path = _summed_up(task)
+        if path is not None and (output / "result.json").exists():
             for sentence in sending.send_again(experiment, folder.beside(output)):
                 events.message(sentence)
-    return path
+    task.tries.check()
+    return folder.path / summing_up.JSON
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,15 @@ class _Task:
     folder: storage.RunFolder
     workers: Executor
     told: Told
+    tries: Tries
+
+
+def _summed_up(task: _Task) -> Path | None:
+    """What all data sets of the experiment say together; those around another prior are left out."""
+    folder, kinds = task.folder, list(summing_up.KINDS)
+    if not belonging.is_around_prior(folder, task.experiment, task.problem.scenario):
+        kinds.remove(PRIOR)
+    return summing_up.written(folder, task.output, task.experiment.level, kinds)
 
 
 def _as_run(experiment: Experiment, output: Path, seed: int | None, scenario: str | None) -> tuple[Experiment, str]:
@@ -161,12 +173,7 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
 
     problem, folder = task.problem, task.folder
     posterior = parts.posterior(task.output)
-    about: dict[str, Any] = {
-        "method": _METHOD,
-        "posterior": summing_up.digest(posterior),
-        "experiment": _digest(task.experiment),
-    }
-    _keep_or_forget(folder, about, SHARED, FULL)
+    belonging.keep_or_forget(folder, belonging.around_posterior(task.experiment, posterior))
     truths = _Truths(problem, SHARED, posterior)
     missing = [k for k in range(sets) if not _record(folder, SHARED, k).exists()]
     if missing:
@@ -174,13 +181,32 @@ def _around_posterior(task: _Task, sets: int, full: int) -> None:
         judge = _judge(task, state, posterior)
         task.told(f"Inferring {len(missing):,} simulated data sets with the simulations of the run")
         theta = np.stack([truths[k] for k in missing])
-        stream = coverage.data_sets(problem, theta, missing, task.workers)
-        for number, truth, data in zip(missing, theta, stream, strict=True):
-            seen = coverage.seen_by(problem, state, data)
-            own, metrics = coverage.inferred(*seen, number)
-            row = summing_up.row(problem.parameters, truth, own, task.experiment.level, metrics)
-            folder.write_json(f"{SHARED}/{number:04d}.json", {**row, **judge(*seen)})
+        for number, truth, made in zip(missing, theta, _made(task, theta, missing), strict=True):
+            with task.tries.one(f"data set {number + 1}"):
+                if isinstance(made, SimulationError):
+                    raise made
+                seen = coverage.seen_by(problem, state, made)
+                own, metrics = coverage.inferred(*seen, number)
+                row = summing_up.row(problem.parameters, truth, own, task.experiment.level, metrics)
+                folder.write_json(f"{SHARED}/{number:04d}.json", {**row, **judge(*seen)})
     _full(task, FULL, truths, full)
+
+
+def _made(task: _Task, theta: np.ndarray, numbers: Sequence[int]) -> Iterator[Any]:
+    """A data set for each of ``theta`` (k, p), or the error of its simulation."""
+    from ganinfer import coverage
+
+    done = 0
+    try:
+        for data in coverage.data_sets(task.problem, theta, numbers, task.workers):
+            yield data
+            done += 1
+    except SimulationError:  # which data set it is of shows only where each is made by itself
+        for k in range(done, len(numbers)):
+            try:
+                yield from coverage.data_sets(task.problem, theta[k : k + 1], numbers[k : k + 1], task.workers)
+            except SimulationError as error:
+                yield error
 
 
 def _with_pool(task: _Task) -> Any:
@@ -227,32 +253,8 @@ def _judge(task: _Task, state: Any, posterior: np.ndarray) -> Callable[[Any, Any
     return judged
 
 
-def _keep_or_forget(folder: storage.RunFolder, now: Mapping[str, Any], *kinds: str) -> None:
-    """Forget data sets of other ``kinds`` of run than ``now``: around another solution, or of another experiment."""
-    name = ABOUT.format(kinds[0])
-    path = folder.path / name
-    before = storage.read_json(path) if path.exists() else {}
-    if {key: value for key, value in before.items() if key in now} != dict(now):
-        for kind in reversed(kinds):
-            for run in (folder.path / _RUNS).glob(f"{kind}-*"):
-                storage.remove(run)
-            storage.remove(folder.path / kind)
-        if SHARED in kinds:
-            storage.remove(folder.path / POOL)
-        folder.write_json(name, now)
-
-
 def _record(folder: storage.RunFolder, kind: str, number: int) -> Path:
     return folder.path / kind / f"{number:04d}.json"
-
-
-def _digest(experiment: Experiment) -> str:
-    """Of all that the answer depends on."""
-    from ganinfer.runner.running import MAY_CHANGE
-
-    counts = ("budget", "level", "adequacy")
-    kept = {k: v for k, v in completed(experiment).items() if k not in MAY_CHANGE or k in counts}
-    return hashlib.sha256(dump_yaml(kept).encode()).hexdigest()
 
 
 # --- runs of their own --------------------------------------------------------------------------------------------
@@ -260,28 +262,32 @@ def _digest(experiment: Experiment) -> str:
 
 def _full(task: _Task, kind: str, truths: _Truths, sets: int) -> None:
     """The first ``sets`` data sets, each inferred by a run of its own in a folder of its own, with its own seed."""
+    complete = completed(task.experiment) if sets else {}
+    for number in range(sets):
+        if not _record(task.folder, kind, number).exists():
+            task.told(f"Simulated data set {number + 1} of {sets}, a run of its own")
+            with task.tries.one(f"data set {number + 1}, as a run of its own"):
+                _run_of_its_own(task, complete, kind, number, truths[number])
+
+
+def _run_of_its_own(task: _Task, complete: Mapping[str, Any], kind: str, number: int, truth: np.ndarray) -> None:
     from ganinfer import coverage
 
     problem, folder = task.problem, task.folder
-    complete = completed(task.experiment) if sets else {}
-    for number in range(sets):
-        if _record(folder, kind, number).exists():
-            continue
-        task.told(f"Simulated data set {number + 1} of {sets}, a run of its own")
-        name = f"{kind}-{number:04d}"
-        path, cache, truth = folder.path / _RUNS / name, folder.path / "cache" / name, truths[number]
-        (data,) = coverage.data_sets(problem, truth[None], [number], task.workers)
-        # What its networks read stays on the disk, as the real windows do.
-        arrays = {key: _mapped(cache / f"{key}.npy", array) for key, array in data.arrays.items()}
-        observed = replace(problem.observed, arrays=arrays, spectra=data.spectra)
-        own = replace(problem, observed=observed, seed=randomness.simulator_seed(problem.seed, "calibration", name))
-        parts.infer(task.experiment, complete, own, {"simulated": True}, path, task.output, task.workers, Silent())
-        row = summing_up.row(problem.parameters, truth, parts.posterior(path), task.experiment.level)
-        adequacy = storage.read_json(path / "result.json")["adequacy"]
-        warnings = storage.read_json(path / "warnings.json")["warnings"]
-        folder.write_json(f"{kind}/{number:04d}.json", {**row, "adequacy": adequacy, "warnings": warnings})
-        for done in (path, cache):
-            storage.remove(done)
+    name = f"{kind}-{number:04d}"
+    path, cache = folder.path / RUNS / name, folder.path / "cache" / name
+    (data,) = coverage.data_sets(problem, truth[None], [number], task.workers)
+    # What its networks read stays on the disk, as the real windows do.
+    arrays = {key: _mapped(cache / f"{key}.npy", array) for key, array in data.arrays.items()}
+    observed = replace(problem.observed, arrays=arrays, spectra=data.spectra)
+    own = replace(problem, observed=observed, seed=randomness.simulator_seed(problem.seed, "calibration", name))
+    parts.infer(task.experiment, complete, own, {"simulated": True}, path, task.output, task.workers, Silent())
+    row = summing_up.row(problem.parameters, truth, parts.posterior(path), task.experiment.level)
+    adequacy = storage.read_json(path / "result.json")["adequacy"]
+    warnings = storage.read_json(path / "warnings.json")["warnings"]
+    folder.write_json(f"{kind}/{number:04d}.json", {**row, "adequacy": adequacy, "warnings": warnings})
+    for done in (path, cache):
+        storage.remove(done)
 
 
 def _mapped(path: Path, array: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, simulator
 from ganinfer.interfaces import Info
 from ganinfer.parameters import Parameters
-from ganinfer.runner import assembling, finished, judging, opinions, results, rounds, sending, summing_up
+from ganinfer.runner import assembling, belonging, finished, judging, opinions, results, rounds, sending, summing_up
 from ganinfer.runner.recording import Clock, History
 
 
@@ -47,7 +47,7 @@ def finish(
     if info.posterior is not None:
         folder.write_table("posterior.parquet", {name: posterior[:, i] for i, name in enumerate(names)})
     _forget_replicates(folder, posterior)
-    summing_up.forget(folder, posterior, experiment.level)
+    _forget_calibration(experiment, problem.scenario, folder, posterior, told)
     fit = predict(problem, posterior, workers)
     folder.write_arrays("fit.npz", fit.arrays)
     folder.write_json("fit.json", fit.values)
@@ -92,8 +92,29 @@ def finish(
 def _forget_replicates(folder: storage.RunFolder, posterior: np.ndarray) -> None:
     """Take out how replicates agreed with another answer than ``posterior`` (n, p)."""
     path = folder.path / storage.REPLICATES
-    if path.exists() and storage.read_json(path).get("posterior") != summing_up.digest(posterior):
+    if path.exists() and storage.read_json(path).get("posterior") != belonging.digest(posterior):
         storage.remove(path)
+
+
+def _forget_calibration(
+    experiment: Experiment,
+    scenario: str,
+    folder: storage.RunFolder,
+    posterior: np.ndarray,
+    told: Callable[[str], None],
+) -> None:
+    """Take out of what is told of the run what was found around another ``posterior`` (n, p), or another prior."""
+    path = folder.path / storage.CALIBRATION
+    if not path.exists():
+        return
+    calibration = folder.beside(path)
+    belonging.forget_another(calibration, posterior)
+    kinds = list(summing_up.KINDS)
+    prior = summing_up.records(path, belonging.PRIOR)
+    if prior and not belonging.is_around_prior(calibration, experiment, scenario):
+        kinds.remove(belonging.PRIOR)
+        told(f"{path} has data sets around the prior of another scenario, experiment or budget: not in the report")
+    summing_up.written(calibration, folder.path, experiment.level, kinds)
 
 
 def _write_warnings(info: Info, folder: storage.RunFolder, tracker: tracking.Tracker) -> int:

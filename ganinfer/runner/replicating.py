@@ -14,8 +14,8 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.parameters import Parameters
 from ganinfer.progress import Progress
-from ganinfer.runner import parts, sending, summing_up
-from ganinfer.runner.assembling import RunError
+from ganinfer.runner import belonging, parts, sending
+from ganinfer.runner.assembling import FailedError
 from ganinfer.runner.finished import is_finished
 
 FOLDER = "replicates"
@@ -40,7 +40,7 @@ def replicate(
     """Infer ``problem`` until there are ``number`` runs of it, the one in ``folder`` counted; how they agree.
 
     Seeds are derived from the run's own: networks, proposals and simulations are others, the windows the same. Where
-    one fails the others are made and compared all the same; then :class:`RunError` says which failed.
+    one fails the others are made and compared all the same; then :class:`FailedError` says which failed.
     """
     paths, failed = [folder.path], []
     for k in range(2, number + 1):
@@ -58,7 +58,7 @@ def replicate(
     found = _told(experiment, problem, folder, paths, events) if len(paths) > 1 else {}
     if failed:
         compared = f"The other {len(paths)} are compared in {folder.path}. " if len(paths) > 1 else ""
-        raise RunError(f"{'; '.join(failed)}. {compared}The same command with --resume tries again.")
+        raise FailedError(f"{'; '.join(failed)}. {compared}The same command with --resume tries again.")
     return found
 
 
@@ -71,7 +71,7 @@ def _told(
     past = storage.read_json(before).get("warnings", []) if before.exists() else []
     rest = [s for s in folder.read_json("warnings.json")["warnings"] if s not in past]
     folder.write_json("warnings.json", {"warnings": [*found["warnings"], *rest]})
-    folder.write_json(storage.REPLICATES, {**found, "posterior": summing_up.digest(parts.posterior(folder.path))})
+    folder.write_json(storage.REPLICATES, {**found, "posterior": belonging.digest(parts.posterior(folder.path))})
     for sentence in sending.send_again(experiment, folder):
         events.message(sentence)
     return found

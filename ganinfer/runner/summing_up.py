@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +13,10 @@ from ganinfer import storage
 from ganinfer.interfaces import EMULATOR_ERROR
 from ganinfer.parameters import Parameters
 from ganinfer.ranks import coverage, held, uniform_p
+from ganinfer.runner.belonging import FULL, PRIOR, SHARED
 
 JSON, TABLE = "calibration.json", "calibration.parquet"
-#: Data sets inferred with a run's simulations, and those that are runs of their own.
-SHARED, FULL, PRIOR = "posterior", "full", "prior"
-#: What the data sets of a kind belong to.
-ABOUT = "about-{}.json"
-#: Simulations that data sets share beside the run's own.
-POOL = "pool.npz"
+KINDS = (SHARED, FULL, PRIOR)
 #: Levels of intervals whose coverage is told, beside the experiment's own.
 _LEVELS = (0.5, 0.9)
 #: A model with a smaller p-value is flagged.
@@ -60,23 +55,23 @@ def row(
     }
 
 
-def digest(posterior: np.ndarray) -> str:
-    """Of the posterior's draws (n, p), by which what belongs to a run is told from what belonged to it before."""
-    return hashlib.sha256(np.ascontiguousarray(posterior).tobytes()).hexdigest()
-
-
 def records(folder: Path, kind: str) -> dict[int, dict[str, Any]]:
     """The records of one kind of data sets, by number."""
     paths = sorted((folder / kind).glob("[0-9]*.json"))
     return {int(path.stem): storage.read_json(path) for path in paths}
 
 
-def written(folder: storage.RunFolder, output: Path, level: float) -> Path:
-    """Write calibration.json and calibration.parquet from all records in ``folder``, the first into the bundle as well.
+def written(folder: storage.RunFolder, output: Path, level: float, kinds: Sequence[str] = KINDS) -> Path | None:
+    """Write calibration.json and calibration.parquet from all records in ``folder`` of these ``kinds``.
 
-    Returns the path of the first.
+    The first goes into the bundle as well; returns its path. Without records there are no such files, and ``None`` is
+    returned.
     """
-    known = {kind: records(folder.path, kind) for kind in (SHARED, FULL, PRIOR)}
+    known = {kind: records(folder.path, kind) if kind in kinds else {} for kind in KINDS}
+    if not any(known.values()):
+        for path in (folder.path / JSON, folder.path / TABLE, output / "bundle" / JSON):
+            storage.remove(path)
+        return None
     said = {kind: summed(list(found.values()), level, shared=kind == SHARED) for kind, found in known.items() if found}
     if known[FULL] and known[SHARED]:
         said[FULL]["beside_shared"] = _beside(known[FULL], known[SHARED])
@@ -85,19 +80,6 @@ def written(folder: storage.RunFolder, output: Path, level: float) -> Path:
     if (output / "bundle").is_dir():
         storage.replace(output / "bundle" / JSON, lambda copy: shutil.copyfile(path, copy))
     return path
-
-
-def forget(run: storage.RunFolder, posterior: np.ndarray, level: float) -> None:
-    """Take what was found around another posterior than a finished run's (n, p) out of what is told of it."""
-    folder = run.beside(run.path / storage.CALIBRATION)
-    about = folder.path / ABOUT.format(SHARED)
-    if not about.exists() or storage.read_json(about)["posterior"] == digest(posterior):
-        return
-    for name in (SHARED, FULL, POOL, about.name, JSON, TABLE):
-        storage.remove(folder.path / name)
-    storage.remove(run.path / "bundle" / JSON)
-    if records(folder.path, PRIOR):
-        written(folder, run.path, level)
 
 
 def summed(rows: Rows, level: float, *, shared: bool = False) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from ganinfer import experiment, ranks, runner, storage
 from ganinfer.experiment import Experiment
-from ganinfer.runner import parts, summing_up
+from ganinfer.runner import belonging, parts, summing_up
 from tests.verification import intervals, records
 
 FOLDER = records.ROOT / ".bench" / "verification" / "coverage"
@@ -31,7 +31,7 @@ EXPERIMENTS = records.ROOT / "experiments"
 RECORD = records.FOLDER / "coverage.json"
 SETTINGS = ("execution.executor=process",)
 #: Experiments and data sets of each part.
-POSTERIOR, FULL, PRIOR = summing_up.SHARED, summing_up.FULL, summing_up.PRIOR
+POSTERIOR, FULL, PRIOR = belonging.SHARED, belonging.FULL, belonging.PRIOR
 PARTS = {POSTERIOR: (("im", "exp", "yri-ceu"), 100), FULL: (("im", "exp"), 10), PRIOR: (("im",), 30)}
 #: Shares of truths that intervals hold: of all together, by level, and of every parameter.
 POOLED = {"0.5": (0.44, 0.56), "0.9": (0.87, 0.93)}
@@ -108,7 +108,7 @@ def beside_runs(name: str, sets: int) -> list[dict[str, Any]]:
     path = path_of(FULL, name)
     if len(records.read(path)) < sets:
         folder = finished(name)
-        solution = summing_up.digest(parts.posterior(folder))
+        solution = belonging.digest(parts.posterior(folder))
         runner.calibrate(told(name), folder, sets=sets)
         calibration = folder / storage.CALIBRATION
         _restored(calibration / FULL, {r["number"]: r[FULL] for r in records.read(path) if r["solution"] == solution})
@@ -128,7 +128,7 @@ def around_prior(name: str, sets: int) -> list[dict[str, Any]]:
     if len(records.read(path)) < sets:
         runner.calibrate(told(name), folder, around="prior", sets=0)
         calibration = folder / storage.CALIBRATION
-        about = storage.read_json(calibration / summing_up.ABOUT.format(PRIOR))
+        about = storage.read_json(calibration / belonging.ABOUT.format(PRIOR))
         if any(r["about"] != about for r in records.read(path)):
             raise records.RecordsError(f"{path} is of another experiment or way to calibrate; delete it to begin anew")
         _restored(calibration / PRIOR, {r["seed"]: r[PRIOR] for r in records.read(path)})
