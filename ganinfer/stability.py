@@ -2,7 +2,7 @@
 
 The generator's step is repeated on halves of what it saw. *Halves*: every other proposal, on all real windows; the two
 answers differ by their Monte Carlo error. *Folds*: the real windows of one fold with its own proposals; their answers
-also differ as halves of the genome do.
+also differ as halves of the genome do, where there are two.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ _OF_A_PEAK, _GRID = 0.05, 256
 class Stability:
     """Differences of two answers by parameter, in standard deviations of the posterior, and which are too large.
 
-    ``halves`` of the simulations, ``folds`` of the genome; ``usual``: of either word and each parameter, how large
-    these would be by chance, as a standard deviation; ``unstable``: pairs of either word and a parameter's name.
+    ``halves`` of the simulations, ``folds`` of the genome, empty where there are not two; ``usual``: of either word and
+    each parameter, how large these would be by chance, as a standard deviation; ``unstable``: pairs of either word and
+    a parameter's name.
     """
 
     halves: Mapping[str, float]
@@ -47,24 +48,21 @@ def stability(
 ) -> Stability | None:
     """Of a run's last state and ``posterior`` (n, p); ``metrics`` of the generator tell its Monte Carlo error.
 
-    ``None`` where half of the proposals are too few for the generator, or there are not two folds.
+    ``None`` where half of the proposals are too few for the generator.
     """
     results = fold_results(problem, state)
-    if len(results) != 2:
-        return None
-    halves = [tuple(_half(result, parity) for result in results) for parity in (0, 1)]
-    middles = []
-    for name, parts in (("halves", halves), ("folds", [(result,) for result in results])):
-        for k, part in enumerate(parts):
-            found = _middle(problem, state, part, name, k)
-            if found is None:
-                return None
-            middles.append(found)
-    sd = np.maximum(problem.parameters.to_scale(posterior).std(axis=0), 1e-300)
-    apart = {
-        "halves": np.abs(middles[0] - middles[1]) / sd,
-        "folds": np.abs(middles[2] - middles[3]) / sd,
+    pairs: dict[str, list[tuple[FoldResult, ...]]] = {
+        "halves": [tuple(_half(result, parity) for result in results) for parity in (0, 1)]
     }
+    if len(results) == 2:
+        pairs["folds"] = [(result,) for result in results]
+    sd = np.maximum(problem.parameters.to_scale(posterior).std(axis=0), 1e-300)
+    apart = {}
+    for kind, parts in pairs.items():
+        one, other = (_middle(problem, state, part, kind, k) for k, part in enumerate(parts))
+        if one is None or other is None:
+            return None
+        apart[kind] = np.abs(one - other) / sd
     names = problem.parameters.names
     error = np.array([metrics.get(f"{MONTE_CARLO}{name}", 0.0) for name in names])
     # An answer from half of the simulations has twice the variance of the Monte Carlo error, one from half of the
@@ -78,7 +76,7 @@ def stability(
         {kind: dict(zip(names, values.tolist(), strict=True)) for kind, values in found.items()}
         for found in (apart, usual)
     )
-    return Stability(by_name["halves"], by_name["folds"], by_chance, tuple(unstable))
+    return Stability(by_name["halves"], by_name.get("folds", {}), by_chance, tuple(unstable))
 
 
 def peaks(parameters: Parameters, posterior: np.ndarray) -> dict[str, list[tuple[float, float]]]:

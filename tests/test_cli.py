@@ -343,7 +343,7 @@ def test_a_result_is_a_table_with_where_it_lies(tmp_path: Path, capsys: pytest.C
     out = capsys.readouterr().out
     verdict, _, header, first = out.splitlines()[:4]
     assert verdict.startswith("Whether the fitted model could have made these genomes was not tested")
-    assert header.split() == ["parameter", "estimate", "90%", "interval", "unit", "prior", "informative"]
+    assert header.split() == ["parameter", "estimate", "90", "%", "interval", "unit", "prior", "informative"]
     assert first.split()[:2] == ["N1", "9,000"]
     assert "no: the data say little" in out
     assert str(folder / "result.json") in out
@@ -353,7 +353,8 @@ def test_a_result_for_machines_is_the_file_and_its_folder(tmp_path: Path, capsys
     folder = run_folder.make(tmp_path / "run")
     show.result(folder, as_json=True)
     written = json.loads((folder / "result.json").read_text())
-    assert json.loads(capsys.readouterr().out) == {"folder": str(folder), **written}
+    told = json.loads((folder / "warnings.json").read_text())["warnings"]
+    assert json.loads(capsys.readouterr().out) == {"folder": str(folder), **written, "warnings": told}
 
 
 def test_nested_values_become_indented_lines() -> None:

@@ -240,6 +240,11 @@ def test_what_follows_from_parameters_and_what_was_given_stand_by_the_estimates(
     assert "two halves of the simulations differ by 0.8 (N1; 0.2 by chance)" in words
     assert "two halves of the windows differ by 3.0 (N2; 2.0 by chance), which is within what chance does" in words
     assert "several peaks: N2 at 4,000 (30 % of the draws) and 6,000 (70 % of the draws)" in words
+    result["stability"] |= {"folds": {}}
+    (path / "result.json").write_text(json.dumps(result))
+    report.write_report(path)
+    words = parsed(path).words
+    assert "estimates from two halves of the simulations differ by 0.8 (N1; 0.2 by chance), which is within" in words
     result["stability"] |= {"halves": None, "folds": None, "usual": None, "stable": None, "peaks": {}}
     (path / "result.json").write_text(json.dumps(result))
     report.write_report(path)
@@ -258,7 +263,7 @@ def test_data_sets_of_a_calibration_are_counted(sets, told):
     said = {"sets": sets, "pooled": {"0.9": {"held": 3, "of": 4}}}
     sentence = calibration_told.sentence("posterior", said)
     assert sentence.startswith(told)
-    assert "90% intervals held the truth in 3 of 4 cases" in sentence
+    assert "90 % intervals held the truth in 3 of 4 cases" in sentence
 
 
 def test_intervals_that_hold_too_seldom_are_named():
@@ -269,14 +274,21 @@ def test_intervals_that_hold_too_seldom_are_named():
         "adequacy": {"flagged": 1, "judged": 100, "p_uniform": 1e-5, "mean_p": 0.7},
     }
     told = calibration_told.missed(said)
-    assert "intervals of a (90%) and d (90%) held less often" in told
-    assert "intervals of c (90%) held more often" in told
-    assert "b" not in told.split("intervals of ")[1].split(" held")[0].replace("(90%)", "")
+    assert "intervals of a (90 %) and d (90 %) held less often" in told
+    assert "intervals of c (90 %) held more often" in told
+    assert "b" not in told.split("intervals of ")[1].split(" held")[0].replace("(90 %)", "")
+    assert "Of 4 counts like these, chance alone marks 0.2 on average." in told
+    assert "too narrow" in told
+    assert "wider than they need be" in told
     assert "are too large (mean 0.70): the verdict is careful" in calibration_told.alarms(said)
     for name in "acd":
         said["parameters"][name]["coverage"]["0.9"] = _cover(90)
     said["adequacy"]["p_uniform"] = 0.3
     assert calibration_told.missed(said) == ""
+    said["parameters"]["a"]["coverage"]["0.9"] = _cover(83)
+    told = calibration_told.missed(said)
+    assert "intervals of a (90 %) held less often than chance allows for one count alone" in told
+    assert "too narrow" not in told
     assert "mean" not in calibration_told.alarms(said)
 
 

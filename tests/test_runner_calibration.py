@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ import pytest
 from ganinfer import coverage, runner
 from ganinfer.experiment import loads
 from ganinfer.generators.linkage import linkage_inflation
-from ganinfer.runner import assembling, inferring
-from ganinfer.runner.assembling import RunError
+from ganinfer.runner import assembling, belonging, inferring
+from ganinfer.runner.assembling import FailedError, RunError
 from ganinfer.runner.completing import completed, dump_yaml
-from ganinfer.storage import read_table
+from ganinfer.simulation import SimulationError
+from ganinfer.storage import RunFolder, read_table
 from tests.test_runner import JUDGED, tiny
 
 pytestmark = pytest.mark.slow
@@ -28,8 +30,7 @@ def finished(tmp_path_factory):
 
 
 def copied(finished, to, *without):
-    """A copy to work on; its record in MLflow stays behind, where it would be the original's that is written to."""
-    return shutil.copytree(finished, to / "const", ignore=shutil.ignore_patterns("mlflow.json", *without))
+    return shutil.copytree(finished, to / "const", ignore=shutil.ignore_patterns(*without))
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,89 @@ def test_around_the_prior_no_run_is_needed_and_one_may_follow(tmp_path):
     assert 1000 <= truth[0] <= 30_000
     runner.run(tiny(), folder)
     assert (folder / "calibration" / "calibration.json").exists()
+
+
+def test_around_the_prior_of_another_scenario_nothing_is_mixed_nor_removed(tmp_path):
+    """And nothing is told of it by a run of another experiment; how intervals are told and judged may change."""
+    study = tiny(name="contact")
+    other = tiny("budget.simulated_windows=700", name="contact")
+    judged_otherwise = tiny("level=0.5", "adequacy.windows=96", name="contact")
+    row = {"parameters": {"N1": {"truth": 1.0}}}
+    with RunFolder.of_calibration(tmp_path / "contact") as folder:
+        belonging.keep_or_refuse(folder, belonging.around_prior(study, "isolation"))
+        belonging.keep_or_refuse(folder, belonging.around_prior(study, "migration"))  # nothing is lost by that
+        folder.write_json("prior/0000.json", row)
+        belonging.keep_or_refuse(folder, belonging.around_prior(judged_otherwise, "migration"))
+        for another in ((study, "isolation"), (other, "migration")):
+            with pytest.raises(RunError, match="holds 1 data set of another scenario, experiment or budget: give"):
+                belonging.keep_or_refuse(folder, belonging.around_prior(*another))
+            assert not belonging.is_around_prior(folder, *another)
+        assert belonging.is_around_prior(folder, study, "migration")
+        assert (folder.path / "prior" / "0000.json").exists()
+
+
+def test_a_data_set_that_fails_leaves_the_others_standing(calibrated, finished, tmp_path, monkeypatch):
+    copy, inferred = copied(finished, tmp_path), coverage.inferred
+    records = copy / "calibration" / "posterior"
+    before = {path.name: path.read_text() for path in records.glob("0*.json")}
+
+    def fails(seen, at, number):
+        if number == 1:
+            raise ArithmeticError("no regression")
+        return inferred(seen, at, number)
+
+    monkeypatch.setattr(coverage, "inferred", fails)
+    for path in records.glob("0*.json"):
+        path.unlink()
+    with pytest.raises(
+        FailedError, match=r"1 data set failed and left out.*data set 2: no regression.*tries them again"
+    ):
+        runner.calibrate(tiny(JUDGED), copy, sets=3)
+    assert json.loads((copy / "calibration" / "calibration.json").read_text())["posterior"]["sets"] == 2
+    assert "In 2 simulated data sets" in (copy / "report.html").read_text()
+    monkeypatch.undo()
+    runner.calibrate(tiny(JUDGED), copy, sets=3)
+    assert {path.name: path.read_text() for path in records.glob("0*.json")} == before
+
+
+def test_data_sets_that_cannot_be_simulated_are_found_one_by_one(finished, linked, monkeypatch):
+    """An executor may meet the error of a later data set first."""
+    from ganinfer.coverage import bootstrap
+    from ganinfer.runner import calibrating
+
+    problem, workers = linked
+    simulated, bad = bootstrap.simulate_stretch, 12_000.0
+
+    def fails(stretch):
+        if stretch.theta["Ne"] == bad:
+            raise ValueError("the simulator gave up")
+        return simulated(stretch)
+
+    monkeypatch.setattr(bootstrap, "simulate_stretch", fails)
+    task = SimpleNamespace(problem=problem, workers=workers)
+    theta = np.array([[10_000.0], [bad], [9_000.0], [bad]])
+    found = list(calibrating._made(task, theta, range(4)))
+    assert [isinstance(f, SimulationError) for f in found] == [False, True, False, True]
+    monkeypatch.undo()
+    (third,) = coverage.data_sets(problem, theta[2:3], [2], workers)
+    assert np.array_equal(third.arrays["classical"], found[2].arrays["classical"])
+
+
+def test_where_nothing_works_it_ends(tmp_path):
+    from ganinfer.runner.trying import Tries
+
+    told = []
+    tries = Tries(told.append)
+    with tries.one("first"):
+        pass
+    for k in (1, 2):
+        with tries.one(f"data set {k}"):
+            raise ValueError("disk")
+    with pytest.raises(ValueError, match="disk"), tries.one("data set 3"):
+        raise ValueError("disk")
+    assert told == [f"data set {k}: disk; it is left out" for k in (1, 2, 3)]
+    with pytest.raises(FailedError, match="3 data sets failed"):
+        tries.check()
 
 
 def test_what_cannot_be_calibrated_is_refused(finished, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,6 +175,35 @@ def test_missing_calls_are_projected_away_and_what_is_lost_shortens_the_length(t
     assert found.length < complete.length
     pi = [moments.Spectrum(s.total).marginalize([1]).pi() / s.length for s in (found, complete)]
     assert pi[0] == pytest.approx(pi[1], rel=0.03)
+
+
+@pytest.mark.parametrize(("chromosomes", "sizes"), [([40], [30]), ([12, 9], [10, 9]), ([9, 8, 8], [7, 8, 4])])
+def test_sites_are_projected_as_moments_does_it(chromosomes, sizes):
+    rng = np.random.default_rng(len(sizes))
+    called = np.stack([rng.integers(n, m + 1, 500) for n, m in zip(sizes, chromosomes, strict=True)], axis=1)
+    derived = rng.binomial(called, 0.3)
+    found, wanted = np.zeros([n + 1 for n in sizes]), np.zeros([n + 1 for n in sizes])
+    counting._add(found, derived, called)
+    for site, calls in zip(derived, called, strict=True):
+        whole = np.zeros(calls + 1)
+        whole[tuple(site)] = 1
+        wanted += moments.Spectrum(whole, mask_corners=False).project(sizes).data
+    np.testing.assert_allclose(found, wanted, atol=1e-10)
+
+
+def test_many_chromosomes_of_many_populations_are_projected_in_little_memory():
+    """A spectrum of all of them would have 5 x 10^11 cells."""
+    called = np.full((2_000, 5), 220)
+    derived = np.random.default_rng(1).binomial(called, 0.2)
+    found = np.zeros((5,) * 5)
+    tracemalloc.start()
+    counting._add(found, derived, called)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.sum() == pytest.approx(2_000)
+    # Of four chromosomes, a share of .2 is derived in each population.
+    assert np.tensordot(found, np.arange(5), axes=([4], [0])).sum() / 2_000 == pytest.approx(0.8, rel=0.02)
+    assert peak < 2e8
 
 
 def test_groups_keep_blocks_and_folds_together():

@@ -120,11 +120,12 @@ def test_a_half_has_its_own_windows():
     assert np.array_equal(half.statistics, result.statistics[np.isin(result.proposal, [1, 3, 5])])
 
 
-@pytest.mark.parametrize("number", [1, 3])
-def test_other_numbers_of_folds_are_left_alone(monkeypatch, number):
+def test_of_three_folds_halves_of_the_simulations_are_compared_all_the_same(monkeypatch):
     rng = np.random.default_rng(6)
-    monkeypatch.setattr(stability, "fold_results", lambda *_: tuple(fold(rng, 20) for _ in range(number)))
-    assert stability.stability(SimpleNamespace(), SimpleNamespace(), np.zeros((5, 2)), {}) is None
+    found, _ = looked(monkeypatch, [fold(rng) for _ in range(3)])
+    assert found.unstable == ()
+    assert 0 < max(found.halves.values()) < 2
+    assert found.folds == {}
 
 
 def test_several_peaks_are_found_and_one_is_not():

@@ -97,7 +97,9 @@ def calibrate(
     full: Annotated[
         int, typer.Option(min=0, help="Around the posterior: so many are also inferred by runs of their own.")
     ] = 0,
-    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the seed.", show_default="the run's")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Around the prior: overrides the seed.", show_default="the run's")
+    ] = None,
     scenario: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Which scenario of several.", show_default="the run's"),
@@ -111,17 +113,21 @@ def calibrate(
     from ganinfer.cli import show
 
     folder = output or Path("runs") / experiment.name
-    with progress.make(json_lines=as_json) as events:
-        path = runner.calibrate(
-            experiment,
-            folder,
-            sets=sets,
-            around=around,
-            full=full,
-            seed=seed,
-            scenario=scenario,
-            progress=events,
-        )
+    try:
+        with progress.make(json_lines=as_json) as events:
+            path = runner.calibrate(
+                experiment,
+                folder,
+                sets=sets,
+                around=around,
+                full=full,
+                seed=seed,
+                scenario=scenario,
+                progress=events,
+            )
+    except KeyboardInterrupt:
+        typer.echo("the data sets so far are kept; the same command goes on with them", err=True)
+        raise
     show.calibration(path, as_json)
 
 

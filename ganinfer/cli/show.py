@@ -81,8 +81,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def result(folder: Path, as_json: bool) -> None:
     """The estimates of a finished run and where they lie."""
     values = storage.read_json(folder / "result.json")
+    warnings, replicates = _beside(folder, "warnings.json"), _beside(folder, storage.REPLICATES)
+    told = warnings.get("warnings", [])
     if as_json:
-        typer.echo(json.dumps({"folder": str(folder), **values}, indent=2))
+        more = {"warnings": told, **({"replicates": replicates} if replicates else {})}
+        typer.echo(json.dumps({"folder": str(folder), **values, **more}, indent=2))
         return
     if values.get("comparison"):
         _compared(values)
@@ -93,11 +96,24 @@ def result(folder: Path, as_json: bool) -> None:
     for row in table(_parameter_rows(values)):
         typer.echo(row)
     _remarks(values)
+    if replicates:
+        from ganinfer.report import words
+
+        typer.echo(f"\n{replicates['runs']} runs of the same windows, and how far their estimates scatter:")
+        for row in table(words.replicates(replicates)):
+            typer.echo(row)
+    for warning in told:
+        typer.echo(f"\nWarning: {warning}")
     if values.get("seconds"):
         typer.echo(f"\n{_spent(values)}")
     for name in ("result.json", "report.html", "best.demes.yaml", storage.SCENARIOS):
         if (folder / name).exists():
             typer.echo(f"{folder / name}")
+
+
+def _beside(folder: Path, name: str) -> dict[str, Any]:
+    """What a run's folder has in a JSON file, nothing where it has none."""
+    return storage.read_json(folder / name) if (folder / name).exists() else {}
 
 
 def _remarks(values: Mapping[str, Any]) -> None:
@@ -121,8 +137,13 @@ def calibration(path: Path, as_json: bool) -> None:
         typer.echo("")
         for row in table(calibration_told.rows(said)):
             typer.echo(row)
-        if alarms := calibration_told.alarms(said):
-            typer.echo(f"\n{alarms}")
+        for remark in (calibration_told.missed(said), calibration_told.alarms(said)):
+            if remark:
+                typer.echo(f"\n{remark}")
+        if beside := calibration_told.beside(said):
+            typer.echo("\nThe same data sets, by a run of their own and with the simulations of the run:")
+            for row in table(beside):
+                typer.echo(row)
         typer.echo("")
     typer.echo(str(path))
 
@@ -188,10 +209,12 @@ def _spent(values: Mapping[str, Any]) -> str:
 
 
 def _parameter_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from ganinfer.report import words
+
     rows = []
     for name, p in (values.get("parameters") or {}).items():
         interval = p.get("interval")
-        level = f"{p.get('level', 0.9):.0%} interval"
+        level = f"{words.level(p.get('level', 0.9))} interval"
         prior = " – ".join(map(number, p["prior"])) if p.get("prior") else "–"
         informed = {True: "yes", False: "no: the data say little", None: "–"}[p.get("informative")]
         row = {

@@ -17,6 +17,8 @@ _COLOURS = dict(zip(KINDS, (BLUE, VERMILLION, GREEN), strict=True))
 _POINTS = np.linspace(0, 1, 101)
 #: Of fewer data sets the steps would be all that is seen.
 _FEWEST = 10
+#: Of bands that lie above each other.
+_FAINT = 0.15
 
 
 def calibration(run: Run) -> Drawing | str:
@@ -33,9 +35,9 @@ def calibration(run: Run) -> Drawing | str:
     for ax, name in zip(axes, names, strict=True):
         for kind in kinds:
             ranks = table["rank"][(table["parameter"] == name) & (table["kind"] == kind)]
-            if kind == kinds[0]:
-                low, high = ecdf_band(len(ranks), _POINTS, _common(run, kind, name))
-                ax.fill_between(_POINTS, low - _POINTS, high - _POINTS, color=LIGHT, lw=0)
+            low, high = ecdf_band(len(ranks), _POINTS, _common(run, kind, name))
+            colour, alpha = (LIGHT, 1.0) if len(kinds) == 1 else (_COLOURS[kind], _FAINT)
+            ax.fill_between(_POINTS, low - _POINTS, high - _POINTS, color=colour, alpha=alpha, lw=0)
             below = np.searchsorted(np.sort(ranks), _POINTS, side="right") / len(ranks)
             ax.plot(_POINTS, below - _POINTS, color=_COLOURS[kind], label=KINDS[kind])
         ax.axhline(0, color=GREY, lw=0.8)
@@ -43,8 +45,9 @@ def calibration(run: Run) -> Drawing | str:
         ax.set(xlim=(0, 1), xticks=(0, 0.5, 1))
         ax.yaxis.label.set_color(INK)
     _label(figure, axes, "quantile of the posterior", "share of truths below\nless expected", kinds)
+    band = "the grey band" if len(kinds) == 1 else "the band of their colour, wider of fewer data sets,"
     caption = (
-        "If intervals mean what they say, lines stay within the grey band in about 95 % of all places. A line that "
+        f"If intervals mean what they say, lines stay within {band} in about 95 % of all places. A line that "
         "rises above zero on the left and falls below it on the right: intervals are too narrow. The reverse: too "
         "wide. A line on one side of zero: estimates are too high (above) or too low."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ganinfer.ranks import BAND
 from ganinfer.report import words
 
 #: p-values that are as uneven as this by chance less often are uneven (Kolmogorov and Smirnov).
@@ -25,7 +26,7 @@ def kinds(values: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
 def sentence(kind: str, said: Mapping[str, Any]) -> str:
     """How often intervals held the truth, over all parameters together."""
     parts = [
-        f"{float(level):.0%} intervals held the truth in {found['held']:,} of {found['of']:,} cases "
+        f"{words.level(level)} intervals held the truth in {found['held']:,} of {found['of']:,} cases "
         f"({words.percent(found['held'] / found['of'])})"
         for level, found in said["pooled"].items()
     ]
@@ -41,8 +42,8 @@ def rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
         for level, cover in found["coverage"].items():
             low, high = cover["band"]
             mark = "" if cover["right"] else " !"
-            row[f"{float(level):.0%} held"] = f"{cover['held']} of {cover['of']}{mark}"
-            row[f"{float(level):.0%} expected"] = f"{low} to {high}"
+            row[f"{words.level(level)} held"] = f"{cover['held']} of {cover['of']}{mark}"
+            row[f"{words.level(level)} expected"] = f"{low} to {high}"
         row["mean error / SD"] = words.signed(found["bias"])
         row["RMS error / SD"] = f"{found['error_over_sd']:.2f}"
         out.append(row)
@@ -50,25 +51,54 @@ def rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def missed(said: Mapping[str, Any]) -> str:
-    """Which intervals held less, or more, often than chance allows; empty where none did."""
+    """Which intervals held less, or more, often than chance allows; empty where none did.
+
+    Of many counts some are outside of their bands by chance. Which interval is wrong is said of those that lie further
+    out than any of all counts would.
+    """
+    counts = [cover for found in said["parameters"].values() for cover in found["coverage"].values()]
     told = []
     for less, what in ((True, "too narrow"), (False, "wider than they need be")):
-        names = [
-            f"{name} ({', '.join(f'{float(level):.0%}' for level in levels)})"
-            for name, found in said["parameters"].items()
-            if (levels := [k for k, c in found["coverage"].items() if not c["right"] and less == _short(c)])
+        for sure in (True, False):
+            names = _listed(said, less, sure, len(counts))
+            if names:
+                held = "less" if less else "more"
+                ends = f", so they are {what} for data like these" if sure else " for one count alone"
+                told.append(f"intervals of {names} held {held} often than chance allows{ends}")
+    if not told:
+        return ""
+    return (
+        f"Marked with !: {'; '.join(told)}. Of {len(counts)} counts like these, chance alone marks "
+        f"{len(counts) * (1 - BAND):.2g} on average."
+    )
+
+
+def _listed(said: Mapping[str, Any], less: bool, sure: bool, number: int) -> str:
+    """Parameters, with levels, whose counts are marked on one side, and for ``sure`` or not."""
+    names = []
+    for name, found in said["parameters"].items():
+        levels = [
+            words.level(key)
+            for key, cover in found["coverage"].items()
+            if not cover["right"] and less == _short(cover) and sure == _beyond(cover, float(key), number)
         ]
-        if names:
-            held = "less" if less else "more"
-            told.append(
-                f"Marked with !: intervals of {words.listing(names)} held {held} often than chance allows, so "
-                f"they are {what} for data like these."
-            )
-    return " ".join(told)
+        if levels:
+            names.append(f"{name} ({', '.join(levels)})")
+    return words.listing(names)
 
 
 def _short(cover: Mapping[str, Any]) -> bool:
     return bool(cover["held"] < cover["band"][0])
+
+
+def _beyond(cover: Mapping[str, Any], level: float, number: int) -> bool:
+    """Whether a count lies further out than any of so many would: its band, about normal, widened for all of them."""
+    from scipy.stats import norm
+
+    usual = level * cover["of"]
+    edge = cover["band"][0 if _short(cover) else 1]
+    wider = norm.isf((1 - BAND) / (2 * number)) / norm.isf((1 - BAND) / 2)
+    return bool(abs(cover["held"] - usual) > wider * max(abs(edge - usual), 0.5))
 
 
 def alarms(said: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def render(run: Run, figures: Mapping[str, Drawing | str]) -> str:
         lead=lead(run),
         whose=whose(run),
         rows=[row(e, run) for e in run.estimates],
-        level=f"{100 * run.estimates[0].level:g} %" if run.estimates else "",
+        level=words.level(run.estimates[0].level) if run.estimates else "",
         findings=findings(run),
         warnings=run.warnings,
         adequacy=adequacy(run),

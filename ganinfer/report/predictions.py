@@ -38,7 +38,7 @@ def render(answers: Sequence[Answer], about: Mapping[str, Any]) -> str:
         outside=outside,
         summary=_summary(answers, len(outside)),
         lead=_lead(about),
-        level=f"{100 * about['level']:g} %",
+        level=words.level(about["level"]),
         told=scenarios_told,
         used=_used,
         rows=_rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganinfer.report import second_told
+from ganinfer.report import second_told, words
 from ganinfer.report.reading import Estimate, Run
 from ganinfer.report.style import BLUE, GREEN, VERMILLION, Drawing, heading, panels, parameter_axis
 
@@ -25,7 +25,7 @@ def second_opinion(run: Run) -> Drawing | str:
         ax.set_yticks([1, 0], ["ganinfer", program])
         heading(ax, estimate)
     caption = (
-        f"Estimates (points) and {100 * found['level']:g} % intervals (lines) from the same windows: ours in blue, "
+        f"Estimates (points) and {words.level(found['level'])} intervals (lines) from the same windows: ours in blue, "
         f"those of {found['program']} in green, which sees the joint site frequency spectrum and nothing else."
     )
     caption += " Orange: the truth that the data were simulated with." if run.truth else ""

@@ -250,7 +250,8 @@ def _halves(found: Mapping[str, Any]) -> str:
         return "Half of the simulations are too few to be estimated from, so nobody knows whether halves answer alike."
     told, usual = [], found.get("usual")
     for kind, what in (("halves", "of the simulations"), ("folds", "of the windows")):
-        values = found[kind]
+        if not (values := found[kind]):
+            continue  # of the windows there may be more parts than two
         name = max(values, key=lambda key: values[key] / max(usual[kind][key], 1e-9) if usual else values[key])
         chance = f"; {usual[kind][name]:.1f} by chance" if usual else ""
         told.append(f"two halves {what} differ by {values[name]:.1f} ({name}{chance})")
@@ -349,6 +350,11 @@ def windows(run: Run) -> str:
 def percent(share: float) -> str:
     """A share in percent: two digits, and whole from 10 % on."""
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
+
+
+def level(value: float | str) -> str:
+    """The level of an interval in percent, with all of its digits."""
+    return f"{100 * float(value):g} %"
 
 
 def signed(value: Any) -> str:

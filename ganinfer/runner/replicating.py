@@ -55,6 +55,9 @@ def replicate(
                 events.message(failed[-1])
                 continue
         paths.append(path)
+    # Those of an earlier call that asked for more count, too.
+    further = sorted(p for p in (folder.path / FOLDER).glob("[0-9]*") if int(p.name) > number)
+    paths += [path for path in further if is_finished(path, complete)]
     found = _told(experiment, problem, folder, paths, events) if len(paths) > 1 else {}
     if failed:
         compared = f"The other {len(paths)} are compared in {folder.path}. " if len(paths) > 1 else ""

@@ -38,9 +38,22 @@ _ARTIFACTS = (
 
 
 def tracked(folder: Path) -> str | None:
-    """The MLflow run that a folder began."""
-    known = folder / _TRACKED
-    return storage.read_json(known)["run_id"] if known.exists() else None
+    """The MLflow run that a folder began; a copy of another folder has none."""
+    path = folder / _TRACKED
+    return storage.read_json(path)["run_id"] if path.exists() and _original(path) is None else None
+
+
+def _original(path: Path) -> Path | None:
+    """Where the run lies whose ``mlflow.json`` this one is a copy of; ``None`` where it is its own, moved or not."""
+    known = storage.read_json(path)
+    original = Path(known.get("folder", path.parent)) / _TRACKED
+    if not original.exists() or original.samefile(path) or storage.read_json(original)["run_id"] != known["run_id"]:
+        return None
+    return original.parent
+
+
+def _keep(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
+    folder.write_json(_TRACKED, {"run_id": tracker.run_id, "uri": tracker.uri, "folder": str(folder.path)})
 
 
 def start_tracking(
@@ -75,7 +88,7 @@ def start_tracking(
         run_folder=folder.path,
         abandoned=before if before != run_id else None,
     )
-    folder.write_json(_TRACKED, {"run_id": tracker.run_id, "uri": tracker.uri})
+    _keep(folder, tracker)
     return tracker
 
 
@@ -125,12 +138,16 @@ def send_again(experiment: Experiment, folder: storage.RunFolder) -> list[str]:
     Returns what went wrong in MLflow, in sentences.
     """
     page, figures = report.write_all(folder.path)
-    if tracked(folder.path) is None:
+    path = folder.path / _TRACKED
+    if not path.exists():
         return []
-    known = folder.read_json(_TRACKED)
+    if original := _original(path):
+        return [f"MLflow's record is that of {original}, of which {folder.path} is a copy: it lacks what is new"]
+    known = storage.read_json(path)
+    moved = known.get("folder", str(folder.path)) != str(folder.path)  # with the database beside it, unless told
     try:
         tracker = tracking.open_tracker(
-            experiment.tracking.uri or known["uri"],
+            experiment.tracking.uri or (None if moved else known["uri"]),
             folder.path.parent,
             experiment.tracking.experiment,
             folder.path.name,
@@ -141,6 +158,7 @@ def send_again(experiment: Experiment, folder: storage.RunFolder) -> list[str]:
         )
     except tracking.TrackingError as error:
         return [f"MLflow's record lacks what is new: {error}"]
+    _keep(folder, tracker)
     _send(folder, page, figures, tracker)
     if (folder.path / "bundle").exists():
         tracker.artifact(folder.path / "bundle")

@@ -23,6 +23,8 @@ MOST = {1: 200, 2: 60, 3: 24, 4: 12, 5: 8}
 _GROUPS = 50
 #: Chromosomes are as many as this share of sites has calls of, in every population.
 _CALLED = 0.9
+#: Numbers that are held at once while sites are projected.
+_CELLS = 5_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,20 +148,31 @@ def _sizes(sizes: tuple[int, ...], called: Iterator[np.ndarray] | None) -> tuple
 
 
 def _add(counts: np.ndarray, derived: np.ndarray, called: np.ndarray) -> None:
-    """Add sites to a spectrum, those with more calls than it has chromosomes in projection."""
-    sizes = np.array(counts.shape) - 1
-    whole = (called == sizes).all(axis=1)
-    np.add.at(counts, tuple(derived[whole].T), 1)
-    rest = ~whole
-    if not rest.any():
-        return
-    from moments import Spectrum
+    """Add sites (n, populations) to a spectrum, those with more calls than it has chromosomes in projection.
 
-    have, index = np.unique(called[rest], axis=0, return_inverse=True)
-    for k, calls in enumerate(have):
-        larger = np.zeros(calls + 1)
-        np.add.at(larger, tuple(derived[rest][index.ravel() == k].T), 1)
-        counts += np.asarray(Spectrum(larger, mask_corners=False).project(sizes.tolist()).data)
+    A site's cells are a product over populations, so no spectrum is made of all chromosomes, which may be large.
+    """
+    whole = (called == np.array(counts.shape) - 1).all(axis=1)
+    np.add.at(counts, tuple(derived[whole].T), 1)
+    rest = np.stack([derived, called], axis=2)[~whole]
+    alike, number = np.unique(rest, axis=0, return_counts=True)
+    at_once = max(_CELLS // (counts.size // counts.shape[-1]), 1)
+    for start in range(0, len(alike), at_once):
+        some = alike[start : start + at_once]
+        shares = [_projected(some[:, k, 0], some[:, k, 1], size - 1) for k, size in enumerate(counts.shape)]
+        rows = number[start : start + at_once, None].astype(float)
+        for share in shares[:-1]:
+            rows = (rows[:, :, None] * share[:, None, :]).reshape(len(some), -1)
+        counts += (rows.T @ shares[-1]).reshape(counts.shape)
+
+
+def _projected(derived: np.ndarray, called: np.ndarray, size: int) -> np.ndarray:
+    """How likely (n, size + 1) each number of derived alleles is among ``size`` chromosomes of those ``called`` (n)."""
+    from scipy.stats import hypergeom
+
+    pairs, index = np.unique(np.stack([derived, called], axis=1), axis=0, return_inverse=True)
+    table = hypergeom.pmf(np.arange(size + 1), pairs[:, 1, None], pairs[:, 0, None], size)
+    return np.asarray(table[index.ravel()])
 
 
 def _used(shape: tuple[int, ...], rule: SiteRule) -> np.ndarray:
