@@ -14,7 +14,7 @@ import pytest
 from ganinfer import coverage, runner
 from ganinfer.experiment import loads
 from ganinfer.generators.linkage import linkage_inflation
-from ganinfer.runner import assembling, belonging, inferring
+from ganinfer.runner import assembling, belonging, inferring, sending
 from ganinfer.runner.assembling import FailedError, RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.simulation import SimulationError
@@ -178,7 +178,7 @@ def test_data_sets_that_cannot_be_simulated_are_found_one_by_one(finished, linke
 
     def fails(stretch):
         if stretch.theta["Ne"] == bad:
-            raise ValueError("the simulator gave up")
+            raise SimulationError("the simulator gave up")
         return simulated(stretch)
 
     monkeypatch.setattr(bootstrap, "simulate_stretch", fails)
@@ -253,6 +253,25 @@ def test_what_is_found_reaches_mlflow(calibrated, finished, tmp_path):
     assert len(client.search_logged_models([client.get_run(known["run_id"]).info.experiment_id])) == 1
 
 
+def test_a_copy_leaves_the_originals_record_alone_and_a_moved_run_takes_it_along(finished, tmp_path):
+    copy = copied(finished, tmp_path, "calibration")
+    known = json.loads((copy / "mlflow.json").read_text())
+    assert sending.tracked(finished) == known["run_id"]
+    assert sending.tracked(copy) is None
+    with RunFolder.create(copy, resume=True) as folder:
+        (said,) = sending.send_again(tiny(), folder)
+        assert f"is that of {finished}, of which {copy} is a copy" in said
+        folder.write_json("mlflow.json", {**known, "folder": str(tmp_path / "gone")})
+        assert sending.tracked(copy) == known["run_id"]
+        # The database did not move with it: a new one beside it, where the run is found from now on.
+        (said,) = sending.send_again(tiny(), folder)
+    assert "no longer has run" in said
+    again = json.loads((copy / "mlflow.json").read_text())
+    assert again["run_id"] != known["run_id"]
+    assert str(tmp_path / "mlflow.db") in again["uri"]
+    assert again["folder"] == str(copy)
+
+
 def test_the_runs_own_seed_and_scenario_count(tmp_path):
     """Of a study with two scenarios, where the truth is another one's than the run is of."""
     small = ("training.windows=300", "budget.simulated_windows=900", "budget.rounds=2", "generator.first_proposals=40")
@@ -288,6 +307,24 @@ def test_data_sets_are_linked_as_the_real_one_is(linked):
     ]
     assert real > 2
     assert 0.5 * real < np.mean(found) < 2 * real
+
+
+def test_stretches_of_large_populations_are_short(linked):
+    """However long blocks are: what the time of a simulation grows with is bounded."""
+    from ganinfer.coverage.bootstrap import _plan
+
+    problem, workers = linked
+    observed, length = problem.observed, problem.observed.windows[0].length
+    lengths = []
+    for times in (1, 300, 1e4):
+        spectra = {key: times * cells for key, cells in observed.spectra.items()}
+        larger = replace(problem, observed=replace(observed, spectra=spectra))
+        order, parts = _plan(larger)
+        assert sorted(order) == list(range(len(observed)))
+        lengths.append(max(template.length for whole, _ in parts for template in whole))
+        (data,) = coverage.data_sets(larger, np.array([[10_000.0]]), [3], workers)
+        assert len(data.arrays["classical"]) == len(observed)
+    assert lengths[0] > lengths[1] > lengths[2] == length
 
 
 def test_data_sets_have_their_windows_where_the_real_ones_are(linked):

@@ -92,6 +92,9 @@ def test_more_replicates_go_on(twice):
     found = json.loads((twice / "replicates.json").read_text())
     assert found["runs"] == 3
     assert found["parameters"]["Ne"]["estimates"][:2] == before
+    # Who asks for fewer is told of all that there are.
+    runner.run(tiny(), twice, resume=True, replicates=2)
+    assert json.loads((twice / "replicates.json").read_text()) == found
 
 
 def test_where_it_runs_changes_no_answer(twice):

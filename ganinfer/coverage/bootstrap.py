@@ -25,8 +25,11 @@ from ganinfer.windows import RecombinationMap, Window
 
 #: Windows that are blocks of their own are simulated so many at a time: enough to share a simulator's start.
 _TOGETHER = 25
-#: Neighbouring blocks are simulated as one stretch up to this length, base pairs: time grows with its square.
+#: Neighbouring blocks are simulated as one stretch up to this length, base pairs: time grows with its square,
 _LONGEST = 5_000_000
+#: and with that of the population, so that two of its chromosomes may have so many differences at most. Where one
+#: recombination comes with a mutation, correlations reach some hundredth of that far.
+_MOST_DIFFERENCES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +108,11 @@ def _plan(problem: Problem) -> tuple[np.ndarray, list[Part]]:
     observed = problem.observed
     stretches: list[list[int]] = []
     alone: list[int] = []
-    for block in _blocks(problem):
+    longest = _longest(problem)
+    for block in chain.from_iterable(_pieces(problem, block, longest) for block in _blocks(problem)):
         if len(block) == 1:
             alone += block
-        elif stretches and _reaches(problem, stretches[-1], block):
+        elif stretches and _reaches(problem, stretches[-1], block, longest):
             stretches[-1] += block
         else:
             stretches.append(block)
@@ -127,12 +131,35 @@ def _blocks(problem: Problem) -> Iterator[list[int]]:
         yield list(block)
 
 
-def _reaches(problem: Problem, stretch: list[int], block: list[int]) -> bool:
+def _longest(problem: Problem) -> float:
+    """Base pairs of a stretch at most; its differences are reckoned from the real windows."""
+    observed = problem.observed
+    differences = 0.0
+    for cells in observed.spectra.values():
+        size, derived = sum(cells.shape) - cells.ndim, np.indices(cells.shape).sum(axis=0)
+        differences = max(differences, float((cells * 2 * derived * (size - derived)).sum()) / (size * (size - 1)))
+    diversity = differences / sum(w.length for w in observed.windows)
+    return min(_LONGEST, _MOST_DIFFERENCES / max(diversity, 1e-300))
+
+
+def _pieces(problem: Problem, block: list[int], longest: float) -> Iterator[list[int]]:
+    """A block, cut between its windows where it is longer than a stretch may be."""
+    windows = problem.observed.windows
+    piece: list[int] = []
+    for k in block:
+        if piece and windows[k].right - windows[piece[0]].left > longest:
+            yield piece
+            piece = []
+        piece.append(k)
+    yield piece
+
+
+def _reaches(problem: Problem, stretch: list[int], block: list[int], longest: float) -> bool:
     """Whether a block is the next one after a stretch, and not too much for it."""
     observed = problem.observed
     first, left, right = (observed.windows[k] for k in (stretch[0], block[0], block[-1]))
     next_to = observed.block[block[0]] == observed.block[stretch[-1]] + 1 and left.contig == first.contig
-    return bool(next_to and first.left < left.left and right.right - first.left <= _LONGEST)
+    return bool(next_to and first.left < left.left and right.right - first.left <= longest)
 
 
 def _linked(windows: list[Window], templates: list[WindowTemplate]) -> Part:
