@@ -65,13 +65,13 @@ def calibrate(
     with storage.RunFolder.of_calibration(output) as folder:
         events.message("Checking the experiment")
         refuse(experiment, network=True, resume=True, scenario=scenario)
+        if around == "prior":
+            belonging.keep_or_refuse(folder, belonging.around_prior(experiment, scenario))
         with assembling.executor(experiment) as workers:
             events.message("Reading the data")
             real = assembling.open_data(experiment, workers, assembling.cache_folder(output))
             problem, _ = inferring.problem_of(experiment, scenario, real, folder.path / "cache")
             task = _Task(experiment, problem, output, folder, workers, events.message, Tries(events.message))
-            if around == "prior":
-                belonging.keep_or_refuse(folder, belonging.around_prior(experiment, scenario))
             try:
                 if around == "posterior":
                     _around_posterior(task, sets, full)
