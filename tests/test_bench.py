@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.bench import against, against_drawn, memory, pages, processes, simulation
+from tests.bench import against, against_drawn, histories, memory, pages, processes, simulation
 
 
 def record(method, rounds, *, seed=1, model="im", finished=True):
@@ -27,6 +27,13 @@ def record(method, rounds, *, seed=1, model="im", finished=True):
             for i, (seconds, a, b) in enumerate(rounds)
         ],
     }
+
+
+def test_possible_histories_are_asked_for_both_ways_and_agree():
+    (record, *_) = histories.measure(30, 1)
+    assert record["possible"] <= record["vectors"] == 30
+    told = {"model": "im", "vectors": 1_000, "possible": 900, "bare": [0.3, 0.4, 0.9], "ours": [0.1, 0.2, 0.1]}
+    assert "| im | 90 % | 0.400 | 0.100 | 4.0 |" in pages.histories_part([told])
 
 
 # --- against pg-gan -----------------------------------------------------------------------------------------------

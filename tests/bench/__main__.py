@@ -4,6 +4,7 @@
     python -m tests.bench information im --proposals 600      some of it, smaller
     python -m tests.bench simulation                          windows a CPU second, against a bare loop of msprime
     python -m tests.bench tables                              tables of SNPs, against such a loop, and reading them
+    python -m tests.bench histories                           which draws are possible histories, asked of thousands
     python -m tests.bench training                            speed of training at 200 chromosomes
     python -m tests.bench memory                              peak memory of a run, and of reading many genomes
     python -m tests.bench linkage                             scenarios told apart with and without linkage inside loci
@@ -20,7 +21,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-BENCHES = ("information", "simulation", "tables", "training", "memory", "linkage", "pg-gan")
+BENCHES = ("information", "simulation", "tables", "histories", "training", "memory", "linkage", "pg-gan")
 
 
 def main() -> None:
@@ -91,6 +92,14 @@ def _tables(arguments: argparse.Namespace) -> None:
     _keep(arguments, "tables", records)
 
 
+def _histories(arguments: argparse.Namespace) -> None:
+    from tests.bench import histories, pages
+
+    records = histories.measure(_VECTORS, arguments.repeats)
+    print(pages.histories_part(records))
+    _keep(arguments, "histories", records)
+
+
 def _training(arguments: argparse.Namespace) -> None:
     from tests.bench import pages, speed
 
@@ -138,6 +147,7 @@ _RUN = {
     "information": _information,
     "simulation": _simulation,
     "tables": _tables,
+    "histories": _histories,
     "training": _training,
     "memory": _memory,
     "linkage": _linkage,
@@ -145,6 +155,8 @@ _RUN = {
 }
 #: Proposals of 16 windows in each turn of simulation.
 _PROPOSALS = 30
+#: Draws of which each is asked whether it is possible: about as many as a round asks.
+_VECTORS = 5_000
 
 _HOW = """Standard errors, in per cent of the true values, that statistics allow at 2,000 windows of 50 kb; how they are
 found stands in `tests/bench/information.py`. Errors after ± are bootstrapped over proposals; `?` stands where the
