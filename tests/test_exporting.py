@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganinfer import observed, runner
+from ganinfer import observed, runner, simulation
 from ganinfer.experiment import load
-from ganinfer.runner import assembling, exporting
+from ganinfer.runner import assembling, exporting, finished
 from ganinfer.runner.running import check_same, dump_yaml
 from ganinfer.storage import RunFolder
 
@@ -165,3 +165,56 @@ def test_a_run_does_not_go_on_with_its_populations_in_another_order(tmp_path):
         check_same(study, folder.path)
         with pytest.raises(ValueError, match="but the order of what is in data changed"):
             check_same(other, folder.path)
+
+
+def test_a_run_goes_on_however_its_files_are_spelled_and_not_with_others_contents(tmp_path):
+    written = runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=tmp_path / "genomes")
+    (tmp_path / "link").symlink_to(written)
+    told = load(written / "experiment.yaml")
+    with RunFolder.create(tmp_path / "run") as folder, assembling.executor(told) as workers:
+        folder.write_text("experiment.yaml", dump_yaml(told.resolved()))
+        for spelled in (tmp_path / "link", written / ".." / "genomes"):
+            check_same(load(spelled / "experiment.yaml"), folder.path)
+
+        def summary():
+            real = assembling.open_data(told, workers, tmp_path / "cache")
+            return {**real.summary(), "inputs": assembling.input_digests(told)}
+
+        folder.write_json("data.json", summary())
+        mask = written / "accessible.bed"
+        kept = mask.read_text()
+        mask.write_text(kept.replace("\t20000\n", "\t15000\n", 1))
+        assert mask.read_text() != kept
+        finished.check_data(folder.path, summary())  # nothing was simulated yet
+        (folder.path / "rounds" / "0000").mkdir(parents=True)
+        (folder.path / "rounds" / "0000" / "round.json").write_text("{}")
+        with pytest.raises(ValueError, match=r"began with other contents of accessible\.bed"):
+            finished.check_data(folder.path, summary())
+        mask.write_text(kept)
+        finished.check_data(folder.path, summary())
+
+
+def test_real_windows_are_imitated_in_parts_each_with_the_time_of_a_proposal(tmp_path):
+    written = runner.simulate(load(FILE, SMALL), scenario="im", theta=TRUTH, output=tmp_path / "genomes")
+    again = load(written / "experiment.yaml", ["execution.executor=serial"])
+    tasks = []
+    raw = simulation.simulate_raw
+
+    def seen(of, executor):
+        of = list(of)
+        tasks.extend(of)
+        return raw(of, executor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting.simulation, "simulate_raw", seen)
+        runner.simulate(again, scenario="im", theta=TRUTH, output=tmp_path / "imitated")
+    assert [len(task.templates) for task in tasks] == [16, 14]
+    assert len({task.seed for task in tasks}) == 2
+    imitated = load(tmp_path / "imitated" / "experiment.yaml")
+    with assembling.executor(imitated) as workers:
+        assert len(assembling.open_data(imitated, workers, tmp_path / "cache").windows) == 30
+    with pytest.raises(ValueError, match="the data have 30 windows to imitate, 31 were asked for"):
+        runner.simulate(again, scenario="im", theta=TRUTH, num_windows=31, output=tmp_path / "more")
+    contigs = load(FILE, [*SMALL, *CASES["contigs"]])
+    with pytest.raises(ValueError, match=r"lie on contigs: set data\.simulate\.contigs"):
+        runner.simulate(contigs, scenario="im", theta=TRUTH, num_windows=5, output=tmp_path / "more")

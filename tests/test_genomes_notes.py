@@ -27,6 +27,23 @@ def test_nothing_is_said_of_what_is_usual(tmp_path):
     assert noted(read(tmp_path, [SNP.replace("|", "/")])) == []
 
 
+def test_stretches_without_a_site_among_many_are_named(tmp_path):
+    """Ten windows of 100 bases, each with 30 sites but for the first and two in the middle."""
+    sites = [s for w in (1, 2, 5, 6, 7, 8, 9) for s in range(100 * w + 1, 100 * w + 31)]
+    (note,) = noted(read(tmp_path, [f"1 {s} A C 0|1 1|1 0|0" for s in sites]))
+    assert note.startswith("3 of 10 windows have no variable site, where the others have some 30; the longest run of ")
+    assert "them is 1:301-500. They count as genome without variation" in note
+    rare = read(tmp_path, [f"1 {s} A C 0|1 1|1 0|0" for s in sites[::3]])
+    assert noted(rare) == []
+
+
+def test_the_order_of_unphased_alleles_taken_for_haplotypes(tmp_path):
+    unphased = [SNP.replace("|", "/")]
+    (note,) = noted(read(tmp_path, unphased, phased=True))
+    assert "data.phased is true, but 1 of 1 heterozygous genotypes are unphased" in note
+    assert noted(read(tmp_path, [SNP], phased=True)) == []
+
+
 def test_lengths_of_contigs_that_there_are_not(tmp_path):
     genomes = read(tmp_path, [SNP], contig_lengths={"chr1": 500, "chr7": 900})
     assert noted(genomes) == ["data.contig_lengths: chr7 is no contig of the genotypes, which have 1"]

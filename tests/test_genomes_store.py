@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 
 import numpy as np
@@ -125,12 +126,18 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 
 def test_leftovers_of_dead_processes_are_removed(tmp_path):
-    dead, alive = tmp_path / ".building-999999999-x", tmp_path / f".building-{os.getpid()}-y"
-    dead.mkdir()
-    alive.mkdir()
+    host = socket.gethostname()
+    dead, alive = tmp_path / f".building-999999999@{host}-x", tmp_path / f".building-{os.getpid()}@{host}-y"
+    # Of another machine it only shows that nothing is written any more.
+    elsewhere, given_up = tmp_path / ".building-999999999@node-7-z", tmp_path / ".building-999999999@node-7-w"
+    for folder in (dead, alive, elsewhere, given_up):
+        folder.mkdir()
+        (folder / "positions.npy").touch()
+    month_ago = time.time() - 30 * 24 * 3600
+    for path in (given_up / "positions.npy", given_up):
+        os.utime(path, (month_ago, month_ago))
     store.build(tmp_path / "x", chunks(2), ("a", "b"), {})
-    assert not dead.exists()
-    assert alive.exists()
+    assert [folder.exists() for folder in (dead, alive, elsewhere, given_up)] == [False, True, True, False]
     assert store.is_complete(tmp_path / "x")
 
 

@@ -209,6 +209,14 @@ def test_four_populations_are_too_many_for_a_first_model(genomes: Path, tmp_path
         starting.write_experiment(wish(genomes, samples=tmp_path / "four.tsv"), tmp_path, genomes / "cache")
 
 
+def test_too_many_populations_are_refused_before_the_genomes_are_read(tmp_path: Path) -> None:
+    (tmp_path / "damaged.vcf").write_text("no VCF at all")
+    (tmp_path / "sheet.tsv").write_text("sample\tpopulation\n" + "".join(f"s{i}\tP{i}\n" for i in range(5)))
+    wish = Wish(genotypes=(tmp_path / "damaged.vcf",), samples=tmp_path / "sheet.tsv")
+    with pytest.raises(StartingError, match="there is no first model for 5 populations"):
+        starting.write_experiment(wish, tmp_path / "out", tmp_path / "cache")
+
+
 def test_nothing_is_overwritten(genomes: Path, tmp_path: Path) -> None:
     (tmp_path / "some.demes.yaml").write_text("mine")
     with pytest.raises(StartingError, match=r"some\.demes\.yaml exists already; choose another --output or --name"):

@@ -34,7 +34,9 @@ class SerialExecutor(Executor):
                 with _alarm(self._timeout):
                     result = function(item)
             except _TookTooLong:
-                raise WorkerError(f"took longer than {self._timeout:g} s", index, item) from None
+                raise WorkerError(
+                    f"took longer than {self._timeout:g} s; execution.timeout says how long is allowed", index, item
+                ) from None
             yield index, result
 
     def close(self) -> None:

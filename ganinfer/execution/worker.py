@@ -102,7 +102,7 @@ def overdue(report: str, timeout: float) -> str | None:
     # The innermost frame of the main thread, which is the last one.
     frames = report.rpartition("Thread 0x")[2].splitlines()[1:2]
     place = f", in {frames[0].strip().removeprefix('File ')}" if frames else ""
-    return f"took longer than {timeout:g} s{place}"
+    return f"took longer than {timeout:g} s{place}; execution.timeout says how long is allowed"
 
 
 def _loaded(payload: bytes) -> Any:

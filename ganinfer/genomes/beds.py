@@ -70,9 +70,10 @@ def match(bed: Bed, contigs: Iterable[str], purpose: str, *, every: bool = False
     ``every`` makes such a contig an error: a region without genotypes would read as a stretch without variation.
     """
     contigs = list(contigs)
+    known = frozenset(contigs)
     matched: dict[str, np.ndarray] = {}
     for name, intervals in bed.intervals.items():
-        contig = reconcile(name, contigs)
+        contig = reconcile(name, known)
         if contig is None and every:
             raise GenomeError(
                 f"{bed.path}, line {bed.first_lines[name]}: {purpose} name contig {name!r}, which the genotypes do not "

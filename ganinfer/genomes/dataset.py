@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ganinfer.genomes.notes import without_sites
 from ganinfer.genomes.samples import Individual
 from ganinfer.genomes.source import GenomeError, GenomeSource, WindowSettings
 from ganinfer.genomes.store import Store
@@ -97,6 +98,8 @@ class Genomes:
         self._carriers = chromosomes(columns.samples)
         self._limits = self._find_limits()
         self._accessible, self._keep = self._choose_sites()
+        if empty := without_sites(self.windows, self._sites()):
+            self.notes = (*self.notes, empty)
 
     @property
     def phased(self) -> bool:
@@ -143,6 +146,11 @@ class Genomes:
                 "is one of its two alleles; use none to fold"
             )
         return accessible, usable
+
+    def _sites(self) -> np.ndarray:
+        """Variable sites (n,) in each window's accessible bases, usable or not."""
+        before = np.concatenate([[0], np.cumsum(self._accessible)])
+        return np.asarray(before[self._limits[:, 1]] - before[self._limits[:, 0]])
 
     def haplotypes(self, index: int) -> Haplotypes:
         """The chosen individuals in one window, polarised where ancestral alleles are used, before the pipeline."""

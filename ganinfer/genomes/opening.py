@@ -303,7 +303,7 @@ def _spellings(path: Path, content: Contents, known: Iterable[str]) -> dict[str,
 
     A second spelling inside one file counts only if it has records, and then the first must have none.
     """
-    known = list(known)
+    known = frozenset(known)
     names: dict[str, str] = {}
     taken: dict[str, str] = {}
     for own in sorted(content.contigs, key=lambda c: not content.records.get(c)):

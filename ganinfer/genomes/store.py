@@ -11,7 +11,9 @@ import errno
 import json
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +31,8 @@ from ganinfer.windows import normalise
 #: Written into every store and part of its key: a store of another version is not found, and built anew.
 STORE_VERSION = 2
 _MINIMUM_PLOIDY = 2
+#: How folders begin in which a store is built, and seconds without a change after which another machine's is given up.
+_BUILDING, _ABANDONED = ".building-", 7 * 24 * 3600
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +112,8 @@ def build(folder: Path, chunks: Iterable[Chunk], individuals: tuple[str, ...], e
     with _disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=f".building-{os.getpid()}-", dir=folder.parent))
+        name = f"{_BUILDING}{os.getpid()}@{socket.gethostname()}-"
+        temporary = Path(tempfile.mkdtemp(prefix=name, dir=folder.parent))
     try:
         with _disk_errors(folder):
             writer = _Writer(temporary, len(individuals))
@@ -126,10 +131,17 @@ def build(folder: Path, chunks: Iterable[Chunk], individuals: tuple[str, ...], e
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Unfinished stores of processes that are gone."""
-    for leftover in parent.glob(".building-*"):
-        process = leftover.name.split("-")[1]
-        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+    """Unfinished stores of processes that are gone; of other machines' it only shows that nothing comes any more."""
+    for leftover in parent.glob(f"{_BUILDING}*"):
+        process, _, host = leftover.name.removeprefix(_BUILDING).rpartition("-")[0].partition("@")
+        gone = False
+        if host == socket.gethostname():
+            gone = Path("/proc/self").exists() and not Path(f"/proc/{process}").exists()
+        else:
+            with suppress(OSError):  # the other one may have finished just now
+                written = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
+                gone = time.time() - written > _ABANDONED
+        if gone:
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 from ganinfer.genomes.source import GenomeError
@@ -32,8 +32,12 @@ def _text(path: Path) -> str:
 
 
 def reconcile(name: str, contigs: Iterable[str]) -> str | None:
-    """The one of ``contigs`` that ``name`` means, with or without ``chr`` in front, or ``None``."""
-    contigs = set(contigs)
+    """The one of ``contigs`` that ``name`` means, with or without ``chr`` in front, or ``None``.
+
+    Of many names each is looked for at once in a set or mapping.
+    """
+    if not isinstance(contigs, Set | Mapping):
+        contigs = set(contigs)
     bare = name.removeprefix("chr")
     mitochondrion = {"M": "MT", "MT": "M"}.get(bare, bare)
     for candidate in (name, bare, f"chr{bare}", mitochondrion, f"chr{mitochondrion}"):

@@ -11,7 +11,7 @@ import numpy as np
 from ganinfer import storage
 from ganinfer.experiment import Experiment
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.completing import completed, dump_yaml, located
 
 #: Data sets inferred with a run's simulations, and those that are runs of their own.
 SHARED, FULL, PRIOR = "posterior", "full", "prior"
@@ -45,7 +45,7 @@ def _digest(experiment: Experiment) -> str:
     from ganinfer.runner.running import MAY_CHANGE
 
     kept = {k: v for k, v in completed(experiment).items() if k not in MAY_CHANGE or k == "budget"}
-    return hashlib.sha256(dump_yaml(kept).encode()).hexdigest()
+    return hashlib.sha256(dump_yaml(located(kept)).encode()).hexdigest()
 
 
 def keep_or_forget(folder: storage.RunFolder, now: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment, loads
 from ganinfer.progress import Progress, Silent
-from ganinfer.runner import assembling, belonging, inferring, parts, rounds, sending, summing_up
+from ganinfer.runner import assembling, belonging, finished, inferring, parts, rounds, sending, summing_up
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.belonging import FULL, POOL, PRIOR, RUNS, SHARED
 from ganinfer.runner.completing import completed
@@ -70,7 +70,8 @@ def calibrate(
         with assembling.executor(experiment) as workers:
             events.message("Reading the data")
             real = assembling.open_data(experiment, workers, assembling.cache_folder(output))
-            problem, _ = inferring.problem_of(experiment, scenario, real, folder.path / "cache")
+            problem, unseen = inferring.problem_of(experiment, scenario, real, folder.path / "cache")
+            finished.check_data(output, inferring.data_summary(experiment, problem, real, unseen))
             task = _Task(experiment, problem, output, folder, workers, events.message, Tries(events.message))
             try:
                 if around == "posterior":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -36,6 +37,19 @@ def completed(experiment: Experiment) -> dict[str, Any]:
 
 def _unwritten(plugin: Any, options: dict[str, Any], skip: int = 0) -> dict[str, Any]:
     return {k: v for k, v in plugins.option_defaults(plugin, skip).items() if k not in options}
+
+
+def located(complete: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with every absolute path as it really lies, however it is spelled and whatever links lead there."""
+    return {key: _located(value) for key, value in complete.items()}
+
+
+def _located(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _located(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_located(inner) for inner in value]
+    return os.path.realpath(value) if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, inferring, judging, parts, recording, results, scoring, sending
+from ganinfer.runner import assembling, finished, inferring, judging, parts, recording, results, scoring, sending
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.comparing import FITS, Wanted
 
@@ -60,6 +60,7 @@ def contend(
     problems, unseen = problems_of(experiment, real, folder.path / "cache")
     _check_sizes(experiment, problems)
     summary = inferring.data_summary(experiment, problems[0], real, unseen)
+    finished.check_data(folder.path, summary)
     folder.write_json("data.json", summary)
     for sentence in unseen:
         events.message(sentence)

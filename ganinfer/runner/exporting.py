@@ -98,20 +98,32 @@ def _simulated(
             plan = assembling.study_plan(experiment)
             setup = assembling.base_setup(experiment, scenario, plan.setup.samples, PipelineSettings(), ())
             plan = replace(plan, setup=setup, truth=theta, seed=plan.seed if seed is None else seed)
-            if num_windows is not None and plan.num_contigs is None:
-                plan = replace(plan, num_windows=num_windows)
+            plan = _of_windows(plan, num_windows)
             genomes = study.simulate_study(plan, workers)
             return Simulated(
                 genomes.windows, [genomes.haplotypes(i) for i in range(len(genomes.windows))], plan.setup.samples
             )
         real = assembling.open_data(experiment, workers, assembling.cache_folder())
-    chosen, first_seed = _templates(experiment, real, num_windows, seed, proposal_seed)
-    templates = [real.templates[i] for i in chosen]
-    raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed)
+        chosen, first_seed = _templates(experiment, real, num_windows, seed, proposal_seed)
+        templates = [real.templates[i] for i in chosen]
+        if proposal_seed is None:
+            raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed, workers)
+        else:  # in this process, where a debugger can follow, yet within the time that a run would give it
+            with execution.make("serial", timeout=experiment.execution.timeout) as serial:
+                raw = _raw(experiment, scenario, theta, real.samples, templates, first_seed, serial, len(templates))
     rng = randomness.stream(first_seed, "pipeline")
     folded = pipeline_settings(experiment, real.phased).folded
     haplotypes = [mirrored(h, t, rng, folded=folded) for h, t in zip(raw, templates, strict=True)]
     return Simulated([real.windows[i] for i in chosen], haplotypes, real.samples, real.phased)
+
+
+def _of_windows(plan: study.StudyPlan, num_windows: int | None) -> study.StudyPlan:
+    """The study with another number of windows."""
+    if num_windows is None:
+        return plan
+    if plan.num_contigs is not None:
+        raise RunError("the windows of this study lie on contigs: set data.simulate.contigs instead of their number")
+    return replace(plan, num_windows=num_windows)
 
 
 def _templates(
@@ -122,6 +134,8 @@ def _templates(
         used = observed.chosen_windows(real, experiment.windows.maximum, experiment.seed)
         size = num_windows or _PROPOSAL_WINDOWS
         return used[simulation.choose_templates(proposal_seed, len(used), size)], proposal_seed
+    if num_windows is not None and num_windows > len(real.templates):
+        raise RunError(f"the data have {len(real.templates):,} windows to imitate, {num_windows:,} were asked for")
     index = np.arange(len(real.templates))[:num_windows]
     return index, randomness.simulator_seed(experiment.seed if seed is None else seed, "simulate")
 
@@ -133,12 +147,18 @@ def _raw(
     samples: tuple[SampleSet, ...],
     templates: Sequence[WindowTemplate],
     seed: int,
+    executor: execution.Executor,
+    at_once: int = _PROPOSAL_WINDOWS,
 ) -> list[Haplotypes]:
-    """In this process, where a debugger can follow, yet within the time that a run would give it."""
+    """So many ``at_once``, for which a worker has as long as for a proposal; the first of them have the ``seed``."""
     setup = assembling.base_setup(experiment, scenario, samples, PipelineSettings(), ())
-    task = simulation.Task(setup, theta, tuple(templates), seed, assembling.label(experiment, scenario))
-    with execution.make("serial", timeout=experiment.execution.timeout) as serial:
-        return next(simulation.simulate_raw([task], serial))
+    starts = range(0, len(templates), at_once)
+    seeds = [seed, *(randomness.simulator_seed(seed, "windows", start) for start in starts[1:])]
+    tasks = (
+        simulation.Task(setup, theta, tuple(templates[i : i + at_once]), own, assembling.label(experiment, scenario))
+        for i, own in zip(starts, seeds, strict=True)
+    )
+    return [window for windows in simulation.simulate_raw(tasks, executor) for window in windows]
 
 
 def _tree_sequences(
@@ -154,8 +174,7 @@ def _tree_sequences(
     if isinstance(experiment.data, SimulatedData):
         plan = assembling.study_plan(experiment)
         plan = replace(plan, seed=plan.seed if seed is None else seed)
-        if num_windows is not None and plan.num_contigs is None:
-            plan = replace(plan, num_windows=num_windows)
+        plan = _of_windows(plan, num_windows if proposal_seed is None else None)
         parts = [(plan.setup.samples, p.templates, p.seed) for p in study.parts(plan)]
         if proposal_seed is not None:
             template = WindowTemplate(experiment.windows.length)

@@ -12,7 +12,8 @@ from typing import Any
 
 from ganinfer import storage
 from ganinfer.experiment import loads
-from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.assembling import RunError
+from ganinfer.runner.completing import completed, dump_yaml, located
 
 JSON = "finished.json"
 #: The experiment of a run in its folder.
@@ -38,10 +39,34 @@ def has_ended(path: Path) -> bool:
     return (path / EXPERIMENT).exists() and is_finished(path, _own(path))
 
 
+def check_data(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Refuse to go on with the run in ``folder`` on other data than it began with.
+
+    ``summary`` is what data.json is to say now. What a run has learnt belongs to the windows that it has seen. Raises
+    :class:`RunError`.
+    """
+    path = folder / "data.json"
+    if not path.exists() or not (storage.completed_rounds(folder) or storage.completed_parts(folder)):
+        return
+    before, now = _files(storage.read_json(path)), _files(summary)
+    changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+    if changed:
+        raise RunError(
+            f"{folder}: the run began with other contents of {', '.join(changed)}, and what it has simulated and "
+            "learnt is of these; bring them back, or start a new run with another --output"
+        )
+
+
+def _files(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of what was read, by file name: where it lies may change."""
+    files = {Path(f["path"]).name: f["digest"] for f in summary.get("genotypes") or [] if f.get("digest")}
+    return files | {Path(name).name: digest for name, digest in (summary.get("inputs") or {}).items()}
+
+
 def _own(path: Path) -> dict[str, Any]:
     return completed(loads((path / EXPERIMENT).read_text(), path, EXPERIMENT))
 
 
 def _digest(complete: Mapping[str, Any]) -> str:
     kept = {key: value for key, value in complete.items() if key not in _ELSEWHERE}
-    return hashlib.sha256(dump_yaml(kept).encode()).hexdigest()
+    return hashlib.sha256(dump_yaml(located(kept)).encode()).hexdigest()

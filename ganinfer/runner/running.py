@@ -18,6 +18,7 @@ from ganinfer.runner import (
     assembling,
     comparing,
     contending,
+    finished,
     inferring,
     opinions,
     planning,
@@ -26,7 +27,7 @@ from ganinfer.runner import (
     sending,
 )
 from ganinfer.runner.assembling import RunError
-from ganinfer.runner.completing import completed, dump_yaml
+from ganinfer.runner.completing import completed, dump_yaml, located
 from ganinfer.runner.finished import EXPERIMENT, is_finished
 from ganinfer.runner.parts import WANTED
 from ganinfer.runner.refusing import check_gives_posterior, refuse
@@ -78,6 +79,7 @@ def run(
         for sentence in unseen:
             events.message(sentence)
         summary = inferring.data_summary(experiment, problem, real, unseen)
+        finished.check_data(folder.path, summary)
         folder.write_json("data.json", summary)
         title = problem.setup.title
         # Of a run that has finished as it is asked now, more replicates may be wanted.
@@ -188,8 +190,8 @@ def check_same(
     if not path.exists():
         return
     # What an earlier version left to a default counts as that default.
-    before = completed(loads(path.read_text(), folder, EXPERIMENT))
-    now = completed(experiment)
+    before = located(completed(loads(path.read_text(), folder, EXPERIMENT)))
+    now = located(completed(experiment))
     differing = [key for key in now if key not in MAY_CHANGE and before.get(key) != now[key]]
     # Arrays have the populations in the order that the data name them.
     if json.dumps(before.get("data")) != json.dumps(now["data"]) and "data" not in differing:

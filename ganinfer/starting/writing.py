@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -61,6 +60,8 @@ def write_experiment(wish: Wish, output: Path, cache: Path) -> Written:
     _check_values(wish)
     name = wish.name or _name(wish.genotypes[0])
     refuse_existing(output, [f"{name}{end}" for end in (".yaml", ".demes.yaml", ".options.yaml")])
+    if asked := _populations(wish):
+        _kind(wish.model, list(asked))
     genomes = _open(wish, cache)
     chosen = _individuals(wish, genomes)
     kind = _kind(wish.model, list(chosen))
@@ -203,6 +204,7 @@ def _found(summary: Mapping[str, Any], chosen: Mapping[str, int], kind: str, mod
         "windows": summary["windows"]["kept"],
         "model": f"{kind}: {KINDS[kind].description}",
         "parameters": list(model.parameters),
+        **({"notes": summary["notes"]} if summary.get("notes") else {}),
     }
 
 
@@ -243,7 +245,6 @@ def _data_lines(wish: Wish, output: Path, genomes: Genomes, chosen: Mapping[str,
     lines = [commented(f"  genotypes: [{files}]", "VCF, BCF, VCF Zarr, .trees; one or many")]
     if wish.samples:
         lines += [commented(f"  samples: {relative(wish.samples, output)}", "columns sample, population[, time]")]
-    phased = "as the genotypes say; false: do not use the haplotypes"
     return [
         *lines,
         commented(f"  populations: {{{populations}}}", "individuals of each, or all"),
@@ -254,7 +255,7 @@ def _data_lines(wish: Wish, output: Path, genomes: Genomes, chosen: Mapping[str,
         ),
         commented("  exclude: []", "BED files to leave out, such as selected loci"),
         commented("  ancestral: none", f"{_ancestral_keys(wish.genotypes[0])}none: folded"),
-        commented(f"  phased: {json.dumps(genomes.phased)}", phased),
+        commented("  # phased: false", f"do not use the haplotypes; else as genotypes say: {_said(genomes.phased)}"),
         commented("  singletons: keep", "drop: if they are under-called, as at low coverage"),
     ]
 
@@ -273,6 +274,10 @@ def _window_lines(wish: Wish, genomes: Genomes) -> list[str]:
             f"blocks below {DEFAULT_BLOCK_LENGTH:_} are linked: give more regions if you can",
         )
     ]
+
+
+def _said(phased: bool) -> str:
+    return "phased" if phased else "unphased"
 
 
 def _optional(key: str, path: Path | str | None, output: Path, example: str, comment: str) -> str:
