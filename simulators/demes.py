@@ -19,7 +19,7 @@ from ganinfer.coalescent import (
 )
 from ganinfer.haplotypes import SampleSet
 from ganinfer.interfaces import Design, NeutralModel, Observation
-from ganinfer.models import DemesModel, Known, ModelError, catalogue_model, file_text
+from ganinfer.models import CatalogueModel, DemesModel, Known, ModelError, catalogue_model, file_text
 from ganinfer.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -85,20 +85,29 @@ class DemesSimulator:
         generation_time: float | str | None = None,
         ploidy: int = 2,
     ) -> None:
-        file, text, known_rate = _model(model)
+        found = _model(model)
+        #: What the catalogue's model says of options that are left out: its mutation rate, and years a generation.
+        self.brought: Mapping[str, float] = {
+            name: value
+            for name, given, value in (
+                ("mutation_rate", mutation_rate, found.mutation_rate),
+                ("generation_time", generation_time, found.generation_time),
+            )
+            if given is None and value is not None
+        }
         options_file, options = ("", None) if parameters is None else file_text(parameters, "parameters")
         self.rates = read_rates(
-            known_rate if mutation_rate is None else mutation_rate, recombination_rate, recombination_scale
+            self.brought.get("mutation_rate", mutation_rate), recombination_rate, recombination_scale
         )
         self.errors = read_errors(misidentified, genotype_error)
         self.model = DemesModel(
-            text,
+            found.text,
             options,
-            model_file=file,
+            model_file=found.name,
             options_file=options_file,
             fixed=fixed,
             elsewhere=(*self.rates.names, *self.errors.names),
-            generation_time=generation_time,
+            generation_time=self.brought.get("generation_time", generation_time),
         )
         self.rates.check(self.model.parameters, self.model.fixed)
         self.errors.check(self.model.parameters, self.model.fixed)
@@ -210,9 +219,8 @@ def _check_simulable(model: DemesModel) -> None:
         ) from None
 
 
-def _model(option: Any) -> tuple[str, str, float | None]:
-    """Name and text of the demes file, and the mutation rate that comes with it."""
+def _model(option: Any) -> CatalogueModel:
+    """A model of the catalogue, or of a demes file, with which nothing else comes."""
     if isinstance(option, Mapping) and set(option) == {"stdpopsim"}:
-        found = catalogue_model(option["stdpopsim"])
-        return found.name, found.text, found.mutation_rate
-    return *file_text(option, "model, unless it is {stdpopsim: SPECIES/MODEL},"), None
+        return catalogue_model(option["stdpopsim"])
+    return CatalogueModel(*file_text(option, "model, unless it is {stdpopsim: SPECIES/MODEL},"), None, None)

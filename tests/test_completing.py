@@ -65,6 +65,20 @@ class Mine:
     assert options == {"scale": 2.0, "sizes": [1, 2]}
 
 
+def test_what_a_catalogues_model_brings_is_written(tmp_path):
+    parameters = (
+        "{name: N_YRI, values: [{demes: {YRI: {epochs: {1: start_size}}}}], lower_bound: 1000, upper_bound: 30000}"
+    )
+    (tmp_path / "some.yaml").write_text(f"parameters: [{parameters}]")
+    study = "data: {simulate: {scenario: s, truth: {N_YRI: 2e4}, samples: {YRI: 2}, windows: 4}}"
+    model = "simulator: demes, model: {stdpopsim: HomSap/OutOfAfrica_3G09}, parameters: some.yaml"
+    text = f"{study}\nscenarios: {{s: {{{model}, recombination_rate: 1e-8}}}}\n"
+    written = completed(loads(text, tmp_path))
+    scenario = written["scenarios"]["s"]
+    assert (scenario["mutation_rate"], scenario["generation_time"]) == (2.35e-8, 25)
+    assert completed(loads(dump_yaml(written), tmp_path)) == written
+
+
 def test_a_run_that_left_its_defaults_unwritten_goes_on(tmp_path):
     """Such runs were written before; a default that is set to its own value is no change either."""
     experiment = load(EXPERIMENTS / "im.yaml")

@@ -257,6 +257,17 @@ def test_a_catalogue_model_with_its_own_rate_and_free_parameters() -> None:
 
     model = stdpopsim.get_species("HomSap").get_demographic_model("OutOfAfrica_3G09")
     assert simulator.rates.mutation == model.mutation_rate
+    assert simulator.generation_time == model.generation_time == 25
+    assert simulator.brought == {"mutation_rate": model.mutation_rate, "generation_time": 25}
+    own = DemesSimulator(
+        model={"stdpopsim": "HomSap/OutOfAfrica_3G09"},
+        parameters=text(parameters),
+        mutation_rate=1.2e-8,
+        generation_time=29,
+        recombination_rate=1e-8,
+    )
+    assert (own.rates.mutation, own.generation_time, own.brought) == (1.2e-8, 29, {})
+    assert make().brought == {}
     graph = simulator.graph({"N_YRI": 20_000.0, "T_B": 5_000.0})
     assert (graph["YRI"].epochs[1].start_size, graph["CEU"].start_time) == (20_000, 5_000)
     here = msprime.Demography.from_demes(simulator.graph({"N_YRI": 12_300.0, "T_B": 5_600.0}))

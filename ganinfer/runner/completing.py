@@ -8,12 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 from ganinfer import plugins
-from ganinfer.experiment import Experiment, simulator_class, training_settings
+from ganinfer.experiment import Experiment, simulator, simulator_class, training_settings
 from ganinfer.runner import assembling
 
 
 def completed(experiment: Experiment) -> dict[str, Any]:
     """The experiment as plain data that reads as the same one, defaults of training and of plugins' options included.
+
+    So is what a model of a catalogue brings with it, such as its mutation rate.
 
     Imports the network's plugin, and TensorFlow with it. What a plugin does not say of its options is left out, and so
     is what only the data or the machine decide: ``data.phased``, ``execution.workers``.
@@ -32,6 +34,7 @@ def completed(experiment: Experiment) -> dict[str, Any]:
     values["discriminator"]["encodings"] = list(assembling.network_encodings(experiment))
     for name, scenario in experiment.scenarios.items():
         values["scenarios"][name] |= _unwritten(simulator_class(scenario.simulator), scenario.options)
+        values["scenarios"][name] |= getattr(simulator(experiment, name), "brought", {})
     return values
 
 
