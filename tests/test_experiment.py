@@ -162,6 +162,16 @@ def test_patterns_name_many_files_in_sorted_order(tmp_path: Path) -> None:
     assert [path.name for path in source.genotypes] == ["chr1.vcf.gz", "chr2.vcf.gz"]
 
 
+def test_patterns_reach_home_and_a_file_may_be_called_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    for path in (tmp_path / "home" / "chr1.vcf.gz", tmp_path / "run[2].vcf.gz"):
+        path.symlink_to(EXPERIMENTS / "1kg-chr4-yri-ceu.vcf.gz")
+    text = REAL.replace("[1kg-chr4-yri-ceu.vcf.gz]", "['~/*.vcf.gz', 'run[2].vcf.gz']")
+    source = experiment.genome_source(experiment.load(write(tmp_path, text)))
+    assert [path.name for path in source.genotypes] == ["chr1.vcf.gz", "run[2].vcf.gz"]
+
+
 def test_overrides_read_yaml_and_reach_into_lists_and_new_sections() -> None:
     loaded = experiment.load(
         EXPERIMENTS / "im.yaml",

@@ -35,9 +35,11 @@ def existing(value: Any, info: ValidationInfo) -> Path:
 def _existing_files(value: Any, info: ValidationInfo) -> list[Path]:
     """Like :func:`existing` for one path or many; ``*`` and ``?`` stand for any characters, in sorted order."""
     paths: list[Path] = []
+    folder = (info.context or {}).get("folder", "")
     for item in as_list(value) or []:
-        if isinstance(item, str) and any(c in item for c in "*?["):
-            found = sorted(glob.glob(item, root_dir=(info.context or {}).get("folder")))
+        pattern = os.path.expanduser(item) if isinstance(item, str) else ""
+        if any(c in pattern for c in "*?[") and not os.path.exists(os.path.join(folder, pattern)):
+            found = sorted(glob.glob(pattern, root_dir=folder or None))
             if not found:
                 raise ValueError(f"no file matches {item}")
             paths += [existing(name, info) for name in found]
