@@ -486,7 +486,8 @@ class Server:
         self.process = subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, env=environment
         )
-        for _ in range(600):
+        deadline = time.monotonic() + 300  # a busy machine takes a minute
+        while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=1)
                 return
