@@ -21,10 +21,13 @@ def window(left: int, block: int, rates: np.ndarray | None = None) -> tuple[Wind
     return Window("chr1", left, left + 100, WHOLE, block), WindowTemplate(100, recombination=own)
 
 
-def problem(pairs: list[tuple[Window, WindowTemplate]]) -> SimpleNamespace:
+def problem(pairs: list[tuple[Window, WindowTemplate]], differences: float = 0.1) -> SimpleNamespace:
+    """Of windows in which two chromosomes have so many ``differences`` each."""
     windows, templates = zip(*pairs, strict=True)
     block = np.array([w.block for w in windows])
-    return SimpleNamespace(observed=SimpleNamespace(windows=windows, templates=templates, block=block))
+    # Of sites with one derived allele of four, half of all pairs differ.
+    spectra = {"": np.array([0, 2 * differences * len(windows), 0, 0, 0])}
+    return SimpleNamespace(observed=SimpleNamespace(windows=windows, templates=templates, block=block, spectra=spectra))
 
 
 def test_windows_of_a_block_are_cut_from_one_stretch_and_others_are_simulated_together():
@@ -47,6 +50,18 @@ def test_neighbouring_blocks_are_one_stretch_up_to_a_length():
     assert order.tolist() == list(range(10))
     assert [whole[0].length for whole, _ in parts] == [600, 200, 200]
     assert [left for left, _ in parts[0][1][0]] == [0, 100, 200, 300, 400, 500]
+
+
+def test_stretches_are_shorter_where_chromosomes_differ_more():
+    """They have 10,000 differences at most: four windows with 2,500 each, and blocks are cut where they have more."""
+    near = [window(100 * i, i // 2) for i in range(8)]
+    for differences, lengths in ((1_000, [800]), (2_500, [400, 400]), (6_000, [100])):
+        order, parts = _plan(problem(near, differences))
+        assert sorted(order) == list(range(8))
+        assert [whole[0].length for whole, _ in parts] == lengths
+    one_block = [window(100 * i, 0) for i in range(8)]
+    _, parts = _plan(problem(one_block, 3_000))
+    assert [[template.length for template in whole] for whole, _ in parts] == [[300], [300], [200]]
 
 
 def test_many_windows_alone_are_several_units_of_work():
