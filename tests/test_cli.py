@@ -357,6 +357,33 @@ def test_a_result_for_machines_is_the_file_and_its_folder(tmp_path: Path, capsys
     assert json.loads(capsys.readouterr().out) == {"folder": str(folder), **written, "warnings": told}
 
 
+def test_what_to_worry_about_is_told_with_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run_folder.make(tmp_path / "run", warnings=("the budget ended early",))
+    row = {"estimates": [9_000.0, 9_900.0], "spread": 0.7, "monte_carlo": 0.2, "agree": False}
+    (folder / "replicates.json").write_text(json.dumps({"schema_version": 1, "runs": 2, "parameters": {"N1": row}}))
+    show.result(folder, as_json=False)
+    out = capsys.readouterr().out
+    assert "Warning: the budget ended early" in out
+    assert "2 runs of the same windows, and how far their estimates scatter:" in out
+    assert "9,000 to 9,900" in out
+    show.result(folder, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["warnings"], told["replicates"]["runs"]) == (["the budget ended early"], 2)
+
+
+def test_a_calibration_is_told_with_runs_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run_folder.make(tmp_path / "run")
+    path = folder / "calibration" / "calibration.json"
+    values = json.loads(path.read_text())
+    values["posterior"]["parameters"]["N1"]["coverage"]["0.9"] |= {"held": 20, "right": False}
+    path.write_text(json.dumps(values))
+    show.calibration(path, as_json=False)
+    out = capsys.readouterr().out
+    assert "intervals of N1 (90 %) held less often than chance allows, so they are too narrow" in out
+    assert "The same data sets, by a run of their own and with the simulations of the run:" in out
+    assert "RMS difference / SD" in out
+
+
 def test_nested_values_become_indented_lines() -> None:
     found = {"windows": {"kept": 1405, "rejected": {}}, "phased": True, "pi": 9.8e-4, "rows": [{"a": 1, "b": None}]}
     expected = [

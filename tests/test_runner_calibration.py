@@ -139,8 +139,8 @@ def test_around_the_prior_of_another_scenario_nothing_is_mixed_nor_removed(tmp_p
         for another in ((study, "isolation"), (other, "migration")):
             with pytest.raises(RunError, match="holds 1 data set of another scenario, experiment or budget: give"):
                 belonging.keep_or_refuse(folder, belonging.around_prior(*another))
-            assert not belonging.is_around_prior(folder, *another)
-        assert belonging.is_around_prior(folder, study, "migration")
+            assert "prior" not in belonging.kinds(folder, *another)
+        assert "prior" in belonging.kinds(folder, study, "migration")
         assert (folder.path / "prior" / "0000.json").exists()
 
 

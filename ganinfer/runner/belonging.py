@@ -14,7 +14,7 @@ from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml, located
 
 #: Data sets inferred with a run's simulations, and those that are runs of their own.
-SHARED, FULL, PRIOR = "posterior", "full", "prior"
+SHARED, FULL, PRIOR = KINDS = "posterior", "full", "prior"
 #: What the data sets of a kind belong to.
 ABOUT = "about-{}.json"
 #: Simulations that data sets share beside the run's own.
@@ -77,9 +77,12 @@ def forget_another(folder: storage.RunFolder, posterior: np.ndarray) -> None:
         _forget_shared(folder)
 
 
-def is_around_prior(folder: storage.RunFolder, experiment: Experiment, scenario: str) -> bool:
-    """Whether data sets around the prior are of this experiment and scenario."""
-    return _is(folder, PRIOR, around_prior(experiment, scenario))
+def kinds(folder: storage.RunFolder, experiment: Experiment, scenario: str) -> tuple[str, ...]:
+    """The kinds of data sets in a calibration's folder that are of this experiment and scenario.
+
+    Those around a posterior are, or were forgotten; those around a prior are kept whatever they are of.
+    """
+    return KINDS if _is(folder, PRIOR, around_prior(experiment, scenario)) else (SHARED, FULL)
 
 
 def _is(folder: storage.RunFolder, kind: str, now: Mapping[str, Any]) -> bool:

@@ -103,10 +103,8 @@ class _Task:
 
 def _summed_up(task: _Task) -> Path | None:
     """What all data sets of the experiment say together; those around another prior are left out."""
-    folder, kinds = task.folder, list(summing_up.KINDS)
-    if not belonging.is_around_prior(folder, task.experiment, task.problem.scenario):
-        kinds.remove(PRIOR)
-    return summing_up.written(folder, task.output, task.experiment.level, kinds)
+    kinds = belonging.kinds(task.folder, task.experiment, task.problem.scenario)
+    return summing_up.written(task.folder, task.output, task.experiment.level, kinds)
 
 
 def _as_run(experiment: Experiment, output: Path, seed: int | None, scenario: str | None) -> tuple[Experiment, str]:

@@ -109,10 +109,8 @@ def _forget_calibration(
         return
     calibration = folder.beside(path)
     belonging.forget_another(calibration, posterior)
-    kinds = list(summing_up.KINDS)
-    prior = summing_up.records(path, belonging.PRIOR)
-    if prior and not belonging.is_around_prior(calibration, experiment, scenario):
-        kinds.remove(belonging.PRIOR)
+    kinds = belonging.kinds(calibration, experiment, scenario)
+    if belonging.PRIOR not in kinds and summing_up.records(path, belonging.PRIOR):
         told(f"{path} has data sets around the prior of another scenario, experiment or budget: not in the report")
     summing_up.written(calibration, folder.path, experiment.level, kinds)
 

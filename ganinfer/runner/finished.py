@@ -57,10 +57,13 @@ def check_data(folder: Path, summary: Mapping[str, Any]) -> None:
         )
 
 
-def _files(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of what was read, by file name: where it lies may change."""
-    files = {Path(f["path"]).name: f["digest"] for f in summary.get("genotypes") or [] if f.get("digest")}
-    return files | {Path(name).name: digest for name, digest in (summary.get("inputs") or {}).items()}
+def _files(summary: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Digests of what was read, by file name, which several may share: where they lie may change."""
+    read = [(f["path"], f["digest"]) for f in summary.get("genotypes") or [] if f.get("digest")]
+    files: dict[str, list[str]] = {}
+    for path, digest in (*read, *(summary.get("inputs") or {}).items()):
+        files.setdefault(Path(path).name, []).append(digest)
+    return files
 
 
 def _own(path: Path) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def _original(path: Path) -> Path | None:
     return original.parent
 
 
+def _moved(path: Path) -> bool:
+    """Whether the run of an ``mlflow.json`` began elsewhere: the database beside it came along, unless told."""
+    began = Path(storage.read_json(path).get("folder", path.parent)) / _TRACKED
+    return not (began.exists() and began.samefile(path))
+
+
 def _keep(folder: storage.RunFolder, tracker: tracking.Tracker) -> None:
     folder.write_json(_TRACKED, {"run_id": tracker.run_id, "uri": tracker.uri, "folder": str(folder.path)})
 
@@ -144,10 +150,9 @@ def send_again(experiment: Experiment, folder: storage.RunFolder) -> list[str]:
     if original := _original(path):
         return [f"MLflow's record is that of {original}, of which {folder.path} is a copy: it lacks what is new"]
     known = storage.read_json(path)
-    moved = known.get("folder", str(folder.path)) != str(folder.path)  # with the database beside it, unless told
     try:
         tracker = tracking.open_tracker(
-            experiment.tracking.uri or (None if moved else known["uri"]),
+            experiment.tracking.uri or (None if _moved(path) else known["uri"]),
             folder.path.parent,
             experiment.tracking.experiment,
             folder.path.name,

@@ -13,10 +13,9 @@ from ganinfer import storage
 from ganinfer.interfaces import EMULATOR_ERROR
 from ganinfer.parameters import Parameters
 from ganinfer.ranks import coverage, held, uniform_p
-from ganinfer.runner.belonging import FULL, PRIOR, SHARED
+from ganinfer.runner.belonging import FULL, KINDS, SHARED
 
 JSON, TABLE = "calibration.json", "calibration.parquet"
-KINDS = (SHARED, FULL, PRIOR)
 #: Levels of intervals whose coverage is told, beside the experiment's own.
 _LEVELS = (0.5, 0.9)
 #: A model with a smaller p-value is flagged.
