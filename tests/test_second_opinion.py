@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +69,17 @@ def setup(settings=PipelineSettings(), samples=SAMPLES, mutation_rate=5e-8):  # 
         "recombination_rate": "rate",
     }
     return Setup("demes", options, samples, settings, (), LENGTH, 16)
+
+
+def test_importing_moments_leaves_alone_what_the_process_warns_of():
+    code = """
+import warnings
+from ganinfer.second_opinion.likelihood import program
+before = list(warnings.filters)
+assert program().__name__ == "moments"
+assert warnings.filters == before, warnings.filters
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 class Genomes:

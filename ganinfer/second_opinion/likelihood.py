@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import ModuleType
 
 import numpy as np
 
@@ -43,6 +44,13 @@ MOST_MISIDENTIFIED = 0.25
 COARSE = 20
 
 
+def program() -> ModuleType:
+    """moments, whose import would have the whole process warn of whatever happens once."""
+    with warnings.catch_warnings():
+        import moments
+    return moments
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """A spectrum and all that its fit needs, as plain data for workers.
@@ -68,13 +76,11 @@ class Job:
     @property
     def coarse(self) -> Job | None:
         """The same projected to few chromosomes, where that saves time and all sites are there."""
-        from moments import Spectrum
-
         shape = self.counts.shape
         if len(shape) == 1 or max(shape) - 1 <= COARSE or not self.complete:
             return None
         sizes = [min(n - 1, COARSE) for n in shape]
-        counts = np.asarray(Spectrum(self.counts, mask_corners=False).project(sizes).data)
+        counts = np.asarray(program().Spectrum(self.counts, mask_corners=False).project(sizes).data)
         used = np.ones(counts.shape, dtype=bool)
         used.flat[[0, -1]] = False
         return replace(self, counts=counts, used=used)
@@ -166,15 +172,13 @@ class Likelihood:
 
     @cached_property
     def _used(self) -> np.ndarray:
-        import moments
-
+        moments = program()
         folded = np.ma.getmaskarray(moments.Spectrum(self._job.counts).fold()) if self._job.folded else False
         return self._job.used & ~np.asarray(folded)
 
     def of(self, counts: np.ndarray) -> np.ndarray:
         """The cells (c,) that are compared, of another spectrum of the same shape."""
-        import moments
-
+        moments = program()
         spectrum = moments.Spectrum(counts)
         return np.asarray((spectrum.fold() if self._job.folded else spectrum).data)[self._used]
 
@@ -184,8 +188,7 @@ class Likelihood:
 
     def expected(self, x: np.ndarray) -> np.ndarray:
         """Expected sites (c,); raises ``ValueError`` where the model is impossible."""
-        import moments
-
+        moments = program()
         vector = self.coordinates.decode(x)
         job, size = self._job, len(self.parameters)
         if not self.parameters.satisfies_constraints(vector[None, :size])[0]:
