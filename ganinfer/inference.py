@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ganinfer import randomness, training
 from ganinfer.execution import Executor
-from ganinfer.interfaces import Budget, FoldResult, Generator, Info, RoundPlan, RoundResult, State
+from ganinfer.interfaces import Budget, FoldResult, Generator, Info, RoundPlan, RoundResult, SecondLook, State
 from ganinfer.observed import Observed
 from ganinfer.parameters import Parameters
 from ganinfer.simulation import Encoded, Setup, Task, choose_templates, encoding_specs, simulate
@@ -30,6 +30,8 @@ INPUT = "input-"
 #: The family of the statistics that a network makes.
 EMBEDDING = "embedding"
 _EMBED_WINDOWS = 512
+#: A place that a generator gave up is looked at in so many steps.
+_LOOKS = 3
 
 Done = Callable[[int], None]
 
@@ -192,10 +194,12 @@ def step(
     with threadpool_limits(1, user_api="blas"):
         stream = randomness.stream(problem.seed, "step", index)
         generator, moved = problem.generator.step(state.generator, result, stream)
+    if not trains:
+        state, generator, moved = _second_look(problem, state, (generator, moved), plan, executor)
     seconds = {"simulate": simulated - begun, "train": trained - simulated, "move": clock() - trained}
     auc = training.area_under_curve(state.real_logits, state.rounds[-1].logits)
     state = replace(_forgotten(problem, state), index=index + 1, generator=generator)
-    return state, StepInfo(moved, info, auc, len(current), seconds)
+    return state, StepInfo(moved, info, auc, len(state.rounds[-1]), seconds)
 
 
 def more_simulations(problem: Problem, state: InferenceState, num_windows: int, executor: Executor) -> Round:
@@ -274,6 +278,43 @@ def _proposed(problem: Problem, state: InferenceState, rng: np.random.Generator,
         example = problem.parameters.named(theta[outside[0]])
         raise ValueError(f"generator {name} proposed {len(outside)} vectors outside the prior, such as {example}")
     return theta
+
+
+def _second_look(
+    problem: Problem, state: InferenceState, moved: tuple[State, Info], plan: RoundPlan, executor: Executor
+) -> tuple[InferenceState, State, Info]:
+    """What the run goes on with, once a place that the generator gave up has been looked at, where there is one.
+
+    That place is given as many windows as the round had, in a few steps. They join the round if the generator goes on
+    from there. If not, they count nowhere, and the run's answer is what it would be without them.
+    """
+    generator, index, (ours, info) = problem.generator, state.index, moved
+    if not isinstance(generator, SecondLook):
+        return state, ours, info
+    other = generator.given_up(ours, info, randomness.stream(problem.seed, "given up", index))
+    if other is None:
+        return state, ours, info
+    size, seen, found = max(plan.num_proposals // _LOOKS, 1), state, info
+    for purpose in (f"look-{look}" for look in range(_LOOKS)):
+        rng = randomness.stream(problem.seed, "propose", purpose, index)
+        theta = _proposed(problem, replace(seen, generator=other), rng, size)
+        further = _simulated_round(problem, seen, theta, plan.num_windows, executor, False, lambda _: None, purpose)
+        seen = replace(seen, rounds=(*seen.rounds[:-1], _together(seen.rounds[-1], further)))
+        stream = randomness.stream(problem.seed, "step", purpose, index)
+        try:
+            with threadpool_limits(1, user_api="blas"):
+                other, found = generator.step(other, RoundResult(index, fold_results(problem, seen)), stream)
+        except (ArithmeticError, np.linalg.LinAlgError):  # nothing that a regression could be made of
+            break
+    kept, generator_state, info = generator.chosen((ours, info), (other, found))
+    return (state if kept else seen), generator_state, info
+
+
+def _together(one: Round, other: Round) -> Round:
+    """One round of two that keep no inputs."""
+    joined = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _ROUND_ARRAYS}
+    joined["proposal"] = np.concatenate([one.proposal, other.proposal + len(one.theta)])
+    return Round(**joined, inputs={})
 
 
 def _network_specs(problem: Problem) -> dict[str, Any]:

@@ -307,3 +307,17 @@ class Generator(Protocol):
     def propose(self, state: State, rng: np.random.Generator, k: int) -> np.ndarray: ...
 
     def step(self, state: State, result: RoundResult, rng: np.random.Generator) -> tuple[State, Info]: ...
+
+
+@runtime_checkable
+class SecondLook(Protocol):
+    """What a generator may have besides: a place that it gave up early on, and doubts now, is looked at once more.
+
+    After a step that trained no network the engine asks for what was ``given_up``. The state that comes back, if one
+    does, is proposed from, simulated and moved a few times as the generator's own is; then ``chosen`` says whether the
+    generator keeps to ours, and what it goes on with.
+    """
+
+    def given_up(self, state: State, info: Info, rng: np.random.Generator) -> State | None: ...
+
+    def chosen(self, ours: tuple[State, Info], other: tuple[State, Info]) -> tuple[bool, State, Info]: ...

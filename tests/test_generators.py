@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ganinfer.generators import emulator, sampling, scores
+from ganinfer.generators import emulator, sampling, scores, sides
 from ganinfer.generators.emulator import Basis, Coordinates, ProposalMoments, VarianceModel
 from ganinfer.generators.local import Local
 from ganinfer.generators.matching import Matching
 from ganinfer.generators.pools import pools
-from ganinfer.interfaces import MONTE_CARLO, Budget, FoldResult, RoundResult, State
+from ganinfer.interfaces import MONTE_CARLO, Budget, FoldResult, RoundPlan, RoundResult, State
 from ganinfer.parameters import Constraint, Parameter, Parameters
 
 FLAT = Parameters((Parameter("a", -3.0, 3.0), Parameter("b", -3.0, 3.0)))
@@ -689,3 +689,108 @@ def test_a_cloud_across_zero_bends_there(seed):
     true = np.array([[0, 0, -0.8, 0], [0, 0, 0, 0], [0, 0.4, 0, 0]]) - found.offset
     assert (np.abs(mean - true @ found.mean) < 4 * np.sqrt(variance)).all()
     assert np.sqrt(variance).max() < 0.05
+
+
+# --- the other side of zero ---------------------------------------------------------------------------------------
+
+
+def two_sided(sign):
+    """Windows that tell how large a is, and hardly on which side of zero: by ``sign`` standard deviations."""
+
+    def mean(t):
+        size, b = np.abs(t[:, 0]), t[:, 1]
+        return np.stack([size + 0.2 * b, b, sign * (t[:, 0] > 0)], axis=1)
+
+    return Toy(FLAT, mean, (1.5, 0.3), 400)
+
+
+class Looking:
+    """A generator on a toy whose cloud has settled around ``middle``, the other side having been given up."""
+
+    def __init__(self, toy, middle, seed, missed=0.0):
+        self.toy, self.rng = toy, np.random.default_rng(seed)
+        real = toy.windows(np.array([toy.truth]), toy.num_real, self.rng)
+        self.real = real + missed * np.eye(6)[5] @ toy.mixing
+        self.generator = Matching(**OPTIONS)
+        self.generator.init(FLAT, self.rng)
+        self.theta, self.statistics = [], []
+        cloud, other = (
+            np.array([[a, toy.truth[1]]]) + 0.1 * self.rng.standard_normal((150, 2)) for a in (middle, -middle)
+        )
+        values = {"beta": 0.5, "step": 3, "stretch": 4.0}
+        state = State({"cloud": cloud, "curious": cloud, "estimate": cloud.mean(axis=0), "left-0": other}, values)
+        self.ours = self.stepped(state, 800)
+
+    def stepped(self, state, num_proposals):
+        self.theta.append(self.generator.propose(state, self.rng, num_proposals))
+        self.statistics.append(self.toy.windows(self.theta[-1], 8, self.rng))
+        plan = [RoundPlan(len(t), 8) for t in self.theta]
+        folds = tuple(self.toy._fold(k, self.theta, self.statistics, plan, self.real) for k in range(2))
+        return self.generator.step(state, RoundResult(3, folds), self.rng)
+
+    def looked(self):
+        """What is chosen after a second look; ``None`` where the generator asks for none."""
+        other = self.generator.given_up(*self.ours, self.rng)
+        if other is None:
+            return None
+        for _ in range(3):
+            other, info = self.stepped(other, 300)
+        return self.generator.chosen(self.ours, (other, info))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_cloud_on_the_wrong_side_of_zero_crosses_it(seed):
+    """By a step that the model misses there; where it misses nothing, nobody looks."""
+    assert Looking(two_sided(0.4), 1.5, seed).looked() is None
+    wrong = Looking(two_sided(0.4), -1.5, seed)
+    assert wrong.ours[1].metrics["misfit"] > 1
+    assert (wrong.ours[0].arrays["cloud"][:, 0] < 0).all()
+    kept, state, info = wrong.looked()
+    assert not kept
+    assert (state.arrays["cloud"][:, 0] > 0).all()
+    assert np.median(info.posterior, axis=0) == pytest.approx([1.5, 0.3], abs=0.3)
+    assert info.metrics["other_side"] < -6
+    assert wrong.generator.given_up(state, info, wrong.rng) is None
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_where_both_signs_miss_as_much_the_run_stays_and_says_so(seed):
+    alike = Looking(two_sided(0.0), 1.5, seed, missed=0.5)
+    kept, state, _ = alike.looked()
+    assert kept
+    assert (state.arrays["cloud"][:, 0] > 0).all()
+    _, after = alike.stepped(state, 300)
+    assert any("other sign of a" in warning for warning in after.warnings)
+
+
+def test_the_side_that_is_closer_is_kept():
+    closer = Looking(two_sided(0.6), 1.5, 4, missed=0.5)
+    kept, state, info = closer.looked()
+    assert kept
+    assert info.metrics["other_side"] > 6
+    _, after = closer.stepped(state, 300)
+    assert not any("other sign" in warning for warning in after.warnings)
+
+
+def test_what_a_cloud_leaves_is_kept_until_it_is_back():
+    rng = np.random.default_rng(1)
+    right = np.stack([rng.normal(1.5, 0.2, 200), rng.normal(0, 1, 200)], axis=1)
+    both = np.where(np.arange(200)[:, None] < 80, right * [-1, 1], right)
+    known = sides.left(FLAT, both, right, {})
+    np.testing.assert_array_equal(known["left-0"], both[:80])
+    assert list(known) == ["left-0"]
+    assert sides.left(FLAT, right, right, known).keys() == {"left-0"}
+    assert sides.left(FLAT, right, both, known) == {}
+    # A tail across zero that is drawn in leads nowhere.
+    tail = np.stack([rng.normal(0.3, 0.3, 400), rng.normal(0, 1, 400)], axis=1)
+    assert sides.left(FLAT, tail, np.abs(tail), {}).keys() <= {"left-1"}
+
+
+def test_a_part_is_taken_up_on_its_side_where_models_are_possible():
+    rng = np.random.default_rng(2)
+    parameters = Parameters((Parameter("a", -3.0, 3.0), Parameter("b", 0.0, 3.0)), constraints=(Constraint("b", "a"),))
+    part = np.stack([rng.uniform(0.01, 0.3, 30), rng.uniform(0.31, 0.6, 30)], axis=1)
+    drawn = sides.blurred(parameters, part, 300, rng)
+    assert len(np.unique(drawn, axis=0)) > 200
+    assert (drawn[:, 0] >= 0).all()
+    assert parameters.possible(drawn).all()

@@ -442,6 +442,48 @@ def test_a_critic_followed_through_a_kill_gives_the_same_answer(runs, monkeypatc
         np.testing.assert_array_equal(np.load(folder / path.relative_to(undisturbed)), np.load(path))
 
 
+def looked_at(patch, kept):
+    """Let every run look back at where its cloud is, once its networks are frozen, and then keep to it or not."""
+    from ganinfer.generators.matching import Matching
+    from ganinfer.interfaces import State
+
+    def given_up(self, state, info, rng):
+        if state.values.get("looked"):
+            return None
+        return State({**state.arrays, "cloud": rng.permutation(state.arrays["cloud"])}, dict(state.values))
+
+    def chosen(self, ours, other):
+        state, info = ours if kept else other
+        return kept, State(state.arrays, {**state.values, "looked": True}), info
+
+    patch.setattr(Matching, "given_up", given_up)
+    patch.setattr(Matching, "chosen", chosen)
+
+
+def test_a_second_look_that_changes_nothing_changes_no_digit(finished, runs, monkeypatch):
+    looked_at(monkeypatch, kept=True)
+    folder = runner.run(tiny(), runs / "looked")
+    assert answer(folder) == answer(finished)
+
+
+def test_windows_of_a_second_look_that_is_followed_are_part_of_the_round(finished, runs, monkeypatch):
+    looked_at(monkeypatch, kept=False)
+    undisturbed, folder = runs / "followed", runs / "followed-killed"
+    runner.run(tiny(), undisturbed)
+    assert result(undisturbed)["simulated_windows"] >= result(finished)["simulated_windows"]
+    usual, longer = (
+        [len(np.load(path)) for path in sorted(run.glob("rounds/*/theta.npy"))] for run in (finished, undisturbed)
+    )
+    frozen = next(i for i, (a, b) in enumerate(zip(usual, longer, strict=False)) if a != b)
+    assert longer[frozen] == usual[frozen] + 3 * (usual[frozen] // 3)
+    with monkeypatch.context() as patch:
+        kill_at(patch, recording, "write_tables", frozen + 1)
+        with pytest.raises(Killed):
+            runner.run(tiny(), folder)
+    runner.run(tiny(), folder, resume=True)
+    assert answer(folder) == answer(undisturbed)
+
+
 def test_windows_that_networks_train_on_stay_on_the_disk(runs, monkeypatch):
     from ganinfer import inference
 

@@ -7,14 +7,15 @@ follows curved ridges as they are; where it is small and straight the polynomial
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
-from ganinfer.generators import sampling
+from ganinfer.generators import sampling, sides
 from ganinfer.generators.emulator import Basis, Coordinates
-from ganinfer.generators.local import STRADDLES, Local
+from ganinfer.generators.local import Local
 from ganinfer.generators.pools import Pool, pools
 from ganinfer.interfaces import (
     API_VERSION,
@@ -41,6 +42,10 @@ _NOISE = 0.25
 _LESS, _SHORTER = 0.7, 8
 #: With a smaller share of possible draws, walkers are kept where models are possible.
 _ENOUGH_POSSIBLE = 0.5
+#: Parameters whose other side of zero was looked at, and whether it misses the data by about as much.
+_OTHER = "other_sides"
+#: Two squared distances from the data differ by noise up to so many times the standard deviation of either.
+_ALIKE = 1.5
 #: A family that the model misses by fewer standard errors is not named.
 _WORTH_NAMING = 0.5
 
@@ -150,7 +155,7 @@ class Matching:
         there says nothing of this one.
         """
         coordinates, parameters = Coordinates.of_cloud(self._parameters, cloud), self._parameters
-        low, high = _side(parameters, cloud)
+        low, high = sides.bounds_of_side(parameters, cloud)
         x = coordinates.encode(chosen)
         factors = np.full(x.shape, factor)
         for _ in range(_SHORTER * len(parameters)):
@@ -182,20 +187,55 @@ class Matching:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
         reach = Coordinates.of_cloud(self._parameters, cloud)
         known = pools(result.folds, [(reach.encode(f.theta) ** 2).sum(axis=1) for f in result.folds])
+        left = {name: array for name, array in state.arrays.items() if name.startswith(sides.LEFT)}
         for _ in range(sampling.MAX_TEMPERINGS):
             local = Local(self._parameters, cloud, known, settled=beta >= self.temper)
-            beta_before = beta
-            before = local.coordinates.encode(cloud)
+            beta_before, before = beta, cloud
             beta, cloud = self._tempered(local, cloud, beta, rng)
-            still = not sampling.has_moved_far(before, local.coordinates.encode(cloud))
+            left = sides.left(self._parameters, before, cloud, left)
+            still = not sampling.has_moved_far(*map(local.coordinates.encode, (before, cloud)))
             if (beta_before >= self.temper and still) or not self._supported(cloud, known):
                 break
         posterior = self._walked(local, 1.0, cloud, rng, 3 * self.steps, keep=self.steps)
         shifts = self._shifts(state, posterior)
         curious = sampling.walk(local.log_posterior(beta, curious=True), cloud, local.coordinates, rng, self.steps)
-        arrays = {"cloud": cloud, "curious": curious, "estimate": np.median(posterior, axis=0)}
+        arrays = {"cloud": cloud, "curious": curious, "estimate": np.median(posterior, axis=0), **left}
         values = {"beta": beta, "step": state.values["step"] + 1, "stretch": self._stretch(result.folds)}
-        return State(arrays, values), self._info(local, cloud, posterior, beta, shifts)
+        names = self._parameters.names
+        other = {n: v for n, v in state.values.get(_OTHER, {}).items() if not sides.across(cloud[:, names.index(n)])}
+        return State(arrays, {**values, _OTHER: other}), self._info(local, cloud, posterior, beta, shifts, other)
+
+    def given_up(self, state: State, info: Info, rng: np.random.Generator) -> State | None:
+        """The side of zero that the cloud left, once the model turns out to miss something on ours."""
+        left = sorted(name for name in state.arrays if name.startswith(sides.LEFT))
+        if not left or state.values["beta"] < self.temper or info.metrics["misfit"] <= 1.0:
+            return None
+        cloud = sides.blurred(self._parameters, state.arrays[left[0]], self.num_particles, rng)
+        arrays = {"cloud": cloud, "curious": cloud, "estimate": np.median(cloud, axis=0)}
+        return State(arrays, {"beta": 0.0, "step": 1, "stretch": _NEAREST})
+
+    def chosen(self, ours: tuple[State, Info], other: tuple[State, Info]) -> tuple[bool, State, Info]:
+        """Of two sides the closer one to the data, ``other`` being what became of :meth:`given_up`.
+
+        That side is not looked at again. It counts where it has become as small as ours, and has not come over to it.
+        """
+        name = min(array for array in ours[0].arrays if array.startswith(sides.LEFT))
+        number = int(name.removeprefix(sides.LEFT))
+        at, there = (state.arrays["cloud"][:, number] for state, _ in (ours, other))
+        known = dict(ours[0].values[_OTHER])
+        (state, info), kept, metrics = ours, True, {}
+        settled = other[0].values["beta"] >= self.temper
+        if settled and (at.mean() > 0) != (there.mean() > 0) and sides.apart(there):
+            distances = [found.metrics["distance"] for found in (info, other[1])]
+            further, freedom = distances[1] - distances[0], info.metrics["freedom"]
+            # The variance of a squared distance, of which the model misses what exceeds the freedom.
+            noise = _ALIKE * float(np.sqrt(2 * freedom + 4 * max(min(distances) - freedom, 0.0)))
+            known[self._parameters.names[number]], metrics = abs(further) <= noise, {"other_side": further}
+            kept = further >= -noise
+            state, info = ours if kept else other
+        arrays = {key: array for key, array in state.arrays.items() if key != name}
+        state = State(arrays, {**state.values, _OTHER: known})
+        return kept, state, replace(info, metrics={**info.metrics, **metrics})
 
     def _shifts(self, state: State, posterior: np.ndarray) -> np.ndarray:
         """How far each estimate moved since the last step, in posterior standard deviations; infinite at first."""
@@ -262,6 +302,7 @@ class Matching:
         posterior: np.ndarray,
         beta: float,
         shifts: np.ndarray,
+        other: Mapping[str, bool],
     ) -> Info:
         """Warnings are those of a run that ends here, by its budget, by the clock, or because it has converged."""
         parameters = self._parameters
@@ -281,6 +322,7 @@ class Matching:
             )
         if local.misfit > 1.0:
             warnings.append(_misfit_warning(local))
+        warnings += [_either_sign(name) for name, alike in other.items() if alike]
         if share > self.tolerance:
             warnings.append(
                 f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
@@ -305,23 +347,22 @@ class Matching:
                 "excess": local.excess_share(),
                 "inflation": local.inflation,
                 "misfit": local.misfit,
+                "distance": local.distance,
+                "freedom": float(local.freedom),
             },
             warnings=tuple(warnings),
         )
 
 
-def _side(parameters: Parameters, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (p,) of the prior, from zero on where the cloud lies to one side of it."""
-    low, high = np.array(parameters.bounds, dtype=float).T
-    positive = (cloud > 0).mean(axis=0)
-    both = (low < 0) & (high > 0)
-    low[both & (positive > 1 - STRADDLES)] = 0.0
-    high[both & (positive < STRADDLES)] = 0.0
-    return low, high
-
-
 def _by_name(prefix: str, parameters: Parameters, values: np.ndarray) -> dict[str, float]:
     return {f"{prefix}{name}": float(value) for name, value in zip(parameters.names, values, strict=True)}
+
+
+def _either_sign(name: str) -> str:
+    return (
+        f"The model misses something of the data, and about as much with the other sign of {name}. The intervals are "
+        "those of one sign; the other may be the true one."
+    )
 
 
 def _misfit_warning(local: Local) -> str:

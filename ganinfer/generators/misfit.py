@@ -35,7 +35,8 @@ class Misfit:
     ``missed`` (d,) is the variance of the model's error in each mean statistic, 0 where the dispersion is 1, and
     ``errors`` its standard deviation by family, in standard errors of the real means. Where families are not told
     apart, ``factor`` multiplies the data's own variance instead; else it is 1. ``share`` is the variance of a real
-    mean as a share of the variance between windows.
+    mean as a share of the variance between windows. ``distance``: the squared distance in units of the noise, whose
+    mean is ``freedom`` where the model is right.
     """
 
     dispersion: float
@@ -43,6 +44,8 @@ class Misfit:
     errors: Mapping[str, float]
     factor: float
     share: float
+    distance: float
+    freedom: int
 
 
 def measure(
@@ -73,15 +76,16 @@ def measure(
     rest = white.T @ residual
     rest = rest - span @ (span.T @ rest)
     freedom, none = len(rest) - span.shape[1], np.zeros(len(within))
-    dispersion = float((rest @ rest) / max(freedom, 1) / noise)
+    distance = float(rest @ rest) / noise
+    dispersion = distance / max(freedom, 1)
     if freedom < 1 or dispersion <= chi2.isf(_RARE, freedom) / freedom:
         dispersion = 1.0
     if not by_family:
-        return Misfit(dispersion, none, {}, dispersion, share)
+        return Misfit(dispersion, none, {}, dispersion, share, distance, freedom)
     if dispersion == 1.0 and least == 0.0:
-        return Misfit(1.0, none, {}, 1.0, share)
+        return Misfit(1.0, none, {}, 1.0, share, distance, freedom)
     missed, errors = _missed(residual, slopes, linked * noise, core.families, least)
-    return Misfit(dispersion, missed, errors, 1.0, share)
+    return Misfit(dispersion, missed, errors, 1.0, share, distance, freedom)
 
 
 def _missed(
