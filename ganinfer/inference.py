@@ -126,13 +126,18 @@ class InferenceState:
 
 @dataclass(frozen=True, eq=False)
 class StepInfo:
-    """What a step did: the generator's info, training rows (empty where it did not train), the critic's AUC."""
+    """What a step did: the generator's info, training rows (empty where it did not train), the critic's AUC.
+
+    ``looked_at``: windows simulated where the generator had given up, if any; ``turned``: it goes on from there.
+    """
 
     info: Info
     training: training.TrainingInfo
     auc: float
     num_windows: int
     seconds: Mapping[str, float]
+    looked_at: int = 0
+    turned: bool = False
 
 
 def init(problem: Problem) -> InferenceState:
@@ -194,12 +199,15 @@ def step(
     with threadpool_limits(1, user_api="blas"):
         stream = randomness.stream(problem.seed, "step", index)
         generator, moved = problem.generator.step(state.generator, result, stream)
+    looked = _Looked(state, generator, moved)
     if not trains:
-        state, generator, moved = _second_look(problem, state, (generator, moved), plan, executor)
+        looked = _second_look(problem, looked, plan, executor)
     seconds = {"simulate": simulated - begun, "train": trained - simulated, "move": clock() - trained}
+    state = looked.state
     auc = training.area_under_curve(state.real_logits, state.rounds[-1].logits)
-    state = replace(_forgotten(problem, state), index=index + 1, generator=generator)
-    return state, StepInfo(moved, info, auc, len(state.rounds[-1]), seconds)
+    state = replace(_forgotten(problem, state), index=index + 1, generator=looked.generator)
+    size = len(state.rounds[-1])
+    return state, StepInfo(looked.info, info, auc, size, seconds, looked.windows, looked.turned)
 
 
 def more_simulations(problem: Problem, state: InferenceState, num_windows: int, executor: Executor) -> Round:
@@ -280,21 +288,30 @@ def _proposed(problem: Problem, state: InferenceState, rng: np.random.Generator,
     return theta
 
 
-def _second_look(
-    problem: Problem, state: InferenceState, moved: tuple[State, Info], plan: RoundPlan, executor: Executor
-) -> tuple[InferenceState, State, Info]:
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """What a run goes on with; ``windows`` simulated for a second look, and whether it ``turned`` to what they show."""
+
+    state: InferenceState
+    generator: State
+    info: Info
+    windows: int = 0
+    turned: bool = False
+
+
+def _second_look(problem: Problem, ours: _Looked, plan: RoundPlan, executor: Executor) -> _Looked:
     """What the run goes on with, once a place that the generator gave up has been looked at, where there is one.
 
     That place is given as many windows as the round had, in a few steps. They join the round if the generator goes on
     from there. If not, they count nowhere, and the run's answer is what it would be without them.
     """
-    generator, index, (ours, info) = problem.generator, state.index, moved
+    generator, index, seen = problem.generator, ours.state.index, ours.state
     if not isinstance(generator, SecondLook):
-        return state, ours, info
-    other = generator.given_up(ours, info, randomness.stream(problem.seed, "given up", index))
+        return ours
+    other = generator.given_up(ours.generator, ours.info, randomness.stream(problem.seed, "given up", index))
     if other is None:
-        return state, ours, info
-    size, seen, found = max(plan.num_proposals // _LOOKS, 1), state, info
+        return ours
+    size, found = max(plan.num_proposals // _LOOKS, 1), ours.info
     for purpose in (f"look-{look}" for look in range(_LOOKS)):
         rng = randomness.stream(problem.seed, "propose", purpose, index)
         theta = _proposed(problem, replace(seen, generator=other), rng, size)
@@ -306,8 +323,8 @@ def _second_look(
                 other, found = generator.step(other, RoundResult(index, fold_results(problem, seen)), stream)
         except (ArithmeticError, np.linalg.LinAlgError):  # nothing that a regression could be made of
             break
-    kept, generator_state, info = generator.chosen((ours, info), (other, found))
-    return (state if kept else seen), generator_state, info
+    kept, state, info = generator.chosen((ours.generator, ours.info), (other, found))
+    return _Looked(ours.state if kept else seen, state, info, seen.num_windows - ours.state.num_windows, not kept)
 
 
 def _together(one: Round, other: Round) -> Round:

@@ -462,8 +462,10 @@ def looked_at(patch, kept):
 
 def test_a_second_look_that_changes_nothing_changes_no_digit(finished, runs, monkeypatch):
     looked_at(monkeypatch, kept=True)
-    folder = runner.run(tiny(), runs / "looked")
+    told = Messages()
+    folder = runner.run(tiny(), runs / "looked", progress=told)
     assert answer(folder) == answer(finished)
+    assert [line for line in told.messages if "looked at once more" in line and "stays where it is" in line]
 
 
 def test_windows_of_a_second_look_that_is_followed_are_part_of_the_round(finished, runs, monkeypatch):

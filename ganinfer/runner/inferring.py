@@ -97,6 +97,8 @@ def infer(
         recording.write_tables(folder, problem, state, history)
         sending.track(tracker, entry)
         events.round_finished(index, recording.shown(entry))
+        if info.looked_at:
+            events.message(_looked_back(info.looked_at, info.turned))
         stopped = _why_stop(problem, state, history)
     events.message("Comparing the fitted model with the data")
     ending.finish(
@@ -115,6 +117,11 @@ def infer(
     )
     for sentence in tracker.warnings:
         events.message(sentence)
+
+
+def _looked_back(windows: int, turned: bool) -> str:
+    looked = f"The model misses something, so a place that was given up early was looked at once more ({windows:,} windows)"
+    return f"{looked}; {'it is closer to the data: the run goes on from there' if turned else 'the run stays where it is'}"
 
 
 def _why_stop(problem: Any, state: Any, history: list[dict[str, Any]]) -> str | None:
