@@ -120,8 +120,8 @@ def infer(
 
 
 def _looked_back(windows: int, turned: bool) -> str:
-    looked = f"The model misses something, so a place that was given up early was looked at once more ({windows:,} windows)"
-    return f"{looked}; {'it is closer to the data: the run goes on from there' if turned else 'the run stays where it is'}"
+    found = "it is closer to the data, and the run goes on from there" if turned else "the run stays where it is"
+    return f"The model misses something, so a place given up early was looked at once more ({windows:,} windows): {found}"
 
 
 def _why_stop(problem: Any, state: Any, history: list[dict[str, Any]]) -> str | None:
