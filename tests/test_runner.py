@@ -465,7 +465,7 @@ def test_a_second_look_that_changes_nothing_changes_no_digit(finished, runs, mon
     told = Messages()
     folder = runner.run(tiny(), runs / "looked", progress=told)
     assert answer(folder) == answer(finished)
-    assert [line for line in told.messages if "looked at once more" in line and "stays where it is" in line]
+    assert [line for line in told.messages if "looked at again" in line and "stays where it is" in line]
 
 
 def test_windows_of_a_second_look_that_is_followed_are_part_of_the_round(finished, runs, monkeypatch):

@@ -121,7 +121,7 @@ def infer(
 
 def _looked_back(windows: int, turned: bool) -> str:
     found = "it is closer to the data, and the run goes on from there" if turned else "the run stays where it is"
-    return f"The model misses something, so a place given up early was looked at once more ({windows:,} windows): {found}"
+    return f"The model misses something, so a place given up early was looked at again ({windows:,} windows): {found}"
 
 
 def _why_stop(problem: Any, state: Any, history: list[dict[str, Any]]) -> str | None:
