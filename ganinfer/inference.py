@@ -199,10 +199,13 @@ def step(
     with threadpool_limits(1, user_api="blas"):
         stream = randomness.stream(problem.seed, "step", index)
         generator, moved = problem.generator.step(state.generator, result, stream)
+    ended = clock()
+    seconds = {"simulate": simulated - begun, "train": trained - simulated, "move": ended - trained}
     looked = _Looked(state, generator, moved)
     if not trains:
         looked = _second_look(problem, looked, plan, executor)
-    seconds = {"simulate": simulated - begun, "train": trained - simulated, "move": clock() - trained}
+    if looked.windows:
+        seconds["look"] = clock() - ended
     state = looked.state
     auc = training.area_under_curve(state.real_logits, state.rounds[-1].logits)
     state = replace(_forgotten(problem, state), index=index + 1, generator=looked.generator)
@@ -321,7 +324,7 @@ def _second_look(problem: Problem, ours: _Looked, plan: RoundPlan, executor: Exe
         try:
             with threadpool_limits(1, user_api="blas"):
                 other, found = generator.step(other, RoundResult(index, fold_results(problem, seen)), stream)
-        except (ArithmeticError, np.linalg.LinAlgError):  # nothing that a regression could be made of
+        except (ArithmeticError, ValueError, np.linalg.LinAlgError):  # nothing that a regression could be made of
             break
     kept, state, info = generator.chosen((ours.generator, ours.info), (other, found))
     return _Looked(ours.state if kept else seen, state, info, seen.num_windows - ours.state.num_windows, not kept)

@@ -472,12 +472,16 @@ def test_windows_of_a_second_look_that_is_followed_are_part_of_the_round(finishe
     looked_at(monkeypatch, kept=False)
     undisturbed, folder = runs / "followed", runs / "followed-killed"
     runner.run(tiny(), undisturbed)
-    assert result(undisturbed)["simulated_windows"] >= result(finished)["simulated_windows"]
+    assert result(undisturbed)["seconds"]["look"] > 0
     usual, longer = (
         [len(np.load(path)) for path in sorted(run.glob("rounds/*/theta.npy"))] for run in (finished, undisturbed)
     )
     frozen = next(i for i, (a, b) in enumerate(zip(usual, longer, strict=False)) if a != b)
-    assert longer[frozen] == usual[frozen] + 3 * (usual[frozen] // 3)
+    joined = 3 * (usual[frozen] // 3)
+    assert longer[frozen] == usual[frozen] + joined
+    # It is the last round, so there is no later one that could have fewer for it.
+    windows = [result(run)["simulated_windows"] for run in (finished, undisturbed)]
+    assert windows[1] == windows[0] + 16 * joined
     with monkeypatch.context() as patch:
         kill_at(patch, recording, "write_tables", frozen + 1)
         with pytest.raises(Killed):

@@ -89,7 +89,7 @@ class Local:
         sizes = np.abs(cloud[:, self._kinks])
         self._kink_centre, self._kink_scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-300)
         self.num_local, self.degree, self.inflation, self.misfit = 0, 0, 1.0, 1.0
-        self.effective_windows, self.distance, self.freedom = 0.0, 0.0, 0
+        self.effective_windows, self.beyond, self.deviation = 0.0, 0.0, 0.0
         self.errors: dict[str, float] = {}
         self._emulators = [self._fit(pool) for pool in pools]
         self.num_directions = sum(len(e.target) for e in self._emulators)
@@ -140,7 +140,7 @@ class Local:
         self.degree = max(self.degree, int(emulator.basis.degrees.max()))
         self.inflation = max(self.inflation, float(inflation.mean()))
         self.misfit = max(self.misfit, gap.dispersion)
-        self.distance, self.freedom = self.distance + gap.distance, self.freedom + gap.freedom
+        self.beyond, self.deviation = self.beyond + gap.beyond, float(np.hypot(self.deviation, gap.deviation))
         told = {family: error for family, error in gap.errors.items() if error > least}
         self.errors |= {family: max(error, self.errors.get(family, 0.0)) for family, error in told.items()}
         return PoolEmulator(

@@ -42,10 +42,13 @@ _NOISE = 0.25
 _LESS, _SHORTER = 0.7, 8
 #: With a smaller share of possible draws, walkers are kept where models are possible.
 _ENOUGH_POSSIBLE = 0.5
-#: Parameters whose other side of zero was looked at, and whether it misses the data by about as much.
+#: Parameters whose other side of zero was looked at, and whether it misses the data by about as much;
 _OTHER = "other_sides"
-#: Two squared distances from the data differ by noise up to so many times the standard deviation of either.
-_ALIKE = 1.5
+#: and how often it was. One that has not become as small as ours by then is left.
+_LOOKS, _MOST_LOOKS = "looks", 2
+#: Two sides are alike where their squared distances from the data differ by no more than so many standard deviations,
+#: and this share of the smaller one.
+_ALIKE, _METRIC = 1.5, 0.1
 #: A family that the model misses by fewer standard errors is not named.
 _WORTH_NAMING = 0.5
 
@@ -187,7 +190,7 @@ class Matching:
         cloud, beta = state.arrays["cloud"], float(state.values["beta"])
         reach = Coordinates.of_cloud(self._parameters, cloud)
         known = pools(result.folds, [(reach.encode(f.theta) ** 2).sum(axis=1) for f in result.folds])
-        left = {name: array for name, array in state.arrays.items() if name.startswith(sides.LEFT)}
+        left = sides.parts(state.arrays)
         for _ in range(sampling.MAX_TEMPERINGS):
             local = Local(self._parameters, cloud, known, settled=beta >= self.temper)
             beta_before, before = beta, cloud
@@ -207,35 +210,42 @@ class Matching:
 
     def given_up(self, state: State, info: Info, rng: np.random.Generator) -> State | None:
         """The side of zero that the cloud left, once the model turns out to miss something on ours."""
-        left = sorted(name for name in state.arrays if name.startswith(sides.LEFT))
+        left = sides.parts(state.arrays)
         if not left or state.values["beta"] < self.temper or info.metrics["misfit"] <= 1.0:
             return None
-        cloud = sides.blurred(self._parameters, state.arrays[left[0]], self.num_particles, rng)
+        cloud = sides.blurred(self._parameters, left[min(left)], self.num_particles, rng)
         arrays = {"cloud": cloud, "curious": cloud, "estimate": np.median(cloud, axis=0)}
         return State(arrays, {"beta": 0.0, "step": 1, "stretch": _NEAREST})
 
     def chosen(self, ours: tuple[State, Info], other: tuple[State, Info]) -> tuple[bool, State, Info]:
         """Of two sides the closer one to the data, ``other`` being what became of :meth:`given_up`.
 
-        That side is not looked at again. It counts where it has become as small as ours, and has not come over to it.
+        One that has not become as small as ours is looked at once more from where it is. After that, or where it has
+        come over to ours, it is forgotten.
         """
-        name = min(array for array in ours[0].arrays if array.startswith(sides.LEFT))
-        number = int(name.removeprefix(sides.LEFT))
-        at, there = (state.arrays["cloud"][:, number] for state, _ in (ours, other))
-        known = dict(ours[0].values[_OTHER])
-        (state, info), kept, metrics = ours, True, {}
-        settled = other[0].values["beta"] >= self.temper
-        if settled and (at.mean() > 0) != (there.mean() > 0) and sides.apart(there):
-            distances = [found.metrics["distance"] for found in (info, other[1])]
-            further, freedom = distances[1] - distances[0], info.metrics["freedom"]
-            # The variance of a squared distance, of which the model misses what exceeds the freedom.
-            noise = _ALIKE * float(np.sqrt(2 * freedom + 4 * max(min(distances) - freedom, 0.0)))
-            known[self._parameters.names[number]], metrics = abs(further) <= noise, {"other_side": further}
-            kept = further >= -noise
-            state, info = ours if kept else other
-        arrays = {key: array for key, array in state.arrays.items() if key != name}
-        state = State(arrays, {**state.values, _OTHER: known})
-        return kept, state, replace(info, metrics={**info.metrics, **metrics})
+        (state, info), (there, found) = ours, other
+        key = min(sides.parts(state.arrays))
+        name = self._parameters.names[sides.number(key)]
+        looks = {**state.values.get(_LOOKS, {})}
+        looks[name] = looks.get(name, 0) + 1
+        values = {_OTHER: dict(state.values[_OTHER]), _LOOKS: looks}
+        settled = there.values["beta"] >= self.temper
+        apart = sides.lie_apart(key, state.arrays["cloud"], there.arrays["cloud"])
+        if apart and not settled and looks[name] < _MOST_LOOKS:
+            return True, _changed(state, {key: there.arrays["cloud"]}, values), info
+        if not apart or not settled:
+            return True, _changed(state, {key: None}, values), info
+        further, noise = _further(info, found)
+        kept, alike = further >= -noise, abs(further) <= noise
+        values[_OTHER][name] = alike
+        if not kept:
+            state, info = _changed(there, sides.parts(state.arrays) | sides.parts(there.arrays), {}), found
+        info = replace(
+            info,
+            metrics={**info.metrics, "other_side": further},
+            warnings=(*info.warnings, _either_sign(name)) if alike else info.warnings,
+        )
+        return kept, _changed(state, {key: None}, values), info
 
     def _shifts(self, state: State, posterior: np.ndarray) -> np.ndarray:
         """How far each estimate moved since the last step, in posterior standard deviations; infinite at first."""
@@ -321,8 +331,7 @@ class Matching:
                 "misses something in the data does that, and so does a budget that is too small."
             )
         if local.misfit > 1.0:
-            warnings.append(_misfit_warning(local))
-        warnings += [_either_sign(name) for name, alike in other.items() if alike]
+            warnings += [_misfit_warning(local), *(_either_sign(name) for name, alike in other.items() if alike)]
         if share > self.tolerance:
             warnings.append(
                 f"The budget ended before the emulator had settled: its error adds {100 * share:.0f} % to the variance "
@@ -347,8 +356,8 @@ class Matching:
                 "excess": local.excess_share(),
                 "inflation": local.inflation,
                 "misfit": local.misfit,
-                "distance": local.distance,
-                "freedom": float(local.freedom),
+                "beyond": local.beyond,
+                "beyond_sd": local.deviation,
             },
             warnings=tuple(warnings),
         )
@@ -356,6 +365,22 @@ class Matching:
 
 def _by_name(prefix: str, parameters: Parameters, values: np.ndarray) -> dict[str, float]:
     return {f"{prefix}{name}": float(value) for name, value in zip(parameters.names, values, strict=True)}
+
+
+def _changed(state: State, arrays: Mapping[str, np.ndarray | None], values: Mapping[str, object]) -> State:
+    """The state with other arrays and values; an array that is ``None`` is left out."""
+    changed = {name: array for name, array in {**state.arrays, **arrays}.items() if array is not None}
+    return State(changed, {**state.values, **values})
+
+
+def _further(ours: Info, other: Info) -> tuple[float, float]:
+    """How much further the other side lies from the data, and how much of that noise may make.
+
+    Squared distances without the noise in them; no metric is known to better than some percent.
+    """
+    near, far = ours.metrics["beyond"], other.metrics["beyond"]
+    noise = _ALIKE * max(ours.metrics["beyond_sd"], other.metrics["beyond_sd"])
+    return far - near, noise + _METRIC * max(min(near, far), 0.0)
 
 
 def _either_sign(name: str) -> str:

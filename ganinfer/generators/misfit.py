@@ -35,8 +35,9 @@ class Misfit:
     ``missed`` (d,) is the variance of the model's error in each mean statistic, 0 where the dispersion is 1, and
     ``errors`` its standard deviation by family, in standard errors of the real means. Where families are not told
     apart, ``factor`` multiplies the data's own variance instead; else it is 1. ``share`` is the variance of a real
-    mean as a share of the variance between windows. ``distance``: the squared distance in units of the noise, whose
-    mean is ``freedom`` where the model is right.
+    mean as a share of the variance between windows. ``beyond``: the squared distance less what noise makes of it, in
+    units of the real means' own noise, so that it is the same however well the model is known; ``deviation``: its
+    standard deviation.
     """
 
     dispersion: float
@@ -44,8 +45,8 @@ class Misfit:
     errors: Mapping[str, float]
     factor: float
     share: float
-    distance: float
-    freedom: int
+    beyond: float
+    deviation: float
 
 
 def measure(
@@ -76,16 +77,22 @@ def measure(
     rest = white.T @ residual
     rest = rest - span @ (span.T @ rest)
     freedom, none = len(rest) - span.shape[1], np.zeros(len(within))
-    distance = float(rest @ rest) / noise
-    dispersion = distance / max(freedom, 1)
+    squared = float(rest @ rest)
+    dispersion = float((rest @ rest) / max(freedom, 1) / noise)
+    beyond, deviation = (squared - freedom * noise) / share, _deviation(squared, freedom, noise) / share
     if freedom < 1 or dispersion <= chi2.isf(_RARE, freedom) / freedom:
         dispersion = 1.0
     if not by_family:
-        return Misfit(dispersion, none, {}, dispersion, share, distance, freedom)
+        return Misfit(dispersion, none, {}, dispersion, share, beyond, deviation)
     if dispersion == 1.0 and least == 0.0:
-        return Misfit(1.0, none, {}, 1.0, share, distance, freedom)
+        return Misfit(1.0, none, {}, 1.0, share, beyond, deviation)
     missed, errors = _missed(residual, slopes, linked * noise, core.families, least)
-    return Misfit(dispersion, missed, errors, 1.0, share, distance, freedom)
+    return Misfit(dispersion, missed, errors, 1.0, share, beyond, deviation)
+
+
+def _deviation(squared: float, freedom: int, noise: float) -> float:
+    """The standard deviation of a ``squared`` length, of which noise of so much variance has so much freedom."""
+    return float(np.sqrt(2 * freedom * noise**2 + 4 * max(squared - freedom * noise, 0.0) * noise))
 
 
 def _missed(

@@ -36,6 +36,16 @@ def bounds_of_side(parameters: Parameters, cloud: np.ndarray) -> tuple[np.ndarra
     return low, high
 
 
+def parts(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those arrays of a state that hold a part which was left."""
+    return {name: array for name, array in arrays.items() if name.startswith(LEFT)}
+
+
+def number(name: str) -> int:
+    """Of the parameter whose part an array of this ``name`` holds."""
+    return int(name.removeprefix(LEFT))
+
+
 def left(
     parameters: Parameters, before: np.ndarray, after: np.ndarray, known: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
@@ -50,8 +60,8 @@ def left(
         if across(after[:, i]):
             found.pop(name, None)
         else:
-            there = (before[:, i] > 0) != (after[:, i].mean() > 0)
-            if there.mean() >= STRADDLES and apart(before[there, i]):
+            there = (before[:, i] > 0) != _positive(after[:, i])
+            if there.mean() >= STRADDLES and there.sum() > len(parameters) and _off_zero(before[there, i]):
                 found[name] = before[there]
     return found
 
@@ -72,7 +82,17 @@ def across(values: np.ndarray) -> bool:
     return bool(min(positive, 1 - positive) >= STRADDLES)
 
 
-def apart(values: np.ndarray) -> bool:
+def lie_apart(name: str, ours: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two clouds (k, p) are on either side of zero, the other one not just across, by an array's ``name``."""
+    here, there = ours[:, number(name)], other[:, number(name)]
+    return _positive(here) != _positive(there) and _off_zero(there)
+
+
+def _positive(values: np.ndarray) -> bool:
+    return bool((values > 0).mean() > 0.5)
+
+
+def _off_zero(values: np.ndarray) -> bool:
     """Whether ``values`` (k,), all on one side of zero, are more than what reaches there from the other."""
     return bool(abs(values.mean()) >= _APART * values.std())
 

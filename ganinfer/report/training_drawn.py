@@ -179,6 +179,7 @@ _PARTS = {
     "simulate": "simulation",
     "train": "training",
     "move": "estimation",
+    "look": "second look",
     "judge": "verdict",
     "compare": "comparison",
     "second_opinion": "second opinion",
@@ -210,8 +211,8 @@ def timing(run: Run) -> Drawing | str:
     caption = f"In all {words.duration(total)}: {spoken}."
     if run.compares_windows:
         caption += (
-            " The first three are of all scenarios, each matched by itself; the comparison's own simulations and "
-            "networks are a part of it."
+            " What stands before the comparison is of all scenarios, each matched by itself; the comparison's own "
+            "simulations and networks are a part of it."
         )
     if any(name == _REST for name, _, _ in parts):
         caption += " The rest is checking, reading the data, comparing the fitted model with them, and writing."

@@ -19,7 +19,18 @@ from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.observed import RealWindows
 from ganinfer.progress import Progress
-from ganinfer.runner import assembling, finished, inferring, judging, parts, recording, results, scoring, sending
+from ganinfer.runner import (
+    assembling,
+    ending,
+    finished,
+    inferring,
+    judging,
+    parts,
+    recording,
+    results,
+    scoring,
+    sending,
+)
 from ganinfer.runner.assembling import RunError
 from ganinfer.runner.comparing import FITS, Wanted
 
@@ -176,9 +187,8 @@ def _solution(part: Path) -> Any:
 def _seconds(parts: Sequence[Path], comparing: float, clock: float) -> dict[str, float]:
     """What was spent on what; ``clock``: seconds of this process, which may have found parts finished by another."""
     spent = [storage.read_json(part / "result.json")["seconds"] for part in parts]
-    names = ("simulate", "train", "move")
     total = max(clock, sum(s["total"] for s in spent) + comparing)
-    return {**{name: sum(s.get(name, 0.0) for s in spent) for name in names}, "compare": comparing, "total": total}
+    return {**ending.spent_on_rounds(spent), "compare": comparing, "total": total}
 
 
 def _write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -63,7 +63,7 @@ def finish(
     plugin = simulator(experiment, problem.scenario)
     of_all = getattr(plugin, "derived", None)
     said = _write_warnings(info, folder, tracker)
-    parts = {key: sum(h["seconds"].get(key, 0.0) for h in history) for key in ("simulate", "train", "move")}
+    parts = spent_on_rounds([h["seconds"] for h in history])
     folder.write_json(
         "result.json",
         results.result(
@@ -113,6 +113,12 @@ def _forget_calibration(
     if belonging.PRIOR not in kinds and summing_up.records(path, belonging.PRIOR):
         told(f"{path} has data sets around the prior of another scenario, experiment or budget: not in the report")
     summing_up.written(calibration, folder.path, experiment.level, kinds)
+
+
+def spent_on_rounds(seconds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds by what they were spent on; second looks are there where there were any."""
+    spent = {key: sum(s.get(key, 0.0) for s in seconds) for key in ("simulate", "train", "move", "look")}
+    return {key: value for key, value in spent.items() if key != "look" or value > 0}
 
 
 def _write_warnings(info: Info, folder: storage.RunFolder, tracker: tracking.Tracker) -> int:

@@ -43,6 +43,7 @@ def entry(problem: Any, state: Any, step: Any, history: History, level: float, e
         **_intervals(problem.parameters, info.posterior, level),
         "spread": dict(zip(problem.parameters.names, info.spread.tolist(), strict=True)),
         "num_windows": step.num_windows,
+        "joined_windows": step.looked_at if step.turned else 0,
         "total_windows": step.num_windows + (history[-1]["total_windows"] if history else 0),
         "seconds": dict(step.seconds),
         "elapsed": elapsed,
@@ -69,6 +70,12 @@ def _intervals(parameters: Parameters, posterior: np.ndarray | None, level: floa
     }
 
 
+def _per_second(entry: Mapping[str, Any]) -> float:
+    """Windows of a round without those of a second look that joined it, which has a time of its own."""
+    windows = entry["num_windows"] - entry.get("joined_windows", 0)
+    return float(windows / max(entry["seconds"]["simulate"], 1e-9))
+
+
 def shown(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A round as the terminal shows it."""
     seconds = sum(entry["seconds"].values())
@@ -79,7 +86,7 @@ def shown(entry: Mapping[str, Any]) -> dict[str, Any]:
     info = {
         "parameters": parameters,
         "seconds": seconds,
-        "windows_per_second": entry["num_windows"] / max(entry["seconds"]["simulate"], 1e-9),
+        "windows_per_second": _per_second(entry),
         "auc": entry["metrics"]["auc"],
     }
     if "match_distance" in entry["metrics"]:
@@ -143,6 +150,6 @@ def numbers(entry: Mapping[str, Any]) -> dict[str, float]:
         if last:
             values[f"loss/{loss}"] = float(np.mean([row[f"loss_{loss}"] for row in last.values()]))
     values |= {f"seconds/{name}": value for name, value in entry["seconds"].items()}
-    values["windows_per_second"] = entry["num_windows"] / max(entry["seconds"]["simulate"], 1e-9)
+    values["windows_per_second"] = _per_second(entry)
     values["num_windows"] = entry["total_windows"]
     return values
