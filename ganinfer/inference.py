@@ -321,10 +321,11 @@ def _second_look(problem: Problem, ours: _Looked, plan: RoundPlan, executor: Exe
         further = _simulated_round(problem, seen, theta, plan.num_windows, executor, False, lambda _: None, purpose)
         seen = replace(seen, rounds=(*seen.rounds[:-1], _together(seen.rounds[-1], further)))
         stream = randomness.stream(problem.seed, "step", purpose, index)
+        result = RoundResult(index, fold_results(problem, seen))
         try:
             with threadpool_limits(1, user_api="blas"):
-                other, found = generator.step(other, RoundResult(index, fold_results(problem, seen)), stream)
-        except (ArithmeticError, ValueError, np.linalg.LinAlgError):  # nothing that a regression could be made of
+                other, found = generator.step(other, result, stream)
+        except (ArithmeticError, ValueError):  # nothing that a regression could be made of
             break
     kept, state, info = generator.chosen((ours.generator, ours.info), (other, found))
     return _Looked(ours.state if kept else seen, state, info, seen.num_windows - ours.state.num_windows, not kept)
