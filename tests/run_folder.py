@@ -216,6 +216,7 @@ def _second_opinion(truths: Sequence[Truth]) -> dict[str, object]:
             "seen": True,
             "at_bound": False,
             "leans_on": None,
+            "confounded": False,
         }
     return opinion(parameters)
 

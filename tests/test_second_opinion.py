@@ -26,7 +26,7 @@ from ganinfer.report import reading, second_told
 from ganinfer.runner import opinions
 from ganinfer.second_opinion import ours
 from ganinfer.second_opinion import spectra as counting
-from ganinfer.second_opinion.asking import OpinionSettings, _apart, _check_time
+from ganinfer.second_opinion.asking import OpinionSettings, _apart, _check_time, _seconds
 from ganinfer.second_opinion.fitting import Fit, OpinionError
 from ganinfer.second_opinion.likelihood import (
     Around,
@@ -439,6 +439,48 @@ def test_what_is_at_a_bound_leaves_the_others_free():
     np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
+def linear_fit(slopes, seed=1):
+    """A fit at the middle of a linear model of the ``slopes`` (c, p), and 40 groups of what it expects, with noise."""
+    fit = object.__new__(Fit)
+    fit.job, fit.x = SimpleNamespace(misidentified=False), np.full(slopes.shape[1], 1.5)
+    fit.likelihood = Linear(np.full(len(slopes), 100.0), slopes)
+    fit.around, fit.log_likelihood = fit.likelihood.around(fit.x), fit.likelihood.log_likelihood(fit.x)
+    groups = np.random.default_rng(seed).poisson(2.5, size=(40, len(slopes))).astype(float)
+    return fit, fit.covariance(list(groups), np.ones(40))
+
+
+def test_what_goes_together_for_ever_is_known_together_only_and_leaves_the_others_as_they_are():
+    rng = np.random.default_rng(3)
+    slopes = rng.normal(size=(60, 3)) * 40
+    slopes[:, 2] = 0.0
+    alone, covariance = linear_fit(slopes)
+    assert not alone.confounded.any()
+    # The third does what the second does, so that their difference can be anything.
+    slopes[:, 2] = slopes[:, 1]
+    both, with_ridge = linear_fit(slopes)
+    assert both.confounded.tolist() == [False, True, True]
+    assert with_ridge[0, 0] == pytest.approx(covariance[0, 0], rel=1e-6)
+    # What goes together closely, and is told apart, is no ridge.
+    slopes[:, 2] = slopes[:, 1] + 0.05 * rng.normal(size=60) * 40
+    close, _ = linear_fit(slopes)
+    assert not close.confounded.any()
+
+
+def test_of_sizes_and_a_rate_the_spectrum_knows_products_only(fitted):
+    """One parameter is both rates, so that mutations leave no scale."""
+    spectra, known = fitted
+    assert not known.confounded.any()
+    job = Job.of(setup(mutation_rate="rate"), spectra, misidentified=False)
+    draws = Likelihood(job).parameters.sample(np.random.default_rng(4), 2)
+    with execution.make("serial", 1) as executor:
+        fit = Fit(job, draws, executor)
+        theirs = fit.again([spectra.total] * 3, executor)
+    assert fit.confounded.all()
+    posterior = np.random.default_rng(5).normal(1, 0.1, size=(100, 5)) * fit.estimate
+    found = _seconds(fit.likelihood.parameters, fit, theirs, theirs, spectra, posterior, np.zeros(5), 0.9)
+    assert {(s.interval, s.difference, s.confounded) for s in found.values()} == {(None, None, True)}
+
+
 def test_a_refinement_of_sparse_cells_ends_at_the_maximum():
     """With less than a site in a cell, where residuals are far from normal, hardly any log likelihood is left over."""
     from scipy.optimize import minimize
@@ -679,6 +721,7 @@ def opinion(differences, **more):
             "seen": True,
             "at_bound": False,
             "leans_on": None,
+            "confounded": False,
         }
         for name, (estimate, difference) in differences.items()
     }
@@ -709,6 +752,16 @@ def test_what_is_not_compared_for_a_bound_says_which(told):
     second["parameters"]["N2"] |= {**bound, "leans_on": "N1"}
     second["parameters"]["N1"] |= {**bound, "at_bound": True}
     assert [row["by"] for row in second_told.rows(told(second))] == ["at a bound", "N1 at a bound"]
+
+
+def test_what_the_spectrum_knows_together_only_is_not_compared(told):
+    second = opinion({"N1": (9_100, 0.3), "N2": (5_000, 0.0)})
+    for one in second["parameters"].values():
+        one |= {"interval": None, "method": None, "difference": None, "confounded": True}
+    run = told(second)
+    assert second_told.sentence(run.result).endswith("of the same windows; it knows N1 and N2 together only.")
+    assert "Other N1 and N2 that go together make the same spectrum" in second_told.about(run)
+    assert {row["moments"] for row in second_told.rows(run)} == {"only with others"}
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ def second_opinion(run: Run) -> Drawing | str:
     found = second_told.answered(run.result)
     if found is None:
         return second_told.why_not(run.result).removesuffix(".") or "no second opinion was asked for"
-    shown = [e for e in run.estimates if found["parameters"].get(e.name, {}).get("seen")]
+    theirs = found["parameters"]
+    shown = [e for e in run.estimates if e.name in theirs and not second_told.unknown(theirs[e.name])]
     if not shown:
-        return "the spectrum depends on no parameter"
+        return "the spectrum tells no parameter by itself"
     program = found["program"].split(" ")[0]
     figure, axes = panels(len(shown), height=1.5)
     for ax, estimate in zip(axes, shown, strict=True):
-        second = found["parameters"][estimate.name]
-        _pair(ax, estimate, second)
+        _pair(ax, estimate, theirs[estimate.name])
         ax.set_yticks([1, 0], ["ganinfer", program])
         heading(ax, estimate)
     caption = (

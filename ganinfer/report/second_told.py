@@ -49,7 +49,9 @@ def sentence(result: Mapping[str, Any] | None) -> str:
             "its estimates are, or how far the two are apart."
         )
     if not told:
-        return f"{program} fitted the joint spectrum of the same windows; there is nothing to compare the two by."
+        together = _together(found)
+        reason = f"it knows {together} together only" if together else "there is nothing to compare the two by"
+        return f"{program} fitted the joint spectrum of the same windows; {reason}."
     far = {name: d for name, d in told.items() if abs(d) > APART}
     if not far:
         agreed = f"all {number} parameters" if number == len(found["parameters"]) else f"the {number} that it tells"
@@ -78,12 +80,23 @@ def about(run: Run) -> str:
         told.append(
             f"Only one of its {len(found['starts'])} starts found its best fit: there may be a better one elsewhere."
         )
+    together = _together(found)
+    if together:
+        told.append(
+            f"Other {together} that go together make the same spectrum, so it tells none of them by itself. Priors are "
+            "no part of it."
+        )
     if found["bootstraps"]:
         told.append(
             f"Difference: ours less its own, in standard deviations of that difference over {found['bootstraps']} data "
             "sets of blocks drawn with replacement, each inferred both ways."
         )
     return " ".join(told)
+
+
+def _together(found: Mapping[str, Any]) -> str:
+    """The parameters that the spectrum knows together with others only; empty where there are none."""
+    return words.listing([name for name, s in found["parameters"].items() if s.get("confounded")])
 
 
 def rows(run: Run) -> list[dict[str, str]]:
@@ -101,12 +114,19 @@ def rows(run: Run) -> list[dict[str, str]]:
             {
                 "parameter": e.name,
                 "ours": f"{words.point(e)} ({words.interval(e)})",
-                program: f"{words.point(theirs)} ({words.interval(theirs)})" if second["seen"] else "not in a spectrum",
+                program: unknown(second) or f"{words.point(theirs)} ({words.interval(theirs)})",
                 "by": _by(second, e),
                 "difference": "" if second["difference"] is None else f"{second['difference']:+.1f}".replace("-", "−"),
             }
         )
     return table
+
+
+def unknown(second: Mapping[str, Any]) -> str:
+    """Why the spectrum says nothing of one parameter; empty where it does."""
+    if not second["seen"]:
+        return "not in a spectrum"
+    return "only with others" if second.get("confounded") else ""
 
 
 def _by(second: Mapping[str, Any], ours: Estimate) -> str:

@@ -52,7 +52,8 @@ class Second:
 
     ``interval`` and by which method, ``godambe`` or ``bootstrap``, none where nothing holds; ``difference``: ours less
     theirs on the parameter's scale, in standard deviations of that difference. ``seen``: the spectrum depends on it.
-    ``leans_on``: another one that is on a bound, where it goes with that; then it has neither interval nor difference.
+    ``leans_on``: another one that is on a bound, where it goes with that; ``confounded``: the spectrum knows it only
+    together with others, and the estimate is one of many. Then it has neither interval nor difference.
     """
 
     estimate: float
@@ -62,6 +63,7 @@ class Second:
     seen: bool
     at_bound: bool
     leans_on: str | None
+    confounded: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +198,13 @@ def _seconds(
     emulator_error: np.ndarray,
     level: float,
 ) -> dict[str, Second]:
-    size, seen, at_bound, leans_on = len(parameters), fit.seen, fit.at_bound, fit.leans_on
+    size, seen, at_bound, leans_on, confounded = len(parameters), fit.seen, fit.at_bound, fit.leans_on, fit.confounded
     spread, method = _spread(fit, theirs, spectra)
     apart = _apart(parameters, fit.estimate[:size], theirs, paired, posterior, emulator_error, _few(spectra.fold))
     found = {}
     for i, parameter in enumerate(parameters):
-        known = seen[i] and method is not None and not at_bound[i] and leans_on[i] < 0
+        alone = seen[i] and not at_bound[i] and leans_on[i] < 0 and not confounded[i]
+        known = alone and method is not None
         found[parameter.name] = Second(
             estimate=float(fit.estimate[i]),
             interval=_interval(fit, i, spread[i], level) if known else None,
@@ -210,6 +213,7 @@ def _seconds(
             seen=bool(seen[i]),
             at_bound=bool(at_bound[i]),
             leans_on=parameters.names[leans_on[i]] if leans_on[i] >= 0 else None,
+            confounded=bool(confounded[i]),
         )
     return found
 

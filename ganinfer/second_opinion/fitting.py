@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from ganinfer.execution import Executor, ordered
 from ganinfer.second_opinion.likelihood import (
+    EMPTY,
     Again,
     Around,
     Found,
     Job,
     Likelihood,
     Start,
+    principal,
     refitted,
     sandwich,
     searched,
@@ -28,6 +31,10 @@ _UNSEEN = 1e-3
 _AT_BOUND = 2e-3
 #: Estimates whose correlation is larger go together.
 _TOGETHER = 0.5
+#: An axis with less than this share of the information, parameters taken in standard errors, may be a ridge that never
+#: ends. It is one where a step of :data:`_ALONG` of the range of the parameter that it moves most costs next to nothing
+#: in log likelihood. Those belong to it that it moves by :data:`_PART` of that.
+_FLAT, _ALONG, _NOTHING, _PART = 1e-4, 0.02, 0.05, 0.05
 
 
 class OpinionError(ValueError):
@@ -76,6 +83,27 @@ class Fit:
     def seen(self) -> np.ndarray:
         """(p,) bool: whether the spectrum depends on each."""
         return np.sqrt(np.diag(self.around.information)) > _UNSEEN
+
+    @cached_property
+    def _ridges(self) -> np.ndarray:
+        """(k, p) axes along which nothing changes, each with 1 for what it moves most, as a size and its rate have."""
+        seen = self.seen
+        if not seen.any():
+            return np.empty((0, len(self.x)))
+        axes = np.zeros((len(self.x), int(seen.sum())))
+        values, axes[seen] = principal(self.around.information[np.ix_(seen, seen)])
+        found = [axis / np.abs(axis).max() for axis in axes.T[values < _FLAT]]
+        return np.array([axis for axis in found if self._costs_nothing(_ALONG * axis)]).reshape(-1, len(self.x))
+
+    def _costs_nothing(self, step: np.ndarray) -> bool:
+        ends = [x for x in (self.x + step, self.x - step) if ((x >= 1) & (x <= 2)).all()]
+        costs = [self.log_likelihood - self.likelihood.log_likelihood(x) for x in ends]
+        return bool(costs) and max(costs) < _NOTHING
+
+    @property
+    def confounded(self) -> np.ndarray:
+        """(p,) bool: which the spectrum knows together with others only, as it knows products of sizes and a rate."""
+        return np.asarray((np.abs(self._ridges) > _PART).any(axis=0))
 
     def at(self, theta: np.ndarray) -> float | None:
         """The log likelihood at another vector, with what is misidentified as fitted; ``None`` if it is impossible."""
@@ -128,7 +156,7 @@ class Fit:
             return None
         cells = [likelihood.of(g) for g in groups]
         around = Around(self.x, self.around.expected, self.around.slopes[:, free])
-        found = sandwich(around, cells, lengths / lengths.sum())
+        found = sandwich(around, cells, lengths / lengths.sum(), _FLAT if len(self._ridges) else EMPTY)
         values, vectors = np.linalg.eigh(found)
         step = np.zeros(len(self.x))
         step[free] = vectors[:, -1] * np.sqrt(max(values[-1], 0.0))

@@ -32,6 +32,8 @@ _IMPOSSIBLE = 1e3
 _SHORT, _SHORT_OF_MANY = 0.03, 0.1
 _MAX_STEPS = 15
 _ROUND_OFF = 1e-9
+#: An axis with a smaller share of the information has none.
+EMPTY = 1e-12
 #: Closer to zero than so many standard deviations (Fisher information; linkage about doubles them), an estimate whose
 #: bounds lie to both sides of it is looked for on either: a migration that turns round has a kink there.
 _CLOSE_TO_ZERO = 6.0
@@ -364,15 +366,28 @@ def refitted(again: Again) -> np.ndarray:
     return np.stack([likelihood.coordinates.decode(x) for x in found])
 
 
-def sandwich(around: Around, groups: Sequence[np.ndarray], shares: np.ndarray) -> np.ndarray:
+def sandwich(around: Around, groups: Sequence[np.ndarray], shares: np.ndarray, least: float = EMPTY) -> np.ndarray:
     """Covariance (p, p) at a maximum: Godambe's, scores by groups of blocks (doi:10.1093/molbev/msv255).
 
     Expected information takes the place of second derivatives. ``groups``: the cells (c,) of each, which has ``shares``
-    (g,) of the length.
+    (g,) of the length. ``least``: axes with a smaller share of the information (:func:`principal`) are left out.
     """
     pairs = zip(groups, shares, strict=True)
     scores = np.stack([(cells / around.expected - share) @ around.slopes for cells, share in pairs])
     scores = scores - scores.mean(axis=0)
     spread = scores.T @ scores * len(groups) / max(len(groups) - 1, 1)
-    inverse = np.linalg.pinv(around.information, rcond=1e-12, hermitian=True)
+    values, axes = principal(around.information)
+    kept = axes[:, values > least]
+    inverse = (kept / values[values > least]) @ kept.T
     return inverse @ spread @ inverse
+
+
+def principal(information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values (p,), rising, and axes (p, p), one a column, of an ``information`` (p, p), parameters in standard errors.
+
+    So that no value depends on units; they add up to p. Axes are in the parameters' own units again, and of length 1 in
+    standard errors.
+    """
+    errors = 1 / np.sqrt(np.maximum(np.diag(information), 1e-300))
+    values, axes = np.linalg.eigh(information * np.outer(errors, errors))
+    return values, axes * errors[:, None]
