@@ -34,6 +34,7 @@ from ganinfer.models import (
     hold,
     read_generation_time,
     read_options,
+    stretching_sizes,
 )
 from ganinfer.parameters import Parameters
 
@@ -172,6 +173,18 @@ class MsprimeSimulator:
     def neutral_model(self, theta: Mapping[str, float]) -> NeutralModel:
         """What a likelihood of the site frequency spectrum needs; ``ValueError`` where there is none."""
         return neutral_model(self, theta, self._held.complete(theta, self.name))
+
+    @property
+    def known_by_product(self) -> tuple[tuple[str, ...], str] | None:
+        """Sizes, and the mutation rate, where the rate is free and so is all of the history: their products are known.
+
+        ``None`` where something that is given, a size or a time, tells more.
+        """
+        rate = self.rates.mutation
+        if not isinstance(rate, str) or rate not in self.parameters.names:
+            return None
+        sizes = stretching_sizes(self.graph, self.parameters, rate)
+        return (sizes, rate) if sizes else None
 
     @property
     def needs_map(self) -> bool:

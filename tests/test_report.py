@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ganinfer import report, storage
-from ganinfer.report import calibration_told, citing, drawing, fit_drawn, page, reading, words
+from ganinfer.report import adequacy_told, calibration_told, citing, drawing, fit_drawn, page, reading, words
 from ganinfer.report.reading import Estimate, ReportError
 from ganinfer.report.style import Drawing, applied
 from tests import run_folder
@@ -208,6 +208,25 @@ def test_extreme_scales_three_populations_and_a_verdict(tmp_path):
     assert "The interval of at_the_edge reaches the prior's upper bound, 30,000" in found.words
     assert "The fitted model is strained" in found.words
     assert "p < 0.001; the discriminator's AUC is 0.540" in found.words
+
+
+def test_estimates_without_what_the_model_misses_stand_beside_the_others(tmp_path):
+    without = {t.name: {"estimate": t.value * 1.01, "interval": [t.value * 0.9, t.value * 1.1]} for t in run_folder.IM}
+    left = {"families": ["haplotypes", "embedding"], "moved": {"N1": 1.2, "N2": 0.3}, "parameters": without}
+    verdict = {"verdict": "wrong", "p_value": 0.01, "critic_auc": 0.7, "looks": {}, "left_out": left}
+    run = reading.load(run_folder.make(tmp_path / "run", adequacy=verdict))
+    rows = adequacy_told.estimates_without(run)
+    assert [row["parameter"] for row in rows] == [t.name for t in run_folder.IM]
+    assert (rows[0]["from all statistics"], rows[0]["without those"]) != ("", "")
+    assert "9,090 (8,100 to 9,900)" in rows[0]["without those"]
+    report.write_report(tmp_path / "run")
+    assert "without those" in parsed(tmp_path / "run").words
+
+
+def test_a_calibration_by_the_short_way_alone_says_so():
+    assert "--full 10" in calibration_told.unchecked({"posterior": {"sets": 3}})
+    assert calibration_told.unchecked({"posterior": {"sets": 3}, "full": {"sets": 1}}) == ""
+    assert calibration_told.unchecked({"prior": {"sets": 3}}) == ""
 
 
 def test_one_parameter_of_one_population(tmp_path):

@@ -41,7 +41,7 @@ TINY = (
     "execution.executor=serial",
     "execution.threads=1",
 )
-JUDGED = "adequacy={windows: 480, data_sets: 40}"
+JUDGED = "adequacy={windows: 480, data_sets: 200}"
 PROCESS = ("execution.executor=process", "execution.workers=2")
 pytestmark = pytest.mark.slow
 
@@ -108,6 +108,7 @@ def test_the_result_has_every_key(finished):
         "known_by_product",
         "derived",
         "comparison",
+        "compared",
         "simulated_windows",
         "stopped",
         "seconds",
@@ -131,6 +132,7 @@ def test_the_result_has_every_key(finished):
     assert found["second_opinion"] is None
     assert found["known_by_product"] is None
     assert found["derived"] == {}
+    assert found["compared"] is False
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,7 @@ def test_the_verdict_is_in_the_result(judged, finished):
     assert said["p_value"] >= 1 / 41
     assert 0 <= said["critic_auc"] <= 1
     assert (said["left_out"] is None) == (said["verdict"] == "adequate")
-    assert (said["data_sets"], said["windows"]) == (40, 480)
+    assert (said["data_sets"], said["windows"]) == (200, 480)
     assert {"guide", "largest residual: haplotypes", "largest residual: critic 1"} <= said["looks"].keys()
     assert (judged / "adequacy.npz").exists()
     # It changes nothing of what it judges.

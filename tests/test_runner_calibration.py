@@ -122,7 +122,8 @@ def test_around_the_prior_no_run_is_needed_and_one_may_follow(tmp_path):
     truth = read_table(folder / "calibration" / "calibration.parquet")["truth"]
     assert 1000 <= truth[0] <= 30_000
     runner.run(tiny(), folder)
-    assert (folder / "calibration" / "calibration.json").exists()
+    kept = (folder / "calibration" / "calibration.json").read_text()
+    assert (folder / "bundle" / "calibration.json").read_text() == kept
 
 
 def test_around_the_prior_of_another_scenario_nothing_is_mixed_nor_removed(tmp_path):

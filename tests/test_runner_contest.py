@@ -117,6 +117,13 @@ def test_the_run_holds_what_the_best_scenario_has(finished):
     assert sorted(path.name for path in (finished / "models").iterdir()) == [f"{n}.demes.yaml" for n in NAMES]
     assert not (finished / "cache" / "contest").exists(), "arrays for the comparison are removed"
     assert "isolation" in (finished / "report.html").read_text()
+    found, own = result(finished), result(best)
+    assert {key: found[key] for key in ("stability", "derived", "known_by_product")} == {
+        key: own[key] for key in ("stability", "derived", "known_by_product")
+    }
+    assert found["stability"]["effective_windows"] > 0
+    assert (own["compared"], own["adequacy"]) == (True, None)
+    assert "is in the report of the comparison it is a part of" in (best / "report.html").read_text()
 
 
 def test_a_scenarios_part_is_the_run_of_it_alone(finished, runs, tiny):

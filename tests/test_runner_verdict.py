@@ -50,6 +50,8 @@ def test_a_model_that_is_wrong_is_rejected(name, tmp_path):
     assert found["verdict"] in {"strained", "wrong"}
     assert found["p_value"] < 0.01
     assert found["left_out"]["moved"].keys() == {"Ne"}
+    low, high = found["left_out"]["parameters"]["Ne"]["interval"]
+    assert low < found["left_out"]["parameters"]["Ne"]["estimate"] < high
 
 
 def test_data_sets_that_share_a_runs_simulations_are_judged_as_the_verification_does(right):

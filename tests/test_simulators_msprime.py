@@ -311,3 +311,29 @@ def test_wrong_options(function: Any, parameters: str | None, options: dict[str,
 def test_theta_has_exactly_the_free_parameters() -> None:
     with pytest.raises(ModelError, match=r"mine.py:half needs values of N; missing: N; unknown: M"):
         make().demography({"M": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters", "fixed", "known"),
+    [
+        ("im", ("N1", "N2", "N_anc", "T_split", "pulse"), {}, ("N1", "N2", "N_anc")),
+        ("im", ("N1", "N2", "N_anc", "T_split", "pulse"), {"T_split": 2000.0}, None),
+        ("im", ("N1", "N2", "N_anc", "T_split", "pulse"), {"pulse": 0.1}, ("N1", "N2", "N_anc")),
+        ("islands", ("N", "m"), {}, ("N",)),
+        ("islands", ("N", "m"), {"m": 1e-4}, None),
+        ("admixed", ("time", "share"), {}, None),  # of a given size
+    ],
+)
+def test_where_all_of_a_history_and_the_rate_are_free_sizes_are_known_by_products(
+    function: str, parameters: tuple[str, ...], fixed: dict[str, float], known: tuple[str, ...] | None
+) -> None:
+    bounds = {"pulse": (-0.2, 0.2), "m": (1e-6, 1e-3), "share": (0.1, 0.4), "time": (100, 1000)}
+    listed = [
+        f"{{name: {name}, lower_bound: {low!r}, upper_bound: {high!r}}}"
+        for name, (low, high) in {n: bounds.get(n, (1000, 9000)) for n in parameters}.items()
+    ]
+    mu = "{name: mu, lower_bound: 1.0e-9, upper_bound: 1.0e-7}"
+    options = f"parameters: [{', '.join([mu, *listed])}]"
+    made = make(function, options, mutation_rate="mu", fixed=fixed)
+    assert made.known_by_product == (None if known is None else (known, "mu"))
+    assert make(function, f"parameters: [{', '.join(listed)}]", fixed=fixed).known_by_product is None

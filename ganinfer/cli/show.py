@@ -145,6 +145,8 @@ def calibration(path: Path, as_json: bool) -> None:
             for row in table(beside):
                 typer.echo(row)
         typer.echo("")
+    if unchecked := calibration_told.unchecked(values):
+        typer.echo(f"{unchecked}\n")
     typer.echo(str(path))
 
 

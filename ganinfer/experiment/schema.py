@@ -53,7 +53,7 @@ class Adequacy(Section):
     """
 
     windows: Annotated[int, Field(ge=0)] | None = None
-    data_sets: Annotated[int, Field(ge=20)] = 1_000
+    data_sets: Annotated[int, Field(ge=200)] = 1_000
 
 
 def _none_or_ten(value: int) -> int:

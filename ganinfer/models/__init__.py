@@ -6,6 +6,7 @@ from ganinfer.models.graphs import DemesModel, check_generation_parameter, read_
 from ganinfer.models.options import Held, Options, finite_number, hold, read_options
 from ganinfer.models.patterns import Known
 from ganinfer.models.places import ModelError, closest
+from ganinfer.models.scaling import stretching_sizes
 
 __all__ = [
     "CatalogueModel",
@@ -22,4 +23,5 @@ __all__ = [
     "hold",
     "read_generation_time",
     "read_options",
+    "stretching_sizes",
 ]

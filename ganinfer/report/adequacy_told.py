@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,18 @@ def left_out(run: Run) -> str:
         return f"{said}no estimate moves by more than {most:.1f} posterior standard deviations ({name})."
     moved = [f"{n} by {m:.1f}" for n, m in sorted(left["moved"].items(), key=lambda item: -item[1]) if m >= 1]
     return f"{said}estimates move, in posterior standard deviations: {words.listing(moved)}."
+
+
+def estimates_without(run: Run) -> list[dict[str, str]]:
+    """Every estimate beside the one without what the model misses most; empty where nothing was left out."""
+    without = (_adequacy(run).get("left_out") or {}).get("parameters") or {}
+    table = []
+    for e in run.estimates:
+        if e.name in without:
+            fewer = replace(e, estimate=without[e.name]["estimate"], interval=tuple(without[e.name]["interval"]))
+            with_all, left = (f"{words.point(x)} ({words.interval(x)})" for x in (e, fewer))
+            table.append({"parameter": e.name, "from all statistics": with_all, "without those": left})
+    return table
 
 
 def regions(run: Run) -> Regions | None:

@@ -34,6 +34,16 @@ def sentence(kind: str, said: Mapping[str, Any]) -> str:
     return f"In {sets} with truths {KINDS[kind]}, {words.listing(parts)}."
 
 
+def unchecked(values: Mapping[str, Any]) -> str:
+    """That the short way was not compared with runs of their own; empty where it was, or was not taken."""
+    if not values.get("posterior") or values.get("full"):
+        return ""
+    return (
+        "The search and the training are not tested by that: with --full 10, calibrate infers ten of these data sets "
+        "by runs of their own as well, and compares."
+    )
+
+
 def rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of every parameter: how often its intervals held the truth, and how large errors were beside them."""
     out = []

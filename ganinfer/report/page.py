@@ -143,6 +143,7 @@ def render(run: Run, figures: Mapping[str, Drawing | str]) -> str:
         replicates=words.replicates(run.replicates),
         looks=adequacy_told.looks(run),
         left_out=adequacy_told.left_out(run),
+        without=adequacy_told.estimates_without(run),
         places=adequacy_told.places(run),
         second=second_told,
         calibrated=calibration_told.kinds(run.calibration),

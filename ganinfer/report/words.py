@@ -183,6 +183,8 @@ _VERDICTS = {
 def verdict(result: Mapping[str, Any] | None) -> str:
     """The verdict of result.json in a sentence or two."""
     values = (result or {}).get("adequacy")
+    if not values and (result or {}).get("compared"):
+        return "Whether this scenario could have made these genomes is in the report of the comparison it is a part of."
     if not values:
         return (
             "Whether the fitted model could have made these genomes was not tested in this run: "

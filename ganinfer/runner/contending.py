@@ -46,6 +46,8 @@ _CHOSEN = (
     "best.demes.yaml",
     "bundle",
 )
+#: What result.json says of the estimates of a scenario's run, and that of the run of all too, of the chosen one.
+_OF_ESTIMATES = ("derived", "stability", "known_by_product")
 #: Scenarios are judged at their solutions, so that what says whether one fits is not of its prior.
 _P_NAME = "posterior-predictive p"
 #: Simulated genomes of each scenario that are drawn.
@@ -236,8 +238,8 @@ def _write(
     )
     windows = sum(f["simulated_windows"] for f in found) + outcome.num_windows
     of_best = found[names.index(best)]
-    more = {"stopped": of_best["stopped"]} | ({} if wanted.compare_only else {"derived": of_best.get("derived", {})})
-    folder.write_json("result.json", {**result, "simulated_windows": windows, **more})
+    more = {} if wanted.compare_only else {key: of_best.get(key) for key in _OF_ESTIMATES}
+    folder.write_json("result.json", {**result, "simulated_windows": windows, "stopped": of_best["stopped"], **more})
     _track(said, tracker, windows)
     sending.write_report(folder, tracker)
     if tracker.warnings:

@@ -35,8 +35,8 @@ def finish(
 ) -> None:
     """Posterior, comparison with the data, verdict, second opinion, result, report, bundle; then the record in MLflow.
 
-    ``told`` hears what is being done; ``judged``: whether there is to be a verdict; ``source``: of the real windows,
-    where there is to be a second opinion.
+    ``told`` hears what is being done; ``judged``: whether there is to be a verdict, and not that of a comparison;
+    ``source``: of the real windows, where there is to be a second opinion.
     """
     from ganinfer.predictive import predict
 
@@ -74,6 +74,7 @@ def finish(
             second_opinion=second,
             known_by_product=getattr(plugin, "known_by_product", None),
             derived=results.derived(of_all, problem.parameters, info, experiment.level) if of_all else None,
+            compared=not judged,
             simulated_windows=history[-1]["total_windows"],
             stopped=stopped,
             seconds={**parts, **spent, **asking, "total": clock.seconds()},
@@ -83,6 +84,7 @@ def finish(
     )
     judging.track(adequacy, tracker, history[-1]["round"])
     write_bundle(experiment, problem, state, folder)
+    summing_up.bundled(folder.path)
     sending.write_report(folder, tracker)
     if len(tracker.warnings) > said:  # of what was sent last
         _write_warnings(info, folder, tracker)

@@ -13,6 +13,7 @@ from ganinfer.adequacy import AdequacySettings
 from ganinfer.execution import Executor
 from ganinfer.experiment import Experiment
 from ganinfer.interfaces import Info
+from ganinfer.parameters import Parameters
 
 #: The residuals of every statistic, and how unusual every real window is.
 ARRAYS, WINDOWS = "adequacy.npz", "windows.parquet"
@@ -44,7 +45,7 @@ def judged(
     found = judge(problem, state, posterior, settings, workers, told)
     folder.write_arrays(ARRAYS, {"z": found.z, "families": np.array(found.families)})
     folder.write_table(WINDOWS, _windows(problem.observed, state, found.distance))
-    return said(found), {_SECONDS: time.monotonic() - begun}
+    return said(found, problem.parameters, experiment.level), {_SECONDS: time.monotonic() - begun}
 
 
 def steady(
@@ -106,19 +107,28 @@ def unlinked(problem: Any, what: str) -> list[str]:
     ]
 
 
-def said(found: Any) -> dict[str, Any]:
-    """A finding of :mod:`ganinfer.verdict` as JSON values."""
-    left = found.left_out
+def said(found: Any, parameters: Parameters, level: float) -> dict[str, Any]:
+    """A finding of :mod:`ganinfer.verdict` as JSON values, intervals of this ``level``."""
     return {
         "verdict": found.verdict,
         "p_value": found.p_value,
         "critic_auc": found.critic_auc,
         "looks": dict(found.looks),
-        "left_out": None if left is None else {"families": list(left.families), "moved": dict(left.moved)},
+        "left_out": None if found.left_out is None else _left_out(found.left_out, parameters, level),
         "data_sets": found.data_sets,
         "windows": found.num_windows,
         "data_sets_simulated": "whole" if found.whole else "pooled",
     }
+
+
+def _left_out(left: Any, parameters: Parameters, level: float) -> dict[str, Any]:
+    """What was left out, and the estimates without it."""
+    values: dict[str, Any] = {"families": list(left.families), "moved": dict(left.moved), "parameters": {}}
+    if left.posterior is not None:
+        low, middle, high = np.quantile(left.posterior, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=0)
+        rows = zip(parameters.names, low.tolist(), middle.tolist(), high.tolist(), strict=True)
+        values["parameters"] = {name: {"estimate": m, "interval": [a, b]} for name, a, m, b in rows}
+    return values
 
 
 def track(adequacy: dict[str, Any] | None, tracker: tracking.Tracker, step: int) -> None:

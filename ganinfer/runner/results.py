@@ -71,13 +71,17 @@ def result(
     second_opinion: Mapping[str, Any] | None = None,
     known_by_product: tuple[Sequence[str], str] | None = None,
     derived: Mapping[str, Any] | None = None,
+    compared: bool = False,
     simulated_windows: int,
     stopped: str,
     seconds: Mapping[str, float],
     seed: int,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The whole of result.json but its ``schema_version``, which storage adds."""
+    """The whole of result.json but its ``schema_version``, which storage adds.
+
+    ``compared``: the run is a scenario's part of a comparison, which says whether it fits.
+    """
     judged = None if adequacy is None else dict(adequacy)
     one = {"probability": 1.0, "parameters": dict(parameters), "adequacy": judged}
     return {
@@ -90,6 +94,7 @@ def result(
         "known_by_product": _product(known_by_product),
         "derived": dict(derived or {}),
         "comparison": None,
+        "compared": compared,
         "simulated_windows": simulated_windows,
         "stopped": stopped,
         "seconds": dict(seconds),

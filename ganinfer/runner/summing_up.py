@@ -76,9 +76,15 @@ def written(folder: storage.RunFolder, output: Path, level: float, kinds: Sequen
         said[FULL]["beside_shared"] = _beside(known[FULL], known[SHARED])
     path = folder.write_json(JSON, said)
     folder.write_table(TABLE, _table(known))
-    if (output / "bundle").is_dir():
-        storage.replace(output / "bundle" / JSON, lambda copy: shutil.copyfile(path, copy))
+    bundled(output)
     return path
+
+
+def bundled(output: Path) -> None:
+    """Put calibration.json into the bundle of the run in ``output``, where there are both."""
+    path = output / storage.CALIBRATION / JSON
+    if path.exists() and (output / "bundle").is_dir():
+        storage.replace(output / "bundle" / JSON, lambda copy: shutil.copyfile(path, copy))
 
 
 def summed(rows: Rows, level: float, *, shared: bool = False) -> dict[str, Any]:

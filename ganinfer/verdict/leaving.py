@@ -21,11 +21,13 @@ _LEVEL = 0.05
 class Without:
     """``families`` of statistics that were left out, and how far each estimate then ``moved``, by name.
 
-    In standard deviations of the posterior with them. Nothing moved where nothing would have been left.
+    In standard deviations of the posterior with them; ``posterior`` (n, p) is what there then is. Nothing moved where
+    nothing would have been left, and there is none.
     """
 
     families: tuple[str, ...]
     moved: Mapping[str, float]
+    posterior: np.ndarray | None = None
 
 
 def without(
@@ -37,29 +39,32 @@ def without(
     """
     matched = fold_results(problem, state)[0].families
     worst = [family for family in odd(verdict, families) if family in matched]
-    moved: Mapping[str, float] = {}
     for number in range(len(worst), min(len(worst), 1) - 1, -1):
         left = (*worst[:number], EMBEDDING)
-        if moved := _moved(problem, state, posterior, left):
-            break
-    return Without(left, moved)
+        after = _posterior(problem, state, left)
+        if after is not None:
+            return Without(left, _moved(problem, posterior, after), after)
+    return Without(left, {})
 
 
-def _moved(problem: Problem, state: InferenceState, posterior: np.ndarray, left: Sequence[str]) -> Mapping[str, float]:
-    """How far estimates move without families ``left``, by name; empty where nothing can be estimated."""
+def _posterior(problem: Problem, state: InferenceState, left: Sequence[str]) -> np.ndarray | None:
+    """The posterior (n, p) without families ``left``; ``None`` where nothing can be estimated."""
     results = fold_results(problem, state)
     kept = np.array([family not in left for family in results[0].families])
     if not kept.any():
-        return {}
+        return None
     rng = randomness.stream(problem.seed, "verdict", "without", problem.scenario)
     fewer = RoundResult(state.index - 1, tuple(reduced(result, kept) for result in results))
     try:
         _, info = problem.generator.step(state.generator, fewer, rng)
     except (ArithmeticError, np.linalg.LinAlgError):  # what is left is too little to estimate from
-        return {}
-    if info.posterior is None:
-        return {}
-    before, after = (problem.parameters.to_scale(draws) for draws in (posterior, info.posterior))
+        return None
+    return info.posterior
+
+
+def _moved(problem: Problem, posterior: np.ndarray, without: np.ndarray) -> Mapping[str, float]:
+    """How far estimates move from one posterior to another, in standard deviations of the first, by name."""
+    before, after = (problem.parameters.to_scale(draws) for draws in (posterior, without))
     moved = np.abs(np.median(after, axis=0) - np.median(before, axis=0)) / np.maximum(before.std(axis=0), 1e-300)
     return dict(zip(problem.parameters.names, moved.tolist(), strict=True))
 
