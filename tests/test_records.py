@@ -15,6 +15,7 @@ def test_records_say_by_which_versions_they_were_made(tmp_path):
     records.add(path, "case", {"seed": 1})
     assert [r["seed"] for r in records.read(path)] == [1, 2]
     assert [r["versions"] for r in records.read(path)] == [versions(), {"ganinfer": "0.0.1"}]
+    assert [r.get("commit") for r in records.read(path)] == [records.commit()] * 2
     # One made anew says so, too.
     records.add(path, "case", {"seed": 2})
     assert [r["versions"] for r in records.read(path)] == [versions()] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from ganinfer.runner.assembling import versions
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "verification"
 SCHEMA_VERSION = 1
+#: What records are made by; they change themselves.
+CODE = ("ganinfer", "simulators", "discriminators", "experiments", "tests")
 
 
 class RecordsError(ValueError):
@@ -45,14 +48,26 @@ def add(path: Path, case: str, record: dict[str, Any]) -> None:
     A record that does not say by which ``versions`` it was made is by those of now.
     """
     kept = [r for r in read(path) if r["seed"] != record["seed"]]
-    fits = sorted([*kept, {"versions": versions(), **record}], key=lambda r: r["seed"])
+    fits = sorted([*kept, {"versions": versions(), "commit": commit(), **record}], key=lambda r: r["seed"])
     write(path, json.dumps({"schema_version": SCHEMA_VERSION, "case": case, "fits": fits}, indent=1) + "\n")
 
 
 def put(path: Path, part: str, found: dict[str, Any]) -> None:
     """Put what was found of one ``part``, and with which versions, in a file that holds one object a part."""
     before = json.loads(path.read_text()) if path.exists() else {"schema_version": SCHEMA_VERSION}
-    write(path, json.dumps({**before, part: {**found, "versions": versions()}}, indent=1) + "\n")
+    write(path, json.dumps({**before, part: {**found, "versions": versions(), "commit": commit()}}, indent=1) + "\n")
+
+
+def commit() -> str | None:
+    """The commit that the code is of, with a + where the code was changed since; ``None`` where git does not know."""
+    try:
+        head, changed = (
+            subprocess.run(["git", "-C", str(ROOT), *asked], capture_output=True, text=True, check=True, timeout=60)
+            for asked in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", *CODE])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + "+" * bool(changed.stdout.strip())
 
 
 def write(path: Path, text: str) -> None:
