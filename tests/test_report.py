@@ -258,6 +258,7 @@ def test_what_follows_from_parameters_and_what_was_given_stand_by_the_estimates(
     assert "3,412 effective simulated windows" in words
     assert "two halves of the simulations differ by 0.8 (N1; 0.2 by chance)" in words
     assert "two halves of the windows differ by 3.0 (N2; 2.0 by chance), which is within what chance does" in words
+    assert "ended in one place" not in words
     assert "several peaks: N2 at 4,000 (30 % of the draws) and 6,000 (70 % of the draws)" in words
     result["stability"] |= {"folds": {}}
     (path / "result.json").write_text(json.dumps(result))
@@ -269,6 +270,7 @@ def test_what_follows_from_parameters_and_what_was_given_stand_by_the_estimates(
     report.write_report(path)
     assert "Half of the simulations are too few to be estimated from" in parsed(path).words
     assert "several peaks" not in parsed(path).words
+    assert "began all over the prior, ended in one place" in parsed(path).words
 
 
 def _cover(held, band=(84, 96)):

@@ -232,6 +232,8 @@ def stability(result: Mapping[str, Any] | None) -> str:
             f"The answer rests on {found['effective_windows']:,.0f} effective simulated windows: those near the "
             "solution count most."
         )
+    if found.get("peaks") == {}:
+        told.append("The search, which began all over the prior, ended in one place.")
     errors = {name: p.get("monte_carlo") for name, p in ((result or {}).get("parameters") or {}).items()}
     known = {name: error for name, error in errors.items() if error is not None}
     if known:
