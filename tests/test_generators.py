@@ -147,7 +147,7 @@ class Linear:
         self.cloud = rng.standard_normal((40, 2))
 
     def scores(self, limit=2):
-        settings = {"num_kinks": 0, "near": 12.0, "wide": 300.0, "limit": limit, "num_real": 2_000.0}
+        settings = {"num_kinks": 0, "near": 12.0, "narrow": 50.0, "wide": 300.0, "limit": limit, "num_real": 2_000.0}
         return scores.find(self.x, self.moments, self.within, self.cloud, lambda x: x, **settings)
 
 
@@ -209,7 +209,7 @@ def _bend_taken_for_a_slope(seed):
     statistics[:, 1] += 0.1 * x[proposal, 0]
     statistics[:, 2] += 0.1 * x[proposal, 1]
     moments = ProposalMoments.of_windows(statistics, proposal, 800)
-    settings = {"num_kinks": 0, "near": 12.0, "wide": 100.0, "limit": 2, "num_real": 2_000.0}
+    settings = {"num_kinks": 0, "near": 12.0, "narrow": 50.0, "wide": 100.0, "limit": 2, "num_real": 2_000.0}
     cloud = 0.1 * rng.standard_normal((40, 2))
     found = scores.find(x, moments, np.eye(60), cloud, lambda points: points, **settings).mean
     return abs(found[0] @ found[1]) / np.linalg.norm(found[1]) ** 2

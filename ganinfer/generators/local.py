@@ -31,6 +31,8 @@ _REACH = 3.0
 _NEAR = 2.0
 #: So wide is the fit that scores are read from, in the same unit.
 _WIDE = 100.0
+#: And so wide is the one that shows what bends too much over that region.
+_NARROW = 8.0
 #: Scores kept, as a multiple of the number of parameters.
 _SCORES = 2
 #: Proposals that the metric is estimated from, at least.
@@ -166,6 +168,7 @@ class Local:
             self._inputs,
             num_kinks=len(self._kinks),
             near=self._trusted,
+            narrow=_NARROW * self._radius,
             wide=_WIDE * self._radius,
             limit=_SCORES * x.shape[1],
             num_real=len(pool.real),
@@ -278,6 +281,7 @@ def score_axes(parameters: Parameters, cloud: np.ndarray, pool: Pool, missed: np
         lambda points: points,
         num_kinks=0,
         near=_NEAR * own,
+        narrow=_NARROW * own,
         wide=_WIDE * own,
         limit=_SCORES * x.shape[1],
         num_real=len(pool.real),

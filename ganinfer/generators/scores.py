@@ -41,6 +41,8 @@ _NUM_POINTS = 40
 _LEAST_SCORE = 0.2
 #: and where less than this share of its squared length is known not to be noise.
 _RELIABLE = 0.2
+#: What a narrow fit shows beside the wide one has this share at least.
+_SURELY = 0.5
 
 Inputs = Callable[[np.ndarray], np.ndarray]
 Equations = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -100,6 +102,7 @@ def find(
     *,
     num_kinks: int,
     near: float,
+    narrow: float,
     wide: float,
     limit: int,
     num_real: float,
@@ -109,38 +112,84 @@ def find(
     ``x`` (k, p) coordinates of proposals with their ``moments``; ``within`` (d, d) the covariance between windows of
     one proposal; ``inputs`` maps coordinates to the inputs of a basis with ``num_kinks``; the fit reaches to the
     squared radius ``wide`` and is centred on the proposals within ``near``. After the strongest p scores, those are
-    left out that would hardly move the mean of ``num_real`` windows or are little more than noise.
+    left out that would hardly move the mean of ``num_real`` windows or are little more than noise. At most p more are
+    what a fit to the squared radius ``narrow`` shows beside them, clearly more than noise.
     """
     size, radius = x.shape[1], (x**2).sum(axis=1)
     offset = np.average(moments.mean, axis=0, weights=moments.count / remoteness(radius, near))
-    weight = np.where(radius < _FAR * wide, moments.count / remoteness(radius, wide), 0.0)
-    degree = min(_MAX_DEGREE, largest_degree(size, int((weight > 0).sum() * (1 - 1 / NUM_GROUPS)), num_kinks))
-    basis, scale = Basis(size, degree, num_kinks), np.sqrt(max(1.0, wide / (size + 2 * np.sqrt(size))))
-
-    def design(points: np.ndarray) -> np.ndarray:
-        return basis(inputs(points) / scale)
-
     white = whitening(within)
-    terms, values = design(x), (moments.mean - offset) @ white
-    group = groups(len(x))
-    parts = [_normal_equations(terms, values, np.where(group == k, weight, 0.0)) for k in range(NUM_GROUPS)]
-    points = cloud[:: max(len(cloud) // _NUM_POINTS, 1)]
-    differences = _differences(design, points)
-    coefficients = _shrunk(parts, basis.families)
-    others = [[part for i, part in enumerate(parts) if i != k] for k in range(NUM_GROUPS)]
-    by_group = np.stack([_shrunk(rest, basis.families) for rest in others])
-    left, strength, _ = np.linalg.svd(differences @ coefficients, full_matrices=False)
-    combination = differences.T @ (left[:, :limit] / strength[:limit])
-    directions = np.einsum("ktr,tj->krj", by_group, combination)
-    kept = (strength[:limit] ** 2 * num_real / len(points) > _LEAST_SCORE) & (_reliability(directions) > _RELIABLE)
+    values, points = (moments.mean - offset) @ white, cloud[:: max(len(cloud) // _NUM_POINTS, 1)]
+
+    def fitted(reach: float) -> _Slopes:
+        weight = np.where(radius < _FAR * reach, moments.count / remoteness(radius, reach), 0.0)
+        return _Slopes.of(x, values, weight, points, inputs, num_kinks, reach)
+
+    directions, strength = fitted(wide).directions(limit)
+    kept = (strength**2 * num_real > _LEAST_SCORE) & (_reliability(directions) > _RELIABLE)
     kept[:size] = True
     directions = directions[:, :, kept]
+    if narrow < wide:
+        bent, strength = fitted(narrow).directions(size, beside=directions.mean(axis=0))
+        kept = (strength**2 * num_real > _LEAST_SCORE) & (_reliability(bent) > _SURELY)
+        directions = np.concatenate([directions, bent[:, :, kept]], axis=2)
     mean = white @ directions.mean(axis=0)
     variances, axes = np.linalg.eigh(mean.T @ within @ mean)
     # Of few windows some directions may be combinations of others.
     own = variances > _DEPENDENT * variances.max()
     directions = directions @ (axes[:, own] / np.sqrt(variances[own]))
     return Scores(offset, white @ directions, np.clip(1.0 - _reliability(directions), 0.0, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Slopes:
+    """A polynomial fit of whitened statistics: what they change by over one unit along each axis, around each point.
+
+    ``differences`` (p x n, terms) of the basis; ``coefficients`` (terms, r), and ``by_group`` (groups, terms, r) those
+    without each group's proposals.
+    """
+
+    differences: np.ndarray
+    coefficients: np.ndarray
+    by_group: np.ndarray
+    num_points: int
+
+    @classmethod
+    def of(
+        cls,
+        x: np.ndarray,
+        values: np.ndarray,
+        weight: np.ndarray,
+        points: np.ndarray,
+        inputs: Inputs,
+        num_kinks: int,
+        reach: float,
+    ) -> _Slopes:
+        """Around ``points`` (n, p), of ``values`` (k, r) at ``x`` (k, p), which count by their ``weight`` (k,)."""
+        size = x.shape[1]
+        degree = min(_MAX_DEGREE, largest_degree(size, int((weight > 0).sum() * (1 - 1 / NUM_GROUPS)), num_kinks))
+        basis, scale = Basis(size, degree, num_kinks), np.sqrt(max(1.0, reach / (size + 2 * np.sqrt(size))))
+
+        def design(at: np.ndarray) -> np.ndarray:
+            return basis(inputs(at) / scale)
+
+        terms, group = design(x), groups(len(x))
+        parts = [_normal_equations(terms, values, np.where(group == k, weight, 0.0)) for k in range(NUM_GROUPS)]
+        others = [[part for i, part in enumerate(parts) if i != k] for k in range(NUM_GROUPS)]
+        by_group = np.stack([_shrunk(rest, basis.families) for rest in others])
+        return cls(_differences(design, points), _shrunk(parts, basis.families), by_group, len(points))
+
+    def directions(self, limit: int, beside: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """At most ``limit`` directions (groups, r, J), the strongest first, and the root mean square change along each.
+
+        Of what is orthogonal to other directions ``beside`` (r, i), where these are given.
+        """
+        found, by_group = self.differences @ self.coefficients, self.by_group
+        if beside is not None:
+            other = np.linalg.qr(beside)[0]
+            found, by_group = (part - part @ other @ other.T for part in (found, by_group))
+        left, strength, _ = np.linalg.svd(found, full_matrices=False)
+        combination = self.differences.T @ (left[:, :limit] / strength[:limit])
+        return np.einsum("ktr,tj->krj", by_group, combination), strength[:limit] / np.sqrt(self.num_points)
 
 
 def _reliability(directions: np.ndarray) -> np.ndarray:
