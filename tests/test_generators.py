@@ -201,6 +201,32 @@ def test_what_bends_does_not_hide_what_does_not():
     assert np.mean([_bend_taken_for_a_slope(seed) for seed in range(5)]) < 0.6
 
 
+def levelled(seed, narrow, strength=0.3):
+    """Scores at a cloud around 0, where one of 40 statistics rises with a by ``strength`` and is level further out."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.standard_normal((1_600, 2)), 8 * rng.standard_normal((400, 2))])
+    proposal, statistics = np.repeat(np.arange(2_000), 16), rng.standard_normal((2_000 * 16, 40))
+    statistics[:, 0] += strength * np.sin(x[proposal, 0])
+    statistics[:, 1] += 0.1 * x[proposal, 1]
+    statistics[:, 2] += 0.05 * x[proposal, 0]
+    moments = ProposalMoments.of_windows(statistics, proposal, 2_000)
+    settings = {"num_kinks": 0, "near": 12.0, "narrow": narrow, "wide": 600.0, "limit": 4, "num_real": 2_000.0}
+    return scores.find(x, moments, np.eye(40), x[:40], lambda points: points, **settings)
+
+
+def test_what_bends_too_much_for_the_wide_fit_is_seen_by_the_narrow_one():
+    """Over a wide region the statistic that tells most is level: its share of what is looked at is next to nothing."""
+    for seed in range(3):
+        wide, both = (np.linalg.qr(levelled(seed, narrow).mean)[0][0] for narrow in (600.0, 48.0))
+        assert (wide @ wide, both @ both) == (pytest.approx(0, abs=0.25), pytest.approx(1, abs=0.2))
+
+
+def test_where_nothing_bends_the_narrow_fit_adds_nothing():
+    for seed in range(3):
+        with_narrow, without = (levelled(seed, narrow, strength=0.0) for narrow in (48.0, 600.0))
+        np.testing.assert_array_equal(with_narrow.matrices, without.matrices)
+
+
 def _bend_taken_for_a_slope(seed):
     rng = np.random.default_rng(seed)
     x = np.stack([rng.uniform(-2, 8, 800), 3 * rng.standard_normal(800)], axis=1)
@@ -441,7 +467,7 @@ def test_a_run_ends_when_it_has_settled_and_is_at_rest():
     told = []
     options = {"tolerance": 0.5, "monte_carlo": 0.45, "first_proposals": 60, "num_particles": 60, "steps": 30}
     for toy in (STRAIGHT, BENT):
-        for seed in (1, 2, 3):
+        for seed in (1, 2, 3, 4, 5):
             toy.infer(seed, Budget(3_000, 6), told, **options)
     known = [i for i in told if "shift" in i.metrics and i.metrics["beta"] >= 0.5]
     settled = [i.metrics["emulator_share"] <= 0.5 for i in known]

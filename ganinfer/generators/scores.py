@@ -5,7 +5,8 @@ direction that tells two nearby parameter vectors apart best is the difference o
 discriminant). These differences are read from a polynomial fit over a region much wider than the cloud, where they
 stand out of the noise. Few combinations of the statistics bend over such a region, and strongly, while most do not: so
 the statistics are rotated to the axes along which proposals differ, and on each of them the bent terms are shrunk by
-their own evidence.
+their own evidence. Where the cloud is wide, because the data say little, such a fit may be wrong across all of it. So
+what a narrow fit surely sees beside these directions is added to them.
 
 Directions bent by the noise of a window would take this noise for a signal when that window is looked at along them.
 So proposals are dealt to groups, each group's statistics are looked at along the directions that the other groups
