@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from ganinfer import runner
 from ganinfer.experiment import budget, load
 from ganinfer.parameters import ParameterError
 from ganinfer.progress import Silent
-from ganinfer.runner import assembling, ending, recording
+from ganinfer.runner import assembling, ending, opinions, recording
 from ganinfer.storage import RunFolder, completed_rounds
 from tests.verification.processes import Program
 
@@ -59,14 +59,51 @@ def answer(folder):
     return {key: value for key, value in result(folder).items() if key != "seconds"}
 
 
+def unjudged(found):
+    """An answer without what a verdict adds to it."""
+    scenarios = {name: {**scenario, "adequacy": None} for name, scenario in found["scenarios"].items()}
+    return {**found, "adequacy": None, "scenarios": scenarios}
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def finished(runs):
-    return runner.run(tiny(), runs / "finished")
+def seen():
+    """What the run of ``finished`` had in its hands: inputs of its networks, a generator's statistics, threads."""
+    return SimpleNamespace(inputs=[], folds=[], threads=[])
+
+
+@pytest.fixture(scope="module")
+def finished(runs, seen):
+    from threadpoolctl import threadpool_info
+
+    from ganinfer import inference
+    from ganinfer.generators.matching import Matching
+
+    step, moved = inference.step, Matching.step
+
+    def watched(problem, state, *arguments, **named):
+        seen.inputs.append([array for r in state.rounds for array in r.inputs.values()])
+        return step(problem, state, *arguments, **named)
+
+    def heard(self, state, result, rng):
+        seen.folds.extend(result.folds)
+        seen.threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return moved(self, state, result, rng)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "step", watched)
+        patch.setattr(Matching, "step", heard)
+        return runner.run(tiny(), runs / "finished")
+
+
+def gone_on_with(finished, folder, *overrides, **named):
+    """A copy of a run in ``folder``, resumed: its rounds are there, and what follows them is done anew."""
+    shutil.copytree(finished, folder)
+    return runner.run(tiny(*overrides), folder, resume=True, **named)
 
 
 # --- what a run leaves --------------------------------------------------------------------------------------------
@@ -136,8 +173,15 @@ def test_the_result_has_every_key(finished):
 
 
 @pytest.fixture(scope="module")
-def judged(runs):
-    return runner.run(tiny(JUDGED), runs / "judged")
+def judged_in(finished, runs):
+    """A finished run that is judged afterwards, and the seconds that this took."""
+    begun = time.monotonic()
+    return gone_on_with(finished, runs / "judged", JUDGED), time.monotonic() - begun
+
+
+@pytest.fixture(scope="module")
+def judged(judged_in):
+    return judged_in[0]
 
 
 def test_the_verdict_is_in_the_result(judged, finished):
@@ -155,12 +199,30 @@ def test_the_verdict_is_in_the_result(judged, finished):
     assert found["parameters"] == result(finished)["parameters"]
 
 
-def test_processes_give_the_same_verdict(judged, runs):
-    assert answer(runner.run(tiny(JUDGED, *PROCESS), runs / "judged-elsewhere")) == answer(judged)
+def test_processes_give_the_same_answer_and_verdict(judged, finished, runs):
+    found = answer(runner.run(tiny(JUDGED, *PROCESS), runs / "process"))
+    assert found == answer(judged)
+    assert unjudged(found) == unjudged(answer(finished))
 
 
-def test_a_second_opinion_stands_beside_ours(runs, finished):
-    path = runner.run(tiny("second_opinion.bootstraps=10"), runs / "opinion")
+@pytest.fixture(scope="module")
+def opinion(runs):
+    """A run with a second opinion, and with what this was asked for."""
+    asked, arguments = opinions.asked, []
+
+    def heard(*args, **named):
+        arguments.append((args, named))
+        return asked(*args, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opinions, "asked", heard)
+        path = runner.run(tiny("second_opinion.bootstraps=10"), runs / "opinion")
+    (once,) = arguments
+    return path, once
+
+
+def test_a_second_opinion_stands_beside_ours(opinion, finished):
+    path, _ = opinion
     found = result(path)
     said = found["second_opinion"]
     assert said["program"].startswith("moments ")
@@ -172,21 +234,31 @@ def test_a_second_opinion_stands_beside_ours(runs, finished):
     assert "What does another method say?" in (path / "report.html").read_text()
 
 
-@pytest.mark.parametrize("part", ["spectra.spectra", "asking.Fit.at", "why_not"])
-def test_what_goes_wrong_in_a_second_opinion_is_told_and_costs_nothing(part, runs, monkeypatch, finished):
-    def failing(*_, **__):
-        raise RuntimeError("no such luck")
+FAILED = {"program": "moments", "failed": "RuntimeError (no such luck)"}
 
-    monkeypatch.setattr(f"ganinfer.second_opinion.{part}", failing)
-    path = runner.run(tiny("second_opinion.bootstraps=10"), runs / f"failing-{part}")
+
+def no_such_luck(*_, **__):
+    raise RuntimeError("no such luck")
+
+
+@pytest.mark.parametrize("part", ["spectra.spectra", "asking.Fit.at", "why_not"])
+def test_what_goes_wrong_in_a_second_opinion_is_told(part, opinion, monkeypatch):
+    _, (arguments, named) = opinion
+    monkeypatch.setattr(f"ganinfer.second_opinion.{part}", no_such_luck)
+    assert opinions.asked(*arguments, **named) == (FAILED, {})
+
+
+def test_a_second_opinion_that_goes_wrong_costs_nothing(runs, monkeypatch, finished):
+    monkeypatch.setattr("ganinfer.second_opinion.asking.Fit.at", no_such_luck)
+    path = gone_on_with(finished, runs / "failing", "second_opinion.bootstraps=10")
     found = result(path)
-    assert found["second_opinion"] == {"program": "moments", "failed": "RuntimeError (no such luck)"}
+    assert found["second_opinion"] == FAILED
     assert found["parameters"] == result(finished)["parameters"]
 
 
 def test_without_moments_a_run_says_how_to_get_it(runs, monkeypatch, finished):
     monkeypatch.setattr("ganinfer.second_opinion.installed", lambda: False)
-    path = runner.run(tiny("second_opinion.bootstraps=10"), runs / "no-opinion")
+    path = gone_on_with(finished, runs / "no-opinion", "second_opinion.bootstraps=10")
     found = result(path)
     assert "pip install 'ganinfer[sfs]'" in found["second_opinion"]["why_not"]
     assert found["parameters"] == result(finished)["parameters"]
@@ -256,16 +328,12 @@ def test_mlflow_has_what_repeats_a_run(finished):
     assert client.get_logged_model(output.model_id).tags["ganinfer.discriminator"] == "exchangeable"
 
 
-def test_the_time_is_that_of_the_clock(finished, runs):
+def test_the_time_is_that_of_the_clock(finished, judged_in):
     """Of every process that had a part in it, what is neither simulation nor training included."""
     seconds = result(finished)["seconds"]
     parts = seconds["simulate"] + seconds["train"] + seconds["move"]
     assert seconds["total"] > parts
-    folder = runs / "clock"
-    shutil.copytree(finished, folder)
-    begun = time.monotonic()
-    runner.run(tiny(), folder, resume=True)
-    took = time.monotonic() - begun
+    folder, took = judged_in
     assert seconds["total"] < result(folder)["seconds"]["total"] <= seconds["total"] + took
 
 
@@ -277,10 +345,6 @@ def test_the_best_model_is_a_demes_file(finished):
 
 
 # --- the same answer ----------------------------------------------------------------------------------------------
-
-
-def test_processes_give_the_same_answer(finished, runs):
-    assert answer(runner.run(tiny(*PROCESS), runs / "process")) == answer(finished)
 
 
 class Killed(BaseException):
@@ -298,6 +362,19 @@ def kill_at(patch, owner, name, call=1, suffix=""):
         return real(*args, **kwargs)
 
     patch.setattr(owner, name, counted)
+
+
+def left_by_kills(patch, owner, name, folder):
+    """Copies of ``folder``, one at each call of ``owner.name`` as it comes: what a kill at that moment would leave."""
+    real, copies = getattr(owner, name), []
+
+    def copied(*args, **kwargs):
+        to = folder.with_name(f"{folder.name}-killed-{len(copies)}")
+        copies.append(shutil.copytree(folder, to, ignore=shutil.ignore_patterns(".lock")))
+        return real(*args, **kwargs)
+
+    patch.setattr(owner, name, copied)
+    return copies
 
 
 #: One after the other, on one run.
@@ -334,26 +411,20 @@ def kill_in_round(number, folder):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are followed through /proc")
 def test_a_run_whose_processes_were_killed_gives_the_same_answer(finished, runs):
+    """Killed in its first round it begins anew, with the same command, and in a later one it goes on."""
+    from mlflow import MlflowClient
+
     folder = runs / "sigkill"
-    kill_in_round(1, folder)
-    assert (folder / ".lock").exists()
-    assert completed_rounds(folder) == [0]
+    for number, complete in ((0, []), (1, [0])):
+        kill_in_round(number, folder)
+        assert (folder / ".lock").exists()
+        assert completed_rounds(folder) == complete
     runner.run(tiny(), folder, resume=True)
     assert answer(folder) == answer(finished)
     assert_tidy(folder)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are followed through /proc")
-def test_a_run_killed_in_its_first_round_begins_anew(finished, runs):
-    from mlflow import MlflowClient
-
-    folder = runs / "sigkill-first"
-    kill_in_round(0, folder)
-    runner.run(tiny(), folder)
-    assert answer(folder) == answer(finished)
     client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
     experiments = [e.experiment_id for e in client.search_experiments()]
-    recorded = client.search_runs(experiments, "attributes.run_name = 'sigkill-first'", order_by=["start_time"])
+    recorded = client.search_runs(experiments, "attributes.run_name = 'sigkill'", order_by=["start_time"])
     assert [run.info.status for run in recorded] == ["KILLED", "FINISHED"]
 
 
@@ -382,12 +453,51 @@ def test_a_converged_run_goes_on_only_where_it_is_given_more(runs):
     assert result(folder)["simulated_windows"] <= 1200
 
 
-def test_a_run_that_is_out_of_time_says_what_is_not_settled(runs):
-    folder = runner.run(tiny("budget.minutes=0.0001"), runs / "hasty")
+class Messages(Silent):
+    """What a run says in words."""
+
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+class Sabotage(Messages):
+    """Destroys a run's MLflow ``database`` when its rounds are over."""
+
+    def __init__(self, database):
+        super().__init__()
+        self.database = database
+
+    def message(self, text):
+        super().message(text)
+        if text.startswith("Comparing"):
+            with closing(sqlite3.connect(self.database)) as database:
+                database.execute("DROP TABLE runs")
+                database.commit()
+
+
+@pytest.fixture(scope="module")
+def unlucky(runs):
+    """A run that is out of time after its first round and then loses its MLflow, with what it said."""
+    told = Sabotage(runs / "away" / "mlflow.db")
+    return runner.run(tiny("budget.minutes=0.0001"), runs / "away" / "run", progress=told), told.messages
+
+
+def test_a_run_that_is_out_of_time_says_what_is_not_settled(unlucky):
+    folder, _ = unlucky
     assert result(folder)["stopped"] == "time"
     assert completed_rounds(folder) == [0]
     said = json.loads((folder / "warnings.json").read_text())["warnings"]
     assert any(w.startswith("The budget ended before the emulator had settled") for w in said)
+
+
+def test_mlflow_that_fails_at_the_end_is_among_the_warnings(unlucky):
+    folder, told = unlucky
+    (warning,) = [w for w in json.loads((folder / "warnings.json").read_text())["warnings"] if "MLflow" in w]
+    assert "sent by the next --resume" in warning
+    assert warning in told
 
 
 def test_the_benchmark_against_pg_gan_runs_the_default(finished, runs):
@@ -401,42 +511,16 @@ def test_the_benchmark_against_pg_gan_runs_the_default(finished, runs):
     }
 
 
-class Messages(Silent):
-    """What a run says in words."""
-
-    def __init__(self):
-        self.messages = []
-
-    def message(self, text):
-        self.messages.append(text)
-
-
-def test_mlflow_that_fails_at_the_end_is_among_the_warnings(runs):
-    class Sabotage(Silent):
-        said: ClassVar[list[str]] = []
-
-        def message(self, text: str) -> None:
-            self.said.append(text)
-            if text.startswith("Comparing"):
-                with closing(sqlite3.connect(runs / "away" / "mlflow.db")) as database:
-                    database.execute("DROP TABLE runs")
-                    database.commit()
-
-    folder = runner.run(tiny("budget.rounds=1"), runs / "away" / "run", progress=Sabotage())
-    (warning,) = [w for w in json.loads((folder / "warnings.json").read_text())["warnings"] if "MLflow" in w]
-    assert "sent by the next --resume" in warning
-    assert warning in Sabotage.said
-
-
 def test_a_critic_followed_through_a_kill_gives_the_same_answer(runs, monkeypatch):
     """Its networks train in every round and forget old windows, whose embeddings are those of the time."""
     changes = ("generator={name: annealing, proposals: 6, windows: 8}", "budget.rounds=4", "training.windows=100")
-    undisturbed, folder = runs / "annealing", runs / "annealing-killed"
-    runner.run(tiny(*changes), undisturbed)
+    undisturbed = runs / "annealing"
     with monkeypatch.context() as patch:
-        kill_at(patch, recording, "write_tables", 3)
-        with pytest.raises(Killed):
-            runner.run(tiny(*changes), folder)
+        copies = left_by_kills(patch, recording, "write_tables", undisturbed)
+        runner.run(tiny(*changes), undisturbed)
+    folder = copies[2]
+    assert completed_rounds(folder) == [0, 1, 2]
+    assert not (folder / "result.json").exists()
     runner.run(tiny(*changes), folder, resume=True)
     assert answer(folder) == answer(undisturbed)
     assert len(list(folder.glob("rounds/*/forgotten-*"))) > 0
@@ -472,8 +556,10 @@ def test_a_second_look_that_changes_nothing_changes_no_digit(finished, runs, mon
 
 def test_windows_of_a_second_look_that_is_followed_are_part_of_the_round(finished, runs, monkeypatch):
     looked_at(monkeypatch, kept=False)
-    undisturbed, folder = runs / "followed", runs / "followed-killed"
-    runner.run(tiny(), undisturbed)
+    undisturbed = runs / "followed"
+    with monkeypatch.context() as patch:
+        copies = left_by_kills(patch, recording, "write_tables", undisturbed)
+        runner.run(tiny(), undisturbed)
     assert result(undisturbed)["seconds"]["look"] > 0
     usual, longer = (
         [len(np.load(path)) for path in sorted(run.glob("rounds/*/theta.npy"))] for run in (finished, undisturbed)
@@ -484,47 +570,24 @@ def test_windows_of_a_second_look_that_is_followed_are_part_of_the_round(finishe
     # It is the last round, so there is no later one that could have fewer for it.
     windows = [result(run)["simulated_windows"] for run in (finished, undisturbed)]
     assert windows[1] == windows[0] + 16 * joined
-    with monkeypatch.context() as patch:
-        kill_at(patch, recording, "write_tables", frozen + 1)
-        with pytest.raises(Killed):
-            runner.run(tiny(), folder)
+    folder = copies[frozen]
+    assert completed_rounds(folder)[-1] == frozen
+    assert not (folder / "result.json").exists()
     runner.run(tiny(), folder, resume=True)
     assert answer(folder) == answer(undisturbed)
 
 
-def test_windows_that_networks_train_on_stay_on_the_disk(runs, monkeypatch):
-    from ganinfer import inference
-
-    seen, step = [], inference.step
-
-    def watched(problem, state, *arguments, **named):
-        seen.append([array for r in state.rounds for array in r.inputs.values()])
-        return step(problem, state, *arguments, **named)
-
-    monkeypatch.setattr(inference, "step", watched)
-    runner.run(tiny(), runs / "mapped")
-    assert any(seen)
-    assert all(isinstance(array, np.memmap) for arrays in seen for array in arrays)
+def test_windows_that_networks_train_on_stay_on_the_disk(finished, seen):
+    assert any(seen.inputs)
+    assert all(isinstance(array, np.memmap) for arrays in seen.inputs for array in arrays)
 
 
-def test_a_generator_hears_what_kind_every_statistic_is_and_computes_in_one_thread(runs, monkeypatch):
-    from threadpoolctl import threadpool_info
-
-    from ganinfer.generators.matching import Matching
+def test_a_generator_hears_what_kind_every_statistic_is_and_computes_in_one_thread(finished, seen):
     from ganinfer.statistics import FAMILIES
 
-    seen, threads, step = [], [], Matching.step
-
-    def watched(self, state, result, rng):
-        seen.extend(result.folds)
-        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-        return step(self, state, result, rng)
-
-    monkeypatch.setattr(Matching, "step", watched)
-    runner.run(tiny("budget.rounds=1"), runs / "families")
-    assert set(threads) == {1}
-    assert seen
-    for fold in seen:
+    assert set(seen.threads) == {1}
+    assert seen.folds
+    for fold in seen.folds:
         assert len(fold.families) == fold.statistics.shape[1] > fold.shared
         assert set(fold.families[: fold.shared]) <= set(FAMILIES.values())
         assert set(fold.families[fold.shared :]) == {"embedding"}
