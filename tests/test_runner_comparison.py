@@ -25,7 +25,7 @@ from ganinfer.storage import StorageError
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 TINY = (
     "data.simulate.samples={A: 8}",
-    "data.simulate.snps=60",
+    "data.simulate.snps=30",
     "comparison.simulations=50",
     "comparison.tests=25",
     "comparison.folds=2",
@@ -121,7 +121,7 @@ def test_a_store_serves_several_runs(plain, runs):
     assert result(second)["chosen"] == other
     assert result(second)["best"] == result(plain)["best"]
     with pytest.raises(StorageError, match="holds simulations that differ in template"):
-        runner.run(tiny(*PLAIN, "data.simulate.snps=61"), runs / "third", store=store)
+        runner.run(tiny(*PLAIN, "data.simulate.snps=31"), runs / "third", store=store)
     with pytest.raises(RunError, match="no scenario named 'nowhere'"):
         runner.run(tiny(*PLAIN), runs / "fourth", scenario="nowhere")
 
@@ -190,7 +190,7 @@ def test_the_order_of_snps_and_individuals_changes_nothing(bundle):
 
 
 def test_all_snps_of_a_larger_table_are_used(bundle):
-    (found,) = runner.predict(bundle, [tiny("data.simulate.snps=150")])
+    (found,) = runner.predict(bundle, [tiny("data.simulate.snps=75")])
     assert found["parts"]["number"] == 3
     assert len(found["parts"]["spread"]) == len(tiny().scenarios)
 
@@ -200,7 +200,7 @@ def test_all_snps_of_a_larger_table_are_used(bundle):
     [
         (["data.simulate.samples={A: 7}"], "trained for 8 A of ploidy 2 individuals, the table has 7 A of ploidy 2"),
         (["data.simulate.samples={A: {individuals: 8, time: 90}}"], "has 8 A of ploidy 2 90 generations ago"),
-        (["data.simulate.snps=30"], "trained for 60 SNPs, 30 of the table can be used"),
+        (["data.simulate.snps=15"], "trained for 30 SNPs, 15 of the table can be used"),
         (
             ["data.ancestral=none"],
             r"\(data.ancestral\) were known in training, and are unknown \(folded\) in the table",
