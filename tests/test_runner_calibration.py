@@ -22,6 +22,8 @@ from ganinfer.storage import RunFolder, read_table
 from tests.test_runner import JUDGED, tiny
 
 pytestmark = pytest.mark.slow
+#: Where what the network is makes no difference.
+SMALL = "discriminator={name: exchangeable, cnn: false, width: 8}"
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +117,13 @@ def test_where_the_model_misses_something_data_sets_share_more_simulations(calib
 
 
 def test_around_the_prior_no_run_is_needed_and_one_may_follow(tmp_path):
-    folder = tmp_path / "const"
-    said = json.loads(runner.calibrate(tiny(), folder, sets=1, around="prior").read_text())
+    folder, study = tmp_path / "const", tiny(SMALL)
+    said = json.loads(runner.calibrate(study, folder, sets=1, around="prior").read_text())
     assert said["prior"]["sets"] == 1
     assert "posterior" not in said
     truth = read_table(folder / "calibration" / "calibration.parquet")["truth"]
     assert 1000 <= truth[0] <= 30_000
-    runner.run(tiny(), folder)
+    runner.run(study, folder)
     kept = (folder / "calibration" / "calibration.json").read_text()
     assert (folder / "bundle" / "calibration.json").read_text() == kept
 
@@ -276,7 +278,7 @@ def test_a_copy_leaves_the_originals_record_alone_and_a_moved_run_takes_it_along
 def test_the_runs_own_seed_and_scenario_count(tmp_path):
     """Of a study with two scenarios, where the truth is another one's than the run is of."""
     small = ("training.windows=300", "budget.simulated_windows=900", "budget.rounds=2", "generator.first_proposals=40")
-    study = tiny(*small, "data.simulate.samples={A: 3, B: 3}", name="contact")
+    study = tiny(SMALL, *small, "data.simulate.samples={A: 3, B: 3}", name="contact")
     folder = runner.run(study, tmp_path / "contact", seed=5, scenario="isolation")
     said = json.loads(runner.calibrate(study, folder, sets=1).read_text())
     assert said["posterior"]["parameters"].keys() == {"N1", "N2", "N_anc", "T_split"}

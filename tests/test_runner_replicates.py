@@ -14,9 +14,15 @@ from ganinfer.runner.assembling import RunError
 from ganinfer.runner.completing import completed, dump_yaml
 from ganinfer.runner.finished import is_finished
 from ganinfer.storage import read_table
-from tests.test_runner import tiny
+from tests import test_runner
 
 pytestmark = pytest.mark.slow
+#: What the network is makes no difference here.
+SMALL = "discriminator={name: exchangeable, cnn: false, width: 8}"
+
+
+def tiny(*overrides, name="const"):
+    return test_runner.tiny(SMALL, *overrides, name=name)
 
 
 def row(middle, sd=1.0, error=0.2):
