@@ -565,9 +565,10 @@ def test_a_window_in_a_thousand_does_not_lead_a_score():
 
 def test_wide_proposals_lie_further_out_for_more_real_windows_and_nearer_for_more_simulated_ones():
     factors = []
+    options = {"first_proposals": 300, "num_particles": 60, "steps": 10}  # as far out wherever the cloud is
     for num_real, simulated in ((2_000, 4_000), (8_000, 4_000), (8_000, 16_000)):
         states = []
-        Toy(FLAT, STRAIGHT.mean, STRAIGHT.truth, num_real).infer(6, Budget(simulated, 3), states=states, **OPTIONS)
+        Toy(FLAT, STRAIGHT.mean, STRAIGHT.truth, num_real).infer(6, Budget(simulated, 3), states=states, **options)
         factors.append(states[-1].values["stretch"])
     few, many, more = factors
     assert many == pytest.approx(2 * few)

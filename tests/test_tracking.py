@@ -506,12 +506,21 @@ class Server:
             self.process = None
 
 
-@pytest.fixture
-def server(runs):
-    server = Server(runs)
-    server.start()
+@pytest.fixture(scope="module")
+def only_server(database, tmp_path_factory):
+    """It takes long to start, and serves one test after the other."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(database, folder / "mlflow.db")
+    server = Server(folder)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server(only_server):
+    if only_server.process is None:
+        only_server.start()
+    return only_server
 
 
 @pytest.mark.slow

@@ -104,12 +104,13 @@ KINDS = ("floats", "wide", "single", "masked", "sequential", "wrapped", "half")
     ids=["exchangeable", "pg-gan", *KINDS],
 )
 def test_what_was_saved_goes_on_bit_by_bit(name, options, tmp_path, toys):
+    """Networks of every fold; of what is a kind of its own, one is enough."""
     simulated, real = problem(proposals=16, num_real=20)
-    here = networks(name=name, **options)
+    here = networks(name=name, **options)[: 2 if name == "exchangeable" else 1]
     training.train(here, simulated, real, QUICK, np.random.default_rng(1))
     training.save(here, tmp_path)
     there = training.load(tmp_path)
-    assert [n.rounds for n in there] == [1, 1]
+    assert [(n.fold, n.rounds) for n in there] == [(n.fold, 1) for n in here]
     for pair in (here, there):
         training.train(pair, simulated, real, QUICK, np.random.default_rng(2))
     for a, b in zip(here, there, strict=True):
@@ -118,15 +119,22 @@ def test_what_was_saved_goes_on_bit_by_bit(name, options, tmp_path, toys):
             assert (x == y).all()
 
 
-@pytest.mark.parametrize("kind", ["floats", "wide", "single"])
-def test_arrays_mean_the_same_in_another_dtype(kind, toys):
+def embedded(kind):
+    """What a network that takes its arrays as this ``kind`` does makes of the real windows, trained."""
     simulated, real = problem(proposals=16, num_real=20)
-    found = []
-    for each in ("integers", kind):
-        trained = networks(name="toy-keras", kind=each)
-        training.train(trained, simulated, real, QUICK, np.random.default_rng(1))
-        found.append(training.embed(trained[0], real.arrays))
-    for x, y in zip(*found, strict=True):
+    trained = networks(name="toy-keras", kind=kind)[:1]
+    training.train(trained, simulated, real, QUICK, np.random.default_rng(1))
+    return training.embed(trained[0], real.arrays)
+
+
+@pytest.fixture(scope="module")
+def of_integers(toys):
+    return embedded("integers")
+
+
+@pytest.mark.parametrize("kind", ["floats", "wide", "single"])
+def test_arrays_mean_the_same_in_another_dtype(kind, of_integers):
+    for x, y in zip(of_integers, embedded(kind), strict=True):
         np.testing.assert_array_equal(x, y)
 
 
