@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test test-units test-runs test-trust lint docs bench verify clean
+.PHONY: help install run test test-units test-runs test-calibration test-trust lint docs bench verify clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 12
@@ -28,16 +28,20 @@ lint: $(STAMP) ## Style, types and layers
 	$(BIN)/lint-imports
 
 test: $(STAMP) lint ## Lint and the default tests
-	$(MAKE) --no-print-directory --jobs 2 test-runs test-units test-trust
+	$(MAKE) --no-print-directory --jobs 2 test-runs test-units test-calibration test-trust
 
 test-units:
 	$(BIN)/python -m pytest --ignore-glob='tests/test_runner*.py'
 
 # Whole runs fix TensorFlow's threads for their process, which only works before its first use: they have their own.
-# Some of them go beside the last of the others.
-TRUST = tests/test_runner_calibration.py tests/test_runner_replicates.py tests/test_runner_verdict.py
+# The last two go side by side when the others have ended, which take about as long as each other.
+CALIBRATION = tests/test_runner_calibration.py
+TRUST = tests/test_runner_replicates.py tests/test_runner_verdict.py
 test-runs:
-	$(BIN)/python -m pytest $(filter-out $(TRUST),$(wildcard tests/test_runner*.py))
+	$(BIN)/python -m pytest $(filter-out $(CALIBRATION) $(TRUST),$(wildcard tests/test_runner*.py))
+
+test-calibration:
+	$(BIN)/python -m pytest $(CALIBRATION)
 
 test-trust:
 	$(BIN)/python -m pytest $(TRUST)
