@@ -221,6 +221,14 @@ def test_what_bends_too_much_for_the_wide_fit_is_seen_by_the_narrow_one():
         assert (wide @ wide, both @ both) == (pytest.approx(0, abs=0.25), pytest.approx(1, abs=0.2))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_beside_as_many_directions_as_statistics_there_are_no_more(size):
+    found = Linear(1, size=size).scores(limit=4)
+    assert found.mean.shape == (size, min(size, 2))
+    assert np.isfinite(found.matrices).all()
+
+
 def test_where_nothing_bends_the_narrow_fit_adds_nothing():
     for seed in range(3):
         with_narrow, without = (levelled(seed, narrow, strength=0.0) for narrow in (48.0, 600.0))

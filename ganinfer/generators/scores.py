@@ -25,6 +25,8 @@ from ganinfer.generators.emulator import Basis, ProposalMoments, largest_degree,
 
 #: Within-window directions with less than this share of the mean correlation eigenvalue are numerically empty.
 _EMPTY_DIRECTION = 1e-4
+#: Directions along which less than this share of all changes lies are no directions.
+_EMPTY_CHANGE = 1e-9
 #: Scores with less than this share of the largest one's variance are those of other scores.
 _DEPENDENT = 1e-10
 #: Proposals are dealt to so many groups.
@@ -182,15 +184,17 @@ class _Slopes:
     def directions(self, limit: int, beside: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """At most ``limit`` directions (groups, r, J), the strongest first, and the root mean square change along each.
 
-        Of what is orthogonal to other directions ``beside`` (r, i), where these are given.
+        Of what is orthogonal to other directions ``beside`` (r, i), where these are given: there may be none.
         """
         found, by_group = self.differences @ self.coefficients, self.by_group
+        least = _EMPTY_CHANGE * float(np.linalg.norm(found))
         if beside is not None:
             other = np.linalg.qr(beside)[0]
             found, by_group = (part - part @ other @ other.T for part in (found, by_group))
         left, strength, _ = np.linalg.svd(found, full_matrices=False)
-        combination = self.differences.T @ (left[:, :limit] / strength[:limit])
-        return np.einsum("ktr,tj->krj", by_group, combination), strength[:limit] / np.sqrt(self.num_points)
+        number = max(min(limit, int((strength > least).sum())), int(beside is None))
+        combination = self.differences.T @ (left[:, :number] / strength[:number])
+        return np.einsum("ktr,tj->krj", by_group, combination), strength[:number] / np.sqrt(self.num_points)
 
 
 def _reliability(directions: np.ndarray) -> np.ndarray:
