@@ -88,8 +88,10 @@ def mutation() -> dict[str, Any]:
 
 
 def widened(free: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """By size, standard deviations of its logarithm with a ``known`` rate and with a ``free`` one, and what the latter
-    should be: ``slope`` is how the size changes with the rate in the joint posterior."""
+    """By size, standard deviations of its logarithm with a ``known`` rate and a ``free`` one, and what is ``expected``.
+
+    ``free`` and ``known``: columns (n,) of posterior draws; ``slope``: how the size changes with the rate among them.
+    """
     rate = np.log(free["mu"])
     found = {}
     for name in SIZES:
